@@ -1,0 +1,1 @@
+//! Pure: desired, observed, diff, steps and rendering of one host.

@@ -1,0 +1,1 @@
+//! The tools of the host behind small traits, real and fake.

@@ -1,0 +1,1 @@
+//! The agent of one host: session, ledger on disk, reconcile loop, metrics.

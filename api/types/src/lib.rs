@@ -1,0 +1,1 @@
+//! Ids, units and vocabulary, without Kubernetes.

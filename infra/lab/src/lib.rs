@@ -1,0 +1,1 @@
+//! The embedded data centre: control plane, machines in namespaces, software SAN.

@@ -1,0 +1,1 @@
+//! Pure: validate, place, plan and status of every resource.

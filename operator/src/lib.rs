@@ -1,0 +1,1 @@
+//! The operator: controllers, ledger, agent sessions, metrics.

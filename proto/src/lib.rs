@@ -1,0 +1,1 @@
+//! The protocol between operator and agent, and its conversion to the domain.

@@ -1,0 +1,1 @@
+//! Cluster, host and end-to-end tests over dc-lab.
