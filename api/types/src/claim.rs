@@ -1,0 +1,153 @@
+//! What the ledger holds: who may use what. Written by the operator's leader alone, in
+//! transactions; the epoch of a claim is the mod revision of its key under an incarnation.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Release;
+use crate::{
+    Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SubnetUid, Vni,
+};
+
+/// The one host that may run a machine, and all the machine holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmClaim {
+    pub vm: InstanceId,
+    /// The one object that owns it now.
+    pub owner: ObjectRef,
+    pub host: HostName,
+    pub vcpus: u32,
+    pub memory: MiB,
+    /// Pinned at the first start and kept wherever it goes.
+    pub machine_type: String,
+    /// In the order of the object's disks.
+    pub volumes: Vec<InstanceId>,
+    pub cards: Vec<CardClaim>,
+}
+
+/// Addresses of one card; for life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardClaim {
+    pub subnet: SubnetUid,
+    pub mac: Mac,
+    pub v4: Option<Ipv4Addr>,
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// The pool and host that hold a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeClaim {
+    pub volume: InstanceId,
+    pub owner: ObjectRef,
+    pub pool: PoolName,
+    /// The storage host.
+    pub host: HostName,
+    /// Promised to its owner, whatever is really used.
+    pub size: Bytes,
+}
+
+/// The one machine that may open an exclusive volume. The epoch of this key is the grant's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachClaim {
+    pub volume: InstanceId,
+    pub vm: InstanceId,
+    pub host: HostName,
+}
+
+/// A subnet's prefixes and segment id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubnetClaim {
+    pub subnet: SubnetUid,
+    pub owner: ObjectRef,
+    pub vni: Vni,
+    pub v4: Option<Ipv4Net>,
+    pub v6: Option<Ipv6Net>,
+}
+
+/// A department's transit network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartmentClaim {
+    pub owner: ObjectRef,
+    pub transit: Vni,
+}
+
+/// Who holds an address of a subnet, a MAC, a VNI or a prefix: the value of an index key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBy {
+    pub holder: ObjectUid,
+}
+
+/// Releases that a host has not confirmed yet, one key each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRelease {
+    pub host: HostName,
+    pub release: Release,
+}
+
+/// Keys of the ledger, below `/dc/<cluster>`. Ids and names in keys hold no '/'.
+pub mod keys {
+    use super::{HostName, InstanceId, IpAddr, Mac, PoolName, SubnetUid, Vni};
+    use crate::plan::ItemKey;
+
+    pub const INCARNATION: &str = "incarnation";
+    pub const LEADER: &str = "leader";
+    pub const VM: &str = "vm/";
+    pub const VOLUME: &str = "volume/";
+    pub const ATTACH: &str = "attach/";
+    pub const SUBNET: &str = "subnet/";
+    pub const DEPARTMENT: &str = "department/";
+    pub const RELEASE: &str = "release/";
+
+    #[must_use]
+    pub fn vm(id: InstanceId) -> String {
+        format!("{VM}{id}")
+    }
+
+    #[must_use]
+    pub fn volume(id: InstanceId) -> String {
+        format!("{VOLUME}{id}")
+    }
+
+    #[must_use]
+    pub fn attach(id: InstanceId) -> String {
+        format!("{ATTACH}{id}")
+    }
+
+    #[must_use]
+    pub fn subnet(id: SubnetUid) -> String {
+        format!("{SUBNET}{id}")
+    }
+
+    #[must_use]
+    pub fn address(subnet: SubnetUid, address: IpAddr) -> String {
+        format!("address/{subnet}/{address}")
+    }
+
+    #[must_use]
+    pub fn mac(mac: Mac) -> String {
+        format!("mac/{mac}")
+    }
+
+    #[must_use]
+    pub fn vni(vni: Vni) -> String {
+        format!("vni/{vni}")
+    }
+
+    /// Prefixes of a zone's pools, so that no two subnets get the same one.
+    #[must_use]
+    pub fn prefix(zone: &str, net: &str) -> String {
+        format!("prefix/{zone}/{}", net.replace('/', "_"))
+    }
+
+    #[must_use]
+    pub fn pool(pool: &PoolName) -> String {
+        format!("pool/{pool}")
+    }
+
+    #[must_use]
+    pub fn release(host: &HostName, key: &ItemKey) -> String {
+        format!("{RELEASE}{host}/{:?}/{}/{}", key.kind, key.id, key.card)
+    }
+}
