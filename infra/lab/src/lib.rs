@@ -1,1 +1,17 @@
-//! The embedded data centre: control plane, machines in namespaces, software SAN.
+//! The embedded data centre: a real control plane, machines in namespaces and a software SAN on
+//! one Linux machine.
+//!
+//! Everything a lab makes is written into its [`journal`] before it is made, so that `down` finds
+//! it again after any crash. Everything may be done twice: what is there and healthy is kept.
+//! Nothing here links libvirt, so that `xtask` can install libvirt before it builds what does.
+
+pub mod address;
+pub mod apt;
+pub mod cache;
+pub mod journal;
+pub mod lab;
+pub mod process;
+pub mod progress;
+pub mod registry;
+pub mod teardown;
+pub mod wait;

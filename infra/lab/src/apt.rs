@@ -1,0 +1,159 @@
+//! Installing what a fresh Debian 12 lacks. Silent and quick when nothing is missing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress;
+
+/// What a lab with a control plane alone needs, and what the project's crates link.
+const CORE: &[&str] = &[
+    "ca-certificates",
+    "curl",
+    "gcc",
+    "iproute2",
+    "libvirt-dev",
+    "pkg-config",
+    "procps",
+];
+
+/// What the machines of a lab run, and what their images are built with.
+const MACHINES: &[&str] = &[
+    "busybox-static",
+    "conntrack",
+    "cpio",
+    "dnsmasq-base",
+    "dosfstools",
+    "e2fsprogs",
+    "fdisk",
+    "grub-efi-amd64-bin",
+    "grub-pc-bin",
+    "iputils-ping",
+    "kmod",
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+    "mmdebstrap",
+    "mtools",
+    "nftables",
+    "ovmf",
+    "qemu-block-extra",
+    "qemu-system-x86",
+    "qemu-utils",
+    "socat",
+    "syslinux",
+    "syslinux-common",
+    "tgt",
+    "util-linux",
+    "xfsprogs",
+    "zstd",
+];
+
+/// How much of the list is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packages {
+    Core,
+    All,
+}
+
+impl Packages {
+    pub fn names(self) -> Vec<&'static str> {
+        match self {
+            Self::Core => CORE.to_vec(),
+            Self::All => CORE.iter().chain(MACHINES).copied().collect(),
+        }
+    }
+}
+
+/// Installs what is missing.
+pub fn ensure(packages: Packages) -> Result<()> {
+    let missing = missing(&packages.names())?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // SAFETY of the message: root is needed for apt alone here, so it is checked only here.
+    if !nix::unistd::geteuid().is_root() {
+        bail!(
+            "these packages are missing and only root can install them: {}",
+            missing.join(" ")
+        );
+    }
+    let step = progress::step(format!("installing {}", missing.join(" ")));
+    if install(&missing).is_err() {
+        // The lists may be absent or so old that the server no longer has what they name.
+        progress::run(&mut apt_get(&["update"]))?;
+        install(&missing)?;
+    }
+    keep_daemons_off()?;
+    step.done("installed");
+    Ok(())
+}
+
+fn missing(wanted: &[&'static str]) -> Result<Vec<&'static str>> {
+    // dpkg-query fails when any name is unknown to it, and lists the others all the same.
+    let output = Command::new("dpkg-query")
+        .args([
+            "--show",
+            "--showformat",
+            "${db:Status-Abbrev}\t${Package}\n",
+        ])
+        .args(wanted)
+        .output()
+        .context("dpkg-query is missing: the lab is made for Debian")?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let installed: BTreeSet<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("ii "))
+        .map(str::trim)
+        .collect();
+    Ok(wanted
+        .iter()
+        .copied()
+        .filter(|name| !installed.contains(name))
+        .collect())
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    progress::run(command.args(missing)).map(drop)
+}
+
+fn apt_get(args: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["--option", "DPkg::Lock::Timeout=300", "--quiet", "--quiet"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C");
+    command
+}
+
+/// Debian starts tgt when it is installed; a lab runs daemons of its own, in its own namespaces, and
+/// one in the root namespace would only be in the way. Where no systemd runs, none was started.
+fn keep_daemons_off() -> Result<()> {
+    if Path::new("/run/systemd/system").is_dir() {
+        progress::run(Command::new("systemctl").args(["disable", "--now", "tgt.service"]))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_does_not_exist_is_missing_and_one_that_is_there_is_not() {
+        assert_eq!(
+            missing(&["dpkg", "no-such-package"]).unwrap(),
+            ["no-such-package"]
+        );
+    }
+
+    #[test]
+    fn no_package_is_listed_twice() {
+        let all = Packages::All.names();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
+}
