@@ -1,1 +1,35 @@
-//! The custom resources: types, conditions, reasons.
+//! The custom resources of `dc.sonla.gov.vn/v1alpha1`: their shape, the rules one object can show
+//! (CEL), conditions and reasons. No client.
+
+pub mod condition;
+pub mod department;
+pub mod host;
+pub mod image;
+pub mod machine_class;
+pub mod pool;
+pub mod subnet;
+pub mod system;
+pub mod vm;
+pub mod volume;
+pub mod zone;
+
+pub use condition::{Condition, ConditionStatus};
+pub use department::{Department, DepartmentSpec, DepartmentStatus};
+pub use host::{Host, HostSpec, HostStatus};
+pub use image::{Image, ImageSpec, ImageStatus};
+pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus};
+pub use pool::{StoragePool, StoragePoolSpec, StoragePoolStatus};
+pub use subnet::{Subnet, SubnetSpec, SubnetStatus};
+pub use system::{InformationSystem, InformationSystemSpec, InformationSystemStatus};
+pub use vm::{VirtualMachine, VirtualMachineSpec, VirtualMachineStatus};
+pub use volume::{Volume, VolumeSpec, VolumeStatus};
+pub use zone::{Zone, ZoneSpec, ZoneStatus};
+
+pub const GROUP: &str = "dc.sonla.gov.vn";
+pub const VERSION: &str = "v1alpha1";
+
+/// Kept on an object until everything it holds on hosts and in the ledger is given back.
+/// Put there at creation by a MutatingAdmissionPolicy of the chart.
+pub const FINALIZER: &str = "dc.sonla.gov.vn/release";
+/// The department that owns a namespace: a label of the namespace.
+pub const DEPARTMENT_LABEL: &str = "dc.sonla.gov.vn/department";

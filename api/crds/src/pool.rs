@@ -1,0 +1,78 @@
+//! StoragePool: a back end that holds volumes.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Condition;
+
+/// A storage back end and how far it may be promised beyond what it has.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "dc.sonla.gov.vn",
+    version = "v1alpha1",
+    kind = "StoragePool",
+    status = "StoragePoolStatus",
+    shortname = "pool",
+    category = "dc",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Driver","type":"string","jsonPath":".status.driver"}"#,
+    printcolumn = r#"{"name":"Capacity","type":"string","jsonPath":".status.capacity"}"#,
+    printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.used"}"#,
+    printcolumn = r#"{"name":"Promised","type":"string","jsonPath":".status.promised"}"#,
+    printcolumn = r#"{"name":"Volumes","type":"integer","jsonPath":".status.volumes"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoragePoolSpec {
+    /// Exactly one driver.
+    pub driver: Driver,
+    /// Bytes promised for each hundred the pool has. Default 300; 100 promises no more than is there.
+    #[serde(default = "default_promise_percent")]
+    pub promise_percent: u32,
+    /// The condition CapacityLeft turns False past this share of use, in percent. Default 80.
+    #[serde(default = "default_warn_percent")]
+    pub warn_percent: u32,
+}
+
+fn default_promise_percent() -> u32 {
+    300
+}
+
+fn default_warn_percent() -> u32 {
+    80
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Driver {
+    /// The project's own SAN node: tgt over a reflink file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iscsi: Option<IscsiDriver>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IscsiDriver {
+    /// The storage host that holds the pool; its agent's configuration says where.
+    pub host: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoragePoolStatus {
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    #[serde(default)]
+    pub driver: String,
+    #[serde(default)]
+    pub capacity: String,
+    #[serde(default)]
+    pub used: String,
+    /// The sum of the sizes of all claimed volumes, of the limit.
+    #[serde(default)]
+    pub promised: String,
+    #[serde(default)]
+    pub volumes: i64,
+}

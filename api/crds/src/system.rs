@@ -1,0 +1,52 @@
+//! InformationSystem: what machines and volumes are for, and who answers for it.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Condition;
+use crate::department::DisplayName;
+
+/// An information system of a department, as it stands in the province's register.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "dc.sonla.gov.vn",
+    version = "v1alpha1",
+    kind = "InformationSystem",
+    namespaced,
+    status = "InformationSystemStatus",
+    shortname = "system",
+    category = "dc",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Id","type":"string","jsonPath":".spec.registerId"}"#,
+    printcolumn = r#"{"name":"Level","type":"integer","jsonPath":".spec.securityLevel"}"#,
+    printcolumn = r#"{"name":"Public","type":"boolean","jsonPath":".spec.publicService"}"#,
+    printcolumn = r#"{"name":"VMs","type":"string","jsonPath":".status.machinesText"}"#,
+    printcolumn = r#"{"name":"Name","type":"string","jsonPath":".spec.displayName.vi"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InformationSystemSpec {
+    pub display_name: DisplayName,
+    /// Its id in the province's register, such as A01 or W30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register_id: Option<String>,
+    /// 1 to 5, as determined; absent while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_level: Option<u8>,
+    #[serde(default)]
+    pub public_service: bool,
+    /// The decision, contract or regulation it rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legal_basis: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InformationSystemStatus {
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// `ready/wanted`.
+    #[serde(default)]
+    pub machines_text: String,
+}
