@@ -1,0 +1,364 @@
+//! The ledger as it was last seen, with the indexes that decisions need.
+//!
+//! Filled key by key with [`Claims::apply`], in any order; the indexes always agree with the maps.
+//! Nothing is counted anywhere else: what a host or a pool has promised is what the claims say.
+//! A key or value that cannot be read is an error, never skipped: a claim that is not understood
+//! is still somebody's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use dc_types::claim::{
+    AttachClaim, DepartmentClaim, HeldBy, PendingRelease, SubnetClaim, VmClaim, VolumeClaim, keys,
+};
+use dc_types::plan::{ItemKey, ItemKind};
+use dc_types::{Bytes, DepartmentName, Epoch, HostName, InstanceId, MiB, PoolName, SubnetUid};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+#[derive(Debug, Error)]
+pub enum ClaimError {
+    #[error("the ledger's key {key:?} does not read as a claim's key")]
+    Key { key: String },
+    #[error("the ledger's key {key:?} holds a value that does not read")]
+    Value {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A claim as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed<T> {
+    pub value: T,
+    /// Mod revision of its key: what a guard names.
+    pub revision: u64,
+    /// The claim's age. The revision under this incarnation, unless the claim was rebuilt: then
+    /// the epoch that hosts and storage knew it by is kept until the claim is written again.
+    pub epoch: Epoch,
+}
+
+/// A claim that a rebuild wrote, with the epoch it was found under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rebuilt<T> {
+    #[serde(flatten)]
+    pub value: T,
+    #[serde(rename = "keptEpoch")]
+    pub kept_epoch: Epoch,
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    #[serde(rename = "keptEpoch", default)]
+    kept_epoch: Option<Epoch>,
+}
+
+/// The one certificate that a host's agent is believed by: value of `host/<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostIdentity {
+    /// SHA-256 of the certificate's DER form, lower-case hexadecimal.
+    pub fingerprint: String,
+    /// The one before, until the new one was first used: a renewal whose answer was lost.
+    pub previous: Option<String>,
+    /// Seconds since 1970.
+    pub not_after: i64,
+}
+
+pub const HOST: &str = "host/";
+
+#[must_use]
+pub fn host_key(host: &HostName) -> String {
+    format!("{HOST}{host}")
+}
+
+/// What the machines of one host were promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostPromise {
+    pub vms: u64,
+    pub vcpus: u64,
+    pub memory: MiB,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    pub incarnation: u64,
+    pub vms: BTreeMap<InstanceId, Claimed<VmClaim>>,
+    pub volumes: BTreeMap<InstanceId, Claimed<VolumeClaim>>,
+    pub attachments: BTreeMap<InstanceId, Claimed<AttachClaim>>,
+    pub subnets: BTreeMap<SubnetUid, Claimed<SubnetClaim>>,
+    pub departments: BTreeMap<DepartmentName, Claimed<DepartmentClaim>>,
+    pub releases: BTreeMap<(HostName, ItemKey), Claimed<PendingRelease>>,
+    pub hosts: BTreeMap<HostName, Claimed<HostIdentity>>,
+    /// Addresses, MACs, VNIs and prefixes by their key.
+    pub held: HashMap<String, (HeldBy, u64)>,
+    /// Keys that only serve as guards, such as `pool/<name>`: their revision.
+    pub guards: HashMap<String, u64>,
+    host_vms: BTreeMap<HostName, BTreeSet<InstanceId>>,
+    host_promises: BTreeMap<HostName, HostPromise>,
+    namespace_vms: BTreeMap<String, BTreeSet<InstanceId>>,
+    host_volumes: BTreeMap<HostName, BTreeSet<InstanceId>>,
+    pool_promises: BTreeMap<PoolName, Bytes>,
+}
+
+impl Claims {
+    #[must_use]
+    pub fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            ..Self::default()
+        }
+    }
+
+    /// The epoch of a claim written at `revision` under this incarnation.
+    #[must_use]
+    pub fn epoch_of(&self, revision: u64) -> Epoch {
+        Epoch {
+            incarnation: self.incarnation,
+            revision,
+        }
+    }
+
+    /// Machines that a host may run.
+    pub fn vms_on(&self, host: &HostName) -> impl Iterator<Item = &Claimed<VmClaim>> {
+        let ids = self.host_vms.get(host).into_iter().flatten();
+        ids.filter_map(|id| self.vms.get(id))
+    }
+
+    /// Machines whose owner lives in a namespace: those of one department.
+    pub fn vms_in(&self, namespace: &str) -> impl Iterator<Item = &Claimed<VmClaim>> {
+        let ids = self.namespace_vms.get(namespace).into_iter().flatten();
+        ids.filter_map(|id| self.vms.get(id))
+    }
+
+    /// Volumes that a storage host holds.
+    pub fn volumes_on(&self, host: &HostName) -> impl Iterator<Item = &Claimed<VolumeClaim>> {
+        let ids = self.host_volumes.get(host).into_iter().flatten();
+        ids.filter_map(|id| self.volumes.get(id))
+    }
+
+    /// Releases that a host has not confirmed.
+    pub fn releases_of(&self, host: &HostName) -> impl Iterator<Item = &Claimed<PendingRelease>> {
+        let first = ItemKey::new(ItemKind::Image, Uuid::nil());
+        let of_host = move |((owner, _), _): &(&(HostName, ItemKey), _)| owner == host;
+        self.releases
+            .range((host.clone(), first)..)
+            .take_while(of_host)
+            .map(|(_, claimed)| claimed)
+    }
+
+    #[must_use]
+    pub fn promised_on(&self, host: &HostName) -> HostPromise {
+        self.host_promises.get(host).copied().unwrap_or_default()
+    }
+
+    /// Bytes promised to the owners of a pool's volumes.
+    #[must_use]
+    pub fn promised_in(&self, pool: &PoolName) -> Bytes {
+        self.pool_promises.get(pool).copied().unwrap_or_default()
+    }
+
+    /// Takes in one key as the ledger has it: its value, or that it is gone.
+    ///
+    /// The caller sees to the order of changes of one key.
+    pub fn apply(
+        &mut self,
+        key: &str,
+        value: Option<&str>,
+        revision: u64,
+    ) -> Result<(), ClaimError> {
+        let incarnation = self.incarnation;
+        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        match kind {
+            "vm" => {
+                let id = id(key, rest)?;
+                let new = claimed(key, value, incarnation, revision)?;
+                let old = replace(&mut self.vms, id, new.clone());
+                if let Some(old) = old {
+                    self.unindex_vm(id, &old.value);
+                }
+                if let Some(new) = new {
+                    self.index_vm(id, &new.value);
+                }
+            }
+            "volume" => {
+                let id = id(key, rest)?;
+                let new = claimed(key, value, incarnation, revision)?;
+                let old = replace(&mut self.volumes, id, new.clone());
+                if let Some(old) = old {
+                    self.unindex_volume(id, &old.value);
+                }
+                if let Some(new) = new {
+                    self.index_volume(id, &new.value);
+                }
+            }
+            "attach" => {
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.attachments, id(key, rest)?, new);
+            }
+            "subnet" => {
+                let subnet = rest.parse().map_err(|_| bad_key(key))?;
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.subnets, subnet, new);
+            }
+            "department" => {
+                let department = DepartmentName::new(rest).map_err(|_| bad_key(key))?;
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.departments, department, new);
+            }
+            "release" => {
+                let at = release_of_key(key, rest)?;
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.releases, at, new);
+            }
+            "host" => {
+                let host = HostName::new(rest).map_err(|_| bad_key(key))?;
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.hosts, host, new);
+            }
+            "address" | "mac" | "vni" | "prefix" => {
+                match value {
+                    Some(value) => {
+                        let holder = read_value(key, value)?;
+                        self.held.insert(key.to_owned(), (holder, revision));
+                    }
+                    None => {
+                        self.held.remove(key);
+                    }
+                };
+            }
+            "pool" => match value {
+                Some(_) => drop(self.guards.insert(key.to_owned(), revision)),
+                None => drop(self.guards.remove(key)),
+            },
+            // The ledger itself looks after these two.
+            _ if key == keys::INCARNATION || key == keys::LEADER || kind == keys::LEADER => {}
+            _ => return Err(bad_key(key)),
+        }
+        Ok(())
+    }
+
+    fn index_vm(&mut self, id: InstanceId, vm: &VmClaim) {
+        self.host_vms.entry(vm.host.clone()).or_default().insert(id);
+        self.namespace_vms
+            .entry(vm.owner.namespace.clone())
+            .or_default()
+            .insert(id);
+        let promise = self.host_promises.entry(vm.host.clone()).or_default();
+        promise.vms += 1;
+        promise.vcpus += u64::from(vm.vcpus);
+        promise.memory.0 += vm.memory.0;
+    }
+
+    fn unindex_vm(&mut self, id: InstanceId, vm: &VmClaim) {
+        remove_from(&mut self.host_vms, &vm.host, id);
+        remove_from(&mut self.namespace_vms, &vm.owner.namespace, id);
+        let promise = self.host_promises.entry(vm.host.clone()).or_default();
+        promise.vms -= 1;
+        promise.vcpus -= u64::from(vm.vcpus);
+        promise.memory.0 -= vm.memory.0;
+        if promise.vms == 0 {
+            self.host_promises.remove(&vm.host);
+        }
+    }
+
+    fn index_volume(&mut self, id: InstanceId, volume: &VolumeClaim) {
+        self.host_volumes
+            .entry(volume.host.clone())
+            .or_default()
+            .insert(id);
+        self.pool_promises.entry(volume.pool.clone()).or_default().0 += volume.size.0;
+    }
+
+    fn unindex_volume(&mut self, id: InstanceId, volume: &VolumeClaim) {
+        remove_from(&mut self.host_volumes, &volume.host, id);
+        let promise = self.pool_promises.entry(volume.pool.clone()).or_default();
+        promise.0 -= volume.size.0;
+        if promise.0 == 0 {
+            self.pool_promises.remove(&volume.pool);
+        }
+    }
+}
+
+fn bad_key(key: &str) -> ClaimError {
+    ClaimError::Key {
+        key: key.to_owned(),
+    }
+}
+
+fn id(key: &str, rest: &str) -> Result<InstanceId, ClaimError> {
+    rest.parse().map_err(|_| bad_key(key))
+}
+
+fn read_value<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, ClaimError> {
+    serde_json::from_str(value).map_err(|source| ClaimError::Value {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+fn claimed<T: DeserializeOwned>(
+    key: &str,
+    value: Option<&str>,
+    incarnation: u64,
+    revision: u64,
+) -> Result<Option<Claimed<T>>, ClaimError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let kept: Kept = read_value(key, value)?;
+    let written = Epoch {
+        incarnation,
+        revision,
+    };
+    Ok(Some(Claimed {
+        value: read_value(key, value)?,
+        revision,
+        epoch: kept.kept_epoch.unwrap_or(written),
+    }))
+}
+
+fn replace<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, new: Option<T>) -> Option<T> {
+    match new {
+        Some(new) => map.insert(key, new),
+        None => map.remove(&key),
+    }
+}
+
+fn remove_from<K: Ord + Clone>(
+    index: &mut BTreeMap<K, BTreeSet<InstanceId>>,
+    at: &K,
+    id: InstanceId,
+) {
+    if let Some(ids) = index.get_mut(at) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(at);
+        }
+    }
+}
+
+/// `release/<host>/<kind>/<id>/<card>`, as [`keys::release`] writes it.
+fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey), ClaimError> {
+    let parts: Vec<&str> = rest.split('/').collect();
+    let [host, kind, id, card] = parts[..] else {
+        return Err(bad_key(key));
+    };
+    let kind = match kind {
+        "Image" => ItemKind::Image,
+        "Volume" => ItemKind::Volume,
+        "Grant" => ItemKind::Grant,
+        "Network" => ItemKind::Network,
+        "Endpoint" => ItemKind::Endpoint,
+        "Vm" => ItemKind::Vm,
+        _ => return Err(bad_key(key)),
+    };
+    let host = HostName::new(host).map_err(|_| bad_key(key))?;
+    let id = Uuid::parse_str(id).map_err(|_| bad_key(key))?;
+    let card = card.parse().map_err(|_| bad_key(key))?;
+    Ok((host, ItemKey { kind, id, card }))
+}
+
+#[cfg(test)]
+mod tests;

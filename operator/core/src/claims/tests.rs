@@ -1,0 +1,160 @@
+use dc_types::plan::{Disposition, Release};
+use dc_types::{ObjectRef, ObjectUid};
+
+use super::*;
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn owner(namespace: &str, n: u128) -> ObjectRef {
+    ObjectRef {
+        namespace: namespace.into(),
+        name: format!("o{n}"),
+        uid: ObjectUid(Uuid::from_u128(n)),
+    }
+}
+
+fn vm(n: u128, on: &str, vcpus: u32, memory: u64) -> VmClaim {
+    VmClaim {
+        vm: InstanceId(Uuid::from_u128(n)),
+        owner: owner("so-nnmt", n),
+        host: host(on),
+        vcpus,
+        memory: MiB(memory),
+        machine_type: "pc-q35-7.2".into(),
+        volumes: vec![],
+        cards: vec![],
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+fn put_vm(claims: &mut Claims, vm: &VmClaim, revision: u64) {
+    claims
+        .apply(&keys::vm(vm.vm), Some(&json(vm)), revision)
+        .unwrap();
+}
+
+#[test]
+fn what_a_host_promised_follows_its_claims() {
+    let mut claims = Claims::new(1);
+    put_vm(&mut claims, &vm(1, "h1", 2, 512), 5);
+    put_vm(&mut claims, &vm(2, "h1", 4, 1024), 6);
+    let promise = claims.promised_on(&host("h1"));
+    assert_eq!((promise.vms, promise.vcpus), (2, 6));
+    assert_eq!(promise.memory, MiB(1536));
+
+    // The same machine on another host: counted there and no longer here.
+    put_vm(&mut claims, &vm(1, "h2", 2, 512), 7);
+    assert_eq!(claims.promised_on(&host("h1")).vms, 1);
+    assert_eq!(claims.promised_on(&host("h2")).vcpus, 2);
+    assert_eq!(claims.vms_on(&host("h2")).count(), 1);
+    assert_eq!(claims.vms_in("so-nnmt").count(), 2);
+
+    for n in [1, 2] {
+        let key = keys::vm(InstanceId(Uuid::from_u128(n)));
+        claims.apply(&key, None, 8).unwrap();
+    }
+    assert_eq!(claims, Claims::new(1));
+}
+
+#[test]
+fn what_a_pool_promised_follows_its_claims() {
+    let mut claims = Claims::new(1);
+    let volume = VolumeClaim {
+        volume: InstanceId(Uuid::from_u128(9)),
+        owner: owner("so-nnmt", 9),
+        pool: PoolName::new("san").unwrap(),
+        host: host("s1"),
+        size: Bytes(10),
+    };
+    let key = keys::volume(volume.volume);
+    claims.apply(&key, Some(&json(&volume)), 3).unwrap();
+    let grown = VolumeClaim {
+        size: Bytes(25),
+        ..volume.clone()
+    };
+    claims.apply(&key, Some(&json(&grown)), 4).unwrap();
+    assert_eq!(claims.promised_in(&volume.pool), Bytes(25));
+    assert_eq!(claims.volumes_on(&host("s1")).count(), 1);
+    claims.apply(&key, None, 5).unwrap();
+    assert_eq!(claims, Claims::new(1));
+}
+
+#[test]
+fn the_epoch_is_the_revision_unless_a_rebuild_kept_an_older_one() {
+    let mut claims = Claims::new(2);
+    let vm = vm(1, "h1", 1, 64);
+    let kept_epoch = Epoch {
+        incarnation: 1,
+        revision: 900,
+    };
+    let rebuilt = Rebuilt {
+        value: vm.clone(),
+        kept_epoch,
+    };
+    let key = keys::vm(vm.vm);
+    claims.apply(&key, Some(&json(&rebuilt)), 4).unwrap();
+    assert_eq!(claims.vms[&vm.vm].epoch, kept_epoch);
+    assert_eq!(claims.vms[&vm.vm].revision, 4);
+
+    put_vm(&mut claims, &vm, 5);
+    assert_eq!(claims.vms[&vm.vm].epoch, claims.epoch_of(5));
+}
+
+#[test]
+fn the_releases_of_a_host_are_its_own() {
+    let mut claims = Claims::new(1);
+    let release = |n: u128| Release {
+        key: ItemKey {
+            kind: ItemKind::Endpoint,
+            id: Uuid::from_u128(n),
+            card: 1,
+        },
+        epoch: Epoch::default(),
+        object: owner("so-nnmt", n),
+        disposition: Disposition::Remove,
+    };
+    for (on, n) in [("h1", 1), ("h2", 2), ("h2", 3), ("h3", 4)] {
+        let pending = PendingRelease {
+            host: host(on),
+            release: release(n),
+        };
+        let key = keys::release(&pending.host, &pending.release.key);
+        claims.apply(&key, Some(&json(&pending)), 1).unwrap();
+    }
+    let of_h2: Vec<_> = claims
+        .releases_of(&host("h2"))
+        .map(|c| c.value.release.key.id.as_u128())
+        .collect();
+    assert_eq!(of_h2, [2, 3]);
+}
+
+#[test]
+fn index_keys_are_held_until_they_are_removed() {
+    let mut claims = Claims::new(1);
+    let key = keys::mac("52:54:00:00:00:01".parse().unwrap());
+    let holder = HeldBy {
+        holder: ObjectUid(Uuid::from_u128(1)),
+    };
+    claims.apply(&key, Some(&json(&holder)), 3).unwrap();
+    assert_eq!(claims.held[&key], (holder, 3));
+    claims.apply(&key, None, 4).unwrap();
+    assert!(claims.held.is_empty());
+}
+
+#[test]
+fn a_key_or_value_that_does_not_read_is_an_error_that_names_it() {
+    let mut claims = Claims::new(1);
+    for key in ["vm/x", "surprise/1", "release/h1/Vm/1", "department/A_B"] {
+        let error = claims.apply(key, Some("{}"), 1).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+    let key = keys::vm(InstanceId(Uuid::from_u128(1)));
+    let error = claims.apply(&key, Some("{"), 1).unwrap_err().to_string();
+    assert!(error.contains(&key), "{error}");
+    assert_eq!(claims, Claims::new(1));
+}
