@@ -1,1 +1,11 @@
 //! The tools of the host behind small traits, real and fake.
+//!
+//! One module per tool: `<tool>.rs` holds the trait and its types, `<tool>/real.rs` speaks to the
+//! tool, `<tool>/fake.rs` remembers in its place. [`tools`] puts them together, [`knobs`] make the
+//! fakes fail or hang. This is the only crate that touches the machine.
+
+pub mod knobs;
+pub mod tools;
+
+pub use knobs::{Injected, Knobs, Rule};
+pub use tools::{Fakes, TgtControl, Tools, ToolsConfig, ToolsError};
