@@ -27,12 +27,10 @@ pub enum Port {
     StandbyAgents,
     StandbyHttp,
     SimulatedAgents,
-    EtcdMetrics,
-    LedgerMetrics,
 }
 
 impl Port {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 11] = [
         Self::Etcd,
         Self::EtcdPeer,
         Self::Ledger,
@@ -44,8 +42,6 @@ impl Port {
         Self::StandbyAgents,
         Self::StandbyHttp,
         Self::SimulatedAgents,
-        Self::EtcdMetrics,
-        Self::LedgerMetrics,
     ];
 }
 

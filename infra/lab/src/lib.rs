@@ -8,10 +8,16 @@
 pub mod address;
 pub mod apt;
 pub mod cache;
+pub mod control_plane;
+pub mod helm;
 pub mod journal;
+pub mod kubeconfig;
+pub mod kubectl;
 pub mod lab;
+pub mod pki;
 pub mod process;
 pub mod progress;
 pub mod registry;
 pub mod teardown;
+pub mod toolbox;
 pub mod wait;
