@@ -1,13 +1,13 @@
 //! Department: a body of the province. It owns the namespace of the same name.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
 
 /// A body of the province that owns resources: a department, agency, commune or party body.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "dc.sonla.gov.vn",
     version = "v1alpha1",
@@ -15,6 +15,8 @@ use crate::Condition;
     status = "DepartmentStatus",
     shortname = "dept",
     category = "dc",
+    validation = Rule::new("!(self.metadata.name in ['default', 'dc-system']) && !self.metadata.name.startsWith('kube-')").message("metadata.name: the namespace of this name belongs to the cluster itself"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("metadata.name: a DNS label: a-z, 0-9 and -, at most 63"),
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Kind","type":"string","jsonPath":".spec.kind"}"#,
     printcolumn = r#"{"name":"Systems","type":"integer","jsonPath":".status.systems"}"#,
@@ -22,12 +24,15 @@ use crate::Condition;
     printcolumn = r#"{"name":"Name","type":"string","jsonPath":".spec.displayName.vi"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.kind == oldSelf.kind || !(self.kind == 'commune' || oldSelf.kind == 'commune')").message("kind: a commune stays a commune; write a new Department and move its systems instead"))]
 pub struct DepartmentSpec {
     pub display_name: DisplayName,
+    /// Its place in the administration.
     pub kind: DepartmentKind,
     /// Its domain name, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-z0-9][-a-z0-9.]{0,252}$"))]
     pub domain: Option<String>,
     /// Users and groups of the identity provider, by role.
     #[serde(default)]
@@ -38,7 +43,11 @@ pub struct DepartmentSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DisplayName {
+    /// In Vietnamese, as it stands in official documents.
+    #[schemars(length(min = 1, max = 512))]
     pub vi: String,
+    /// In English.
+    #[schemars(length(min = 1, max = 512))]
     pub en: String,
 }
 
@@ -60,19 +69,25 @@ pub enum DepartmentKind {
 pub struct Members {
     /// IT officers: ask for, change and operate all that belongs to the department.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub administrators: Vec<Subject>,
     /// Start, stop and restart, and read everything but Secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub operators: Vec<Subject>,
     /// Read everything but Secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub auditors: Vec<Subject>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {
+    /// One person, or a group of the identity provider.
     pub kind: SubjectKind,
+    /// As the API server sees it.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 

@@ -2,6 +2,7 @@
 //! (CEL), conditions and reasons. No client.
 
 pub mod condition;
+pub mod definitions;
 pub mod department;
 pub mod host;
 pub mod image;

@@ -1,13 +1,13 @@
 //! StoragePool: a back end that holds volumes.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
 
 /// A storage back end and how far it may be promised beyond what it has.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "dc.sonla.gov.vn",
     version = "v1alpha1",
@@ -15,6 +15,7 @@ use crate::Condition;
     status = "StoragePoolStatus",
     shortname = "pool",
     category = "dc",
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("metadata.name: a DNS label: a-z, 0-9 and -, at most 63"),
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Driver","type":"string","jsonPath":".status.driver"}"#,
     printcolumn = r#"{"name":"Capacity","type":"string","jsonPath":".status.capacity"}"#,
@@ -24,15 +25,18 @@ use crate::Condition;
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.driver == oldSelf.driver").message("driver: a pool stays where its data is; make another pool"))]
 pub struct StoragePoolSpec {
     /// Exactly one driver.
     pub driver: Driver,
     /// Bytes promised for each hundred the pool has. Default 300; 100 promises no more than is there.
     #[serde(default = "default_promise_percent")]
+    #[schemars(range(min = 1, max = 10000))]
     pub promise_percent: u32,
     /// The condition CapacityLeft turns False past this share of use, in percent. Default 80.
     #[serde(default = "default_warn_percent")]
+    #[schemars(range(min = 1, max = 100))]
     pub warn_percent: u32,
 }
 
@@ -44,8 +48,9 @@ fn default_warn_percent() -> u32 {
     80
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.iscsi)").message("driver: name exactly one; this version has iscsi"))]
 pub struct Driver {
     /// The project's own SAN node: tgt over a reflink file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +61,10 @@ pub struct Driver {
 #[serde(rename_all = "camelCase")]
 pub struct IscsiDriver {
     /// The storage host that holds the pool; its agent's configuration says where.
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
     pub host: String,
 }
 
