@@ -1,0 +1,160 @@
+//! Who may do what: the operator's own rights and the roles of a department, from tables.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Files, HEADER};
+
+const DC: &str = "dc.sonla.gov.vn";
+const READ: &[&str] = &["get", "list", "watch"];
+const ALL: &[&str] = &[
+    "get", "list", "watch", "create", "update", "patch", "delete",
+];
+
+const CLUSTER_KINDS: &[&str] = &[
+    "departments",
+    "hosts",
+    "zones",
+    "storagepools",
+    "images",
+    "machineclasses",
+];
+const NAMESPACED_KINDS: &[&str] = &[
+    "informationsystems",
+    "virtualmachines",
+    "volumes",
+    "subnets",
+];
+/// What everybody who signs in may look up before asking for something.
+const CATALOGUE: &[&str] = &["zones", "storagepools", "images", "machineclasses"];
+const TENANT_ROLES: &[&str] = &[
+    "dc-tenant-administrator",
+    "dc-tenant-operator",
+    "dc-tenant-auditor",
+];
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+fn with(resources: &[&str], suffix: &str) -> Vec<String> {
+    resources.iter().map(|r| format!("{r}/{suffix}")).collect()
+}
+
+fn cluster_role(name: &str, rules: &[Value]) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+           "metadata": {"name": name}, "rules": rules})
+}
+
+fn binding(kind: &str, name: &str, role: Value, subjects: Value, namespace: bool) -> Value {
+    let mut metadata = json!({"name": name});
+    if namespace {
+        metadata["namespace"] = json!("{{ .Release.Namespace }}");
+    }
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
+           "roleRef": role, "subjects": subjects})
+}
+
+fn role_ref(kind: &str, name: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name})
+}
+
+fn operator() -> Vec<Value> {
+    let kinds: Vec<&str> = [CLUSTER_KINDS, NAMESPACED_KINDS].concat();
+    let status: Vec<String> = with(&kinds, "status");
+    let status: Vec<&str> = status.iter().map(String::as_str).collect();
+    let finalizers: Vec<String> = with(&kinds, "finalizers");
+    let finalizers: Vec<&str> = finalizers.iter().map(String::as_str).collect();
+    let rules = [
+        rule(DC, &kinds, READ),
+        // Takes its finalizer off.
+        rule(DC, &kinds, &["patch", "update"]),
+        rule(DC, &status, &["patch", "update"]),
+        rule(DC, &finalizers, &["update"]),
+        // Volumes from a machine's templates.
+        rule(DC, &["volumes"], &["create", "delete"]),
+        // A department's namespace and bindings; of roles it may hand out these three alone.
+        rule(
+            "",
+            &["namespaces"],
+            &["get", "list", "watch", "create", "patch", "delete"],
+        ),
+        rule(
+            "rbac.authorization.k8s.io",
+            &["rolebindings"],
+            &["get", "list", "watch", "create", "patch", "delete"],
+        ),
+        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
+               "verbs": ["bind"], "resourceNames": TENANT_ROLES}),
+        // cloud-init's user-data, one by name; never listed.
+        rule("", &["secrets"], &["get"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+        rule("", &["events"], &["create", "patch"]),
+    ];
+    // Its own keys, certificates and join tokens.
+    let own = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "dc-operator", "namespace": "{{ .Release.Namespace }}"},
+        "rules": [rule("", &["secrets"], ALL)]});
+    let account = json!([{"kind": "ServiceAccount", "name": "dc-operator",
+                          "namespace": "{{ .Release.Namespace }}"}]);
+    vec![
+        cluster_role("dc-operator", &rules),
+        binding(
+            "ClusterRoleBinding",
+            "dc-operator",
+            role_ref("ClusterRole", "dc-operator"),
+            account.clone(),
+            false,
+        ),
+        own,
+        binding(
+            "RoleBinding",
+            "dc-operator",
+            role_ref("Role", "dc-operator"),
+            account,
+            true,
+        ),
+    ]
+}
+
+fn tenants() -> Vec<Value> {
+    let read = [
+        rule(DC, NAMESPACED_KINDS, READ),
+        rule("", &["events"], READ),
+    ];
+    let mut administrator = read.to_vec();
+    administrator.push(rule(DC, NAMESPACED_KINDS, ALL));
+    administrator.push(rule("", &["secrets"], ALL));
+    let mut operator = read.to_vec();
+    // Start, stop and restart: fields of the machine.
+    operator.push(rule(DC, &["virtualmachines"], &["patch", "update"]));
+    vec![
+        cluster_role(TENANT_ROLES[0], &administrator),
+        cluster_role(TENANT_ROLES[1], &operator),
+        cluster_role(TENANT_ROLES[2], &read),
+        cluster_role("dc-catalogue-reader", &[rule(DC, CATALOGUE, READ)]),
+        binding(
+            "ClusterRoleBinding",
+            "dc-catalogue-reader",
+            role_ref("ClusterRole", "dc-catalogue-reader"),
+            json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
+                    "name": "system:authenticated"}]),
+            false,
+        ),
+    ]
+}
+
+pub fn add(files: &mut Files) -> Result<()> {
+    for (name, objects) in [("operator", operator()), ("tenants", tenants())] {
+        let mut text = HEADER.to_owned();
+        for object in objects {
+            text.push_str("---\n");
+            text.push_str(&serde_norway::to_string(&object)?);
+        }
+        files.insert(
+            format!("charts/datacenter/templates/access/{name}.yaml").into(),
+            text,
+        );
+    }
+    Ok(())
+}
