@@ -21,7 +21,7 @@ use crate::Condition;
     printcolumn = r#"{"name":"Kind","type":"string","jsonPath":".spec.kind"}"#,
     printcolumn = r#"{"name":"Systems","type":"integer","jsonPath":".status.systems"}"#,
     printcolumn = r#"{"name":"VMs","type":"integer","jsonPath":".status.virtualMachines"}"#,
-    printcolumn = r#"{"name":"Name","type":"string","jsonPath":".spec.displayName.vi"}"#,
+    printcolumn = r#"{"name":"Title","type":"string","jsonPath":".spec.displayName.vi"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +103,7 @@ pub enum SubjectKind {
 #[serde(rename_all = "camelCase")]
 pub struct DepartmentStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Computed from the objects of the namespace.
     #[serde(default)]

@@ -72,6 +72,7 @@ pub enum HostRole {
 #[serde(rename_all = "camelCase")]
 pub struct HostStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     #[serde(default)]
     pub roles_text: String,

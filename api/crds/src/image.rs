@@ -72,7 +72,7 @@ pub struct ImageSourceSpec {
     pub file: Option<String>,
     /// An http or https address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^https?://[^ ]{1,2000}$"), length(max = 2010))]
+    #[schemars(regex(pattern = "^https?://[^ ]+$"), length(max = 2010))]
     pub http: Option<String>,
 }
 
@@ -87,6 +87,7 @@ pub enum ImageFormatName {
 #[serde(rename_all = "camelCase")]
 pub struct ImageStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Of the disk inside.
     #[serde(default, skip_serializing_if = "Option::is_none")]

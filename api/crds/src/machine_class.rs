@@ -47,5 +47,6 @@ fn default_cpu_model() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct MachineClassStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }

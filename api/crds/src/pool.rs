@@ -72,6 +72,7 @@ pub struct IscsiDriver {
 #[serde(rename_all = "camelCase")]
 pub struct StoragePoolStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     #[serde(default)]
     pub driver: String,

@@ -63,6 +63,7 @@ pub struct SubnetSpec {
 #[serde(rename_all = "camelCase")]
 pub struct SubnetStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv4: Option<String>,

@@ -23,7 +23,7 @@ use crate::department::DisplayName;
     printcolumn = r#"{"name":"Level","type":"integer","jsonPath":".spec.securityLevel"}"#,
     printcolumn = r#"{"name":"Public","type":"boolean","jsonPath":".spec.publicService"}"#,
     printcolumn = r#"{"name":"VMs","type":"string","jsonPath":".status.machinesText"}"#,
-    printcolumn = r#"{"name":"Name","type":"string","jsonPath":".spec.displayName.vi"}"#,
+    printcolumn = r#"{"name":"Title","type":"string","jsonPath":".spec.displayName.vi"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -52,6 +52,7 @@ pub struct InformationSystemSpec {
 #[serde(rename_all = "camelCase")]
 pub struct InformationSystemStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// `ready/wanted`.
     #[serde(default)]

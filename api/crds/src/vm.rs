@@ -34,7 +34,7 @@ use crate::volume::VolumeTemplate;
 #[x_kube(validation = Rule::new("self.firmware == oldSelf.firmware").message("firmware: cannot change, the disk would not boot"))]
 #[x_kube(validation = Rule::new("self.disks.all(d, self.disks.exists_one(e, e.name == d.name))").message("disks: each has a name of its own"))]
 #[x_kube(validation = Rule::new("oldSelf.disks.all(o, !has(o.template) || !self.disks.exists(d, d.name == o.name) || self.disks.exists(d, d.name == o.name && has(d.template) && d.template.pool == o.template.pool && d.template.source == o.template.source))").message("disks: pool and source of a template cannot change once the volume is made"))]
-#[x_kube(validation = Rule::new("size(self.interfaces) == size(oldSelf.interfaces)").message("interfaces: cards are fixed when the machine is made"))]
+#[x_kube(validation = Rule::new("self.interfaces.map(i, i.subnet) == oldSelf.interfaces.map(i, i.subnet)").message("interfaces: cards, their order and their subnets are fixed when the machine is made"))]
 pub struct VirtualMachineSpec {
     /// The InformationSystem of the same namespace it belongs to.
     #[schemars(
@@ -59,10 +59,10 @@ pub struct VirtualMachineSpec {
     #[serde(default)]
     pub firmware: FirmwareKind,
     /// In boot order; the first one is booted from.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub disks: Vec<Disk>,
     /// Its network cards, in order.
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["subnet"]))]
     pub interfaces: Vec<Interface>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
@@ -140,7 +140,6 @@ pub struct Disk {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.subnet == oldSelf.subnet").message("subnet: a card keeps its subnet"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.mac) || (has(self.mac) && self.mac == oldSelf.mac)").message("mac: a card keeps its MAC for life"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.ipv4) || (has(self.ipv4) && self.ipv4 == oldSelf.ipv4)").message("ipv4: a card keeps its address for life"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.ipv6) || (has(self.ipv6) && self.ipv6 == oldSelf.ipv6)").message("ipv6: a card keeps its address for life"))]
@@ -204,6 +203,7 @@ pub struct PhysicalException {
 #[serde(rename_all = "camelCase")]
 pub struct VirtualMachineStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Pending, Starting, Running, Paused, Stopping, Stopped, Crashed, Unknown or Releasing.
     #[serde(default)]

@@ -140,6 +140,7 @@ pub enum EraseMethod {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Pending, Creating, Available, Attached or Releasing.
     #[serde(default)]

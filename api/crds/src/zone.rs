@@ -130,6 +130,7 @@ pub enum ProtocolName {
 #[serde(rename_all = "camelCase")]
 pub struct ZoneStatus {
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     #[serde(default)]
     pub subnets: i64,
