@@ -8,8 +8,10 @@
 pub mod address;
 pub mod apt;
 pub mod cache;
+pub mod console;
 pub mod control_plane;
 pub mod helm;
+pub mod images;
 pub mod journal;
 pub mod kubeconfig;
 pub mod kubectl;

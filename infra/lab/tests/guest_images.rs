@@ -1,0 +1,252 @@
+//! Boots the images that we build, with plain QEMU: needs root (the build) and the packages of a
+//! lab. No machine, no libvirt: what fails here fails because of the image.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use dc_lab::cache::Cache;
+use dc_lab::console::{Console, PROMPT};
+use dc_lab::images::seed::Seed;
+use dc_lab::images::{BuiltImage, GuestImage};
+use tempfile::TempDir;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Generous: the machine may be building at the same time.
+const BOOT: Duration = Duration::from_secs(240);
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A guest under QEMU; killed when dropped.
+struct Guest {
+    qemu: Child,
+    console: Console<UnixStream>,
+    monitor: UnixStream,
+    _dir: TempDir,
+}
+
+enum Firmware {
+    Bios,
+    Uefi,
+}
+
+impl Guest {
+    async fn boot(
+        image: &BuiltImage,
+        seed: Option<&Seed>,
+        memory_mib: u32,
+        firmware: Firmware,
+    ) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        // We listen and QEMU connects: the first line cannot be missed.
+        let serial = UnixListener::bind(dir.path().join("serial"))?;
+        let monitor = UnixListener::bind(dir.path().join("monitor"))?;
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args([
+            "-accel",
+            "tcg,tb-size=64",
+            "-smp",
+            "2",
+            "-nodefaults",
+            "-display",
+            "none",
+        ])
+        .args(["-m", &memory_mib.to_string()])
+        .args(["-serial", &socket(dir.path(), "serial")])
+        .args(["-monitor", &socket(dir.path(), "monitor")])
+        .args([
+            "-drive",
+            &drive(&image.path, image.format.name(), "snapshot=on"),
+        ])
+        .args(["-netdev", "user,id=n0,restrict=on,ipv4=on,ipv6=on"])
+        .args([
+            "-device",
+            "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:00:00:01",
+        ])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+        if let Firmware::Uefi = firmware {
+            qemu.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
+        }
+        if let Some(seed) = seed {
+            let path = dir.path().join("seed");
+            seed.write_disk(&path)?;
+            qemu.args(["-drive", &drive(&path, "raw", "readonly=on")]);
+        }
+        let disk = dir.path().join("disk");
+        std::fs::File::create(&disk)?.set_len(64 << 20)?;
+        qemu.args(["-drive", &drive(&disk, "raw", "cache=none")]);
+        let qemu = qemu.spawn().context("cannot start QEMU")?;
+        let (serial, _) = timeout(ANSWER, serial.accept())
+            .await
+            .context("QEMU is silent")??;
+        let (monitor, _) = timeout(ANSWER, monitor.accept())
+            .await
+            .context("QEMU is silent")??;
+        Ok(Self {
+            qemu,
+            console: Console::new(serial),
+            monitor,
+            _dir: dir,
+        })
+    }
+
+    /// Presses the power button and waits for the machine to be off.
+    async fn power_off(mut self) -> Result<()> {
+        use tokio::io::AsyncWriteExt;
+        self.monitor.write_all(b"system_powerdown\n").await?;
+        let status = timeout(ANSWER, self.qemu.wait()).await.with_context(|| {
+            format!(
+                "the guest does not heed the power button:\n{}",
+                self.console.tail()
+            )
+        })??;
+        anyhow::ensure!(status.success(), "QEMU ended with {status}");
+        Ok(())
+    }
+}
+
+fn socket(dir: &Path, name: &str) -> String {
+    format!("unix:{}", dir.join(name).display())
+}
+
+fn drive(path: &Path, format: &str, more: &str) -> String {
+    format!("file={},format={format},if=virtio,{more}", path.display())
+}
+
+fn seed(user_data: &str) -> Seed {
+    Seed {
+        meta_data: "instance-id: i-1\nlocal-hostname: web-1\n".to_owned(),
+        user_data: user_data.to_owned(),
+        network_config: "version: 2
+ethernets:
+  nic0:
+    match: {macaddress: \"52:54:00:00:00:01\"}
+    set-name: eth0
+    mtu: 1400
+    addresses: [10.9.1.2/24, \"fd00:9:1::2/64\"]
+    nameservers: {addresses: [10.9.1.1]}
+    routes:
+    - to: default
+      via: 10.9.1.1
+    - to: \"::/0\"
+      via: fd00:9:1::1
+"
+        .to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn the_tiny_image_applies_its_seed_serves_and_powers_off() -> Result<()> {
+    let image = GuestImage::Tiny.ensure(&Cache::from_env()?)?;
+    assert!(image.size_bytes <= 32 << 20);
+    let user_data = "#cloud-config
+department: a01
+runcmd:
+- echo one \"two  three\" > /tmp/out
+- [sh, -c, \"echo 'it''s' $0 >> /tmp/out\", word]
+- |
+  for n in 1 2; do
+    echo line $n >> /tmp/out
+  done
+";
+    let mut guest = Guest::boot(&image, Some(&seed(user_data)), 128, Firmware::Bios).await?;
+    let console = &mut guest.console;
+    console.wait_for("dc-tiny: starting", BOOT).await?;
+    let ready = console.line_after("dc-tiny: ready", BOOT).await?;
+    for wanted in [
+        "hostname=web-1",
+        "eth0=10.9.1.2/24",
+        "eth0=fd00:9:1::2/64",
+        "=64MiB",
+    ] {
+        assert!(ready.contains(wanted), "{wanted} is missing in {ready}");
+    }
+    let done = console
+        .line_after("dc-tiny: user-data done, ", ANSWER)
+        .await?;
+    assert_eq!(done, "result 0");
+    let out = console.run("cat /tmp/out", ANSWER).await?;
+    assert_eq!(out, "one two  three\nits word\nline 1\nline 2");
+
+    let routes = console
+        .run("ip route; ip -6 route; ip link show eth0", ANSWER)
+        .await?;
+    for wanted in [
+        "default via 10.9.1.1",
+        "default via fd00:9:1::1",
+        "mtu 1400",
+    ] {
+        assert!(routes.contains(wanted), "{wanted} is missing in {routes}");
+    }
+    let page = console
+        .run("wget -q -O - http://[fd00:9:1::2]:8080/", ANSWER)
+        .await?;
+    assert_eq!(page, "hostname: web-1\ndepartment: a01\ninstance: i-1");
+    for port in [80, 8080, 5432, 7] {
+        assert_eq!(
+            console.probe(&format!("tcp 10.9.1.2 {port}")).await?,
+            "open"
+        );
+    }
+    assert_eq!(console.probe("tcp 10.9.1.2 81").await?, "refused");
+    assert_eq!(console.probe("ping 10.9.1.77").await?, "timeout");
+    let web = console.probe("http http://10.9.1.2/").await?;
+    assert_eq!(web, "open: hostname: web-1");
+    assert_eq!(
+        console.run("echo hi | nc -w 2 10.9.1.2 7", ANSWER).await?,
+        "hi"
+    );
+
+    let wrote = console
+        .run("counter write /dev/vdc 12; counter check /dev/vdc", ANSWER)
+        .await?;
+    assert!(wrote.contains("counter wrote 11, done"), "{wrote}");
+    assert!(wrote.ends_with("counter last=11 gaps=0"), "{wrote}");
+    guest.power_off().await
+}
+
+#[tokio::test]
+async fn the_tiny_image_without_a_seed_asks_by_dhcp() -> Result<()> {
+    let image = GuestImage::Tiny.ensure(&Cache::from_env()?)?;
+    let mut guest = Guest::boot(&image, None, 128, Firmware::Bios).await?;
+    let console = &mut guest.console;
+    console.wait_for("dc-tiny: no seed", BOOT).await?;
+    let ready = console.line_after("dc-tiny: ready", BOOT).await?;
+    assert!(ready.contains("eth0=10.0.2.15/24"), "{ready}");
+    console.wait_for(PROMPT, ANSWER).await?;
+    guest.power_off().await
+}
+
+async fn boot_debian(firmware: Firmware) -> Result<()> {
+    let image = GuestImage::Debian.ensure(&Cache::from_env()?)?;
+    let user_data = "#cloud-config
+users:
+- name: admin
+  shell: /bin/bash
+write_files:
+- path: /etc/dc-test
+  content: written
+runcmd:
+- [sh, -c, 'echo dc-test $(cat /etc/dc-test) $(id -un admin) $(hostname) $(ip -br a show eth0) . > /dev/ttyS0']
+";
+    let mut guest = Guest::boot(&image, Some(&seed(user_data)), 512, firmware).await?;
+    let seen = guest.console.line_after("dc-test ", BOOT).await?;
+    assert!(seen.starts_with("written admin web-1 eth0 "), "{seen}");
+    for wanted in ["10.9.1.2/24", "fd00:9:1::2/64"] {
+        assert!(seen.contains(wanted), "{wanted} is missing in {seen}");
+    }
+    guest.power_off().await
+}
+
+#[tokio::test]
+async fn the_debian_image_applies_its_user_data_from_bios() -> Result<()> {
+    boot_debian(Firmware::Bios).await
+}
+
+#[tokio::test]
+async fn the_debian_image_applies_its_user_data_from_uefi() -> Result<()> {
+    boot_debian(Firmware::Uefi).await
+}
