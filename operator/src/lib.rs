@@ -1,1 +1,4 @@
 //! The operator: controllers, ledger, agent sessions, metrics.
+
+pub mod leader;
+pub mod ledger;
