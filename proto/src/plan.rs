@@ -5,7 +5,6 @@ mod storage;
 mod vm;
 
 use dc_types::plan::{Delta, Disposition, Item, ItemBody, ItemHash, ItemKey, Release};
-use dc_types::report::{Detail, Observation};
 
 use crate::field::{choice, required};
 use crate::{OnWire, WireError, wire};
@@ -23,7 +22,7 @@ pub enum Received {
 pub struct RefusedDelta {
     pub error: WireError,
     /// What to tell the operator, when the delta was an item: it failed, and why.
-    pub observation: Option<wire::Observation>,
+    pub observation: Option<Box<wire::Observation>>,
 }
 
 /// The delta as the operator sends it.
@@ -68,7 +67,7 @@ pub fn receive_delta(delta: wire::Delta) -> Result<Received, RefusedDelta> {
                         state: Some(wire::observation::State::Failed(trouble)),
                         detail: None,
                     };
-                    Err(refused(error.inside("item"), Some(observation)))
+                    Err(refused(error.inside("item"), Some(Box::new(observation))))
                 }
             }
         }
@@ -186,15 +185,5 @@ impl OnWire for Release {
             // An unknown way to remove is never taken for another one.
             disposition: choice::<Disposition>(disposition, "disposition")?,
         })
-    }
-}
-
-impl RefusedDelta {
-    /// The observation for the operator in the domain's form, where the key is one we know.
-    #[must_use]
-    pub fn known_observation(&self) -> Option<Observation> {
-        let observation = Observation::from_wire(self.observation.clone()?).ok()?;
-        debug_assert_eq!(observation.detail, Detail::None);
-        Some(observation)
     }
 }

@@ -28,7 +28,7 @@ macro_rules! same_names {
                     Err(_) => Err(WireError::new(
                         "",
                         format!(
-                            "{number} is not a {} that this version knows",
+                            "{number} is no value of {} that this version knows",
                             stringify!($name)
                         ),
                     )),

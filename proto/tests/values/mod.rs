@@ -1,0 +1,490 @@
+//! Arbitrary values of everything that travels.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use dc_types::plan::*;
+use dc_types::report::*;
+use dc_types::*;
+use ipnet::{Ipv4Net, Ipv6Net};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+fn uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+pub fn epoch() -> impl Strategy<Value = Epoch> {
+    (any::<u64>(), any::<u64>()).prop_map(|(incarnation, revision)| Epoch {
+        incarnation,
+        revision,
+    })
+}
+
+fn object() -> impl Strategy<Value = ObjectRef> {
+    (any::<String>(), any::<String>(), uuid()).prop_map(|(namespace, name, uid)| ObjectRef {
+        namespace,
+        name,
+        uid: ObjectUid(uid),
+    })
+}
+
+fn label() -> impl Strategy<Value = String> {
+    "[a-z]([a-z0-9-]{0,20}[a-z0-9])?"
+}
+
+fn pool() -> impl Strategy<Value = PoolName> {
+    label().prop_map(|l| PoolName::new(l).unwrap())
+}
+
+fn department() -> impl Strategy<Value = DepartmentName> {
+    label().prop_map(|l| DepartmentName::new(l).unwrap())
+}
+
+fn mac() -> impl Strategy<Value = Mac> {
+    any::<[u8; 6]>().prop_map(|mut b| {
+        b[0] &= 0xfe;
+        Mac(b)
+    })
+}
+
+fn vni() -> impl Strategy<Value = Vni> {
+    (1..=Vni::LAST.0).prop_map(Vni)
+}
+
+fn v4() -> impl Strategy<Value = Option<Ipv4Addr>> {
+    option::of(any::<Ipv4Addr>())
+}
+
+fn v6() -> impl Strategy<Value = Option<Ipv6Addr>> {
+    option::of(any::<Ipv6Addr>())
+}
+
+fn chap() -> impl Strategy<Value = Chap> {
+    (any::<String>(), any::<String>()).prop_map(|(user, secret)| Chap {
+        user,
+        secret: Secret(secret),
+    })
+}
+
+fn portal() -> impl Strategy<Value = Portal> {
+    (any::<IpAddr>(), any::<u16>()).prop_map(|(address, port)| Portal { address, port })
+}
+
+fn service() -> impl Strategy<Value = Service> {
+    use Protocol::*;
+    (
+        any::<String>(),
+        prop::sample::select(vec![Tcp, Udp, Icmp]),
+        any::<(u16, u16)>(),
+    )
+        .prop_map(|(name, protocol, (first, last))| Service {
+            name,
+            protocol,
+            ports: PortRange { first, last },
+        })
+}
+
+fn image() -> impl Strategy<Value = ItemBody> {
+    (
+        uuid(),
+        pool(),
+        any::<(bool, String)>(),
+        "[0-9a-f]{64}",
+        any::<bool>(),
+        any::<(u64, u64)>(),
+    )
+        .prop_map(|(id, pool, (http, source), sha256, raw, (down, virt))| {
+            ItemBody::Image(ImageItem {
+                image: ImageUid(id),
+                pool,
+                source: if http {
+                    ImageSource::Http(source)
+                } else {
+                    ImageSource::File(source)
+                },
+                sha256,
+                format: if raw {
+                    ImageFormat::Raw
+                } else {
+                    ImageFormat::Qcow2
+                },
+                max_download: Bytes(down),
+                max_virtual: Bytes(virt),
+            })
+        })
+}
+
+fn volume() -> impl Strategy<Value = ItemBody> {
+    let source = prop_oneof![
+        Just(VolumeSource::Blank),
+        uuid().prop_map(|id| VolumeSource::Image(ImageUid(id))),
+        uuid().prop_map(|id| VolumeSource::Volume(InstanceId(id))),
+    ];
+    (uuid(), pool(), any::<u64>(), source).prop_map(|(id, pool, size, source)| {
+        ItemBody::Volume(VolumeItem {
+            volume: InstanceId(id),
+            pool,
+            size: Bytes(size),
+            source,
+        })
+    })
+}
+
+fn grant() -> impl Strategy<Value = ItemBody> {
+    (uuid(), pool(), any::<String>(), chap()).prop_map(|(id, pool, initiator, chap)| {
+        ItemBody::Grant(GrantItem {
+            volume: InstanceId(id),
+            pool,
+            initiator,
+            chap,
+        })
+    })
+}
+
+fn segment() -> impl Strategy<Value = Segment> {
+    use ZoneType::*;
+    let zones = vec![Outside, Dmz, Internal, Database, Storage, Management, Soc];
+    (
+        (uuid(), any::<String>(), prop::sample::select(zones), vni()),
+        option::of((any::<Ipv4Addr>(), 0..=32u8)),
+        option::of((any::<Ipv6Addr>(), 0..=128u8)),
+        (v4(), v6(), mac(), vec(any::<IpAddr>(), 0..3)),
+    )
+        .prop_map(|((subnet, name, zone, vni), n4, n6, rest)| Segment {
+            subnet: SubnetUid(subnet),
+            name,
+            zone,
+            vni,
+            v4: n4.map(|(a, p)| Ipv4Net::new(a, p).unwrap()),
+            v6: n6.map(|(a, p)| Ipv6Net::new(a, p).unwrap()),
+            gateway_v4: rest.0,
+            gateway_v6: rest.1,
+            gateway_mac: rest.2,
+            dns: rest.3,
+        })
+}
+
+fn flow() -> impl Strategy<Value = Flow> {
+    let from = prop_oneof![
+        Just(FlowEnd::Outside),
+        uuid().prop_map(|id| FlowEnd::Subnet(SubnetUid(id))),
+    ];
+    (1..=u32::MAX, from, uuid(), vec(service(), 0..3)).prop_map(|(id, from, to, services)| Flow {
+        id,
+        from,
+        to: SubnetUid(to),
+        services,
+    })
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    (label(), any::<IpAddr>(), any::<bool>()).prop_map(|(host, vtep, gateway)| Peer {
+        host: HostName::new(host).unwrap(),
+        vtep,
+        role: if gateway {
+            PeerRole::Gateway
+        } else {
+            PeerRole::Compute
+        },
+    })
+}
+
+fn network() -> impl Strategy<Value = ItemBody> {
+    (
+        department(),
+        vni(),
+        vec(segment(), 0..3),
+        vec(flow(), 0..3),
+        vec(peer(), 0..3),
+        any::<bool>(),
+    )
+        .prop_map(|(department, transit, segments, flows, peers, gateway)| {
+            ItemBody::Network(NetworkItem {
+                department,
+                transit,
+                segments,
+                flows,
+                peers,
+                role: if gateway {
+                    NetworkRole::Gateway
+                } else {
+                    NetworkRole::Compute
+                },
+            })
+        })
+}
+
+fn endpoint() -> impl Strategy<Value = ItemBody> {
+    (
+        (department(), uuid(), uuid(), any::<u32>(), any::<String>()),
+        (mac(), v4(), v6()),
+        (label(), any::<IpAddr>(), vec(service(), 0..3)),
+    )
+        .prop_map(|(who, (mac, v4, v6), (host, vtep, published))| {
+            let (department, subnet, vm, card, name) = who;
+            ItemBody::Endpoint(EndpointItem {
+                department,
+                subnet: SubnetUid(subnet),
+                vm: InstanceId(vm),
+                card,
+                name,
+                mac,
+                v4,
+                v6,
+                host: HostName::new(host).unwrap(),
+                vtep,
+                published,
+            })
+        })
+}
+
+fn disk() -> impl Strategy<Value = DiskItem> {
+    (
+        (uuid(), any::<String>(), epoch(), portal()),
+        (any::<String>(), chap(), any::<u64>()),
+    )
+        .prop_map(
+            |((volume, name, grant, portal), (initiator, chap, size))| DiskItem {
+                volume: InstanceId(volume),
+                name,
+                grant,
+                portal,
+                initiator,
+                chap,
+                size: Bytes(size),
+            },
+        )
+}
+
+fn nic() -> impl Strategy<Value = NicItem> {
+    (any::<u32>(), uuid(), mac(), v4(), v6()).prop_map(|(card, subnet, mac, v4, v6)| NicItem {
+        card,
+        subnet: SubnetUid(subnet),
+        mac,
+        v4,
+        v6,
+    })
+}
+
+fn vm() -> impl Strategy<Value = ItemBody> {
+    use OnStop::*;
+    (
+        (uuid(), department(), any::<[String; 5]>()),
+        (any::<[bool; 2]>(), any::<u32>(), any::<u64>(), any::<u32>()),
+        (vec(disk(), 0..3), vec(nic(), 0..3)),
+        (
+            any::<[String; 2]>(),
+            prop::sample::select(vec![Restart, RestartOnFailure, Stay]),
+        ),
+    )
+        .prop_map(|(who, sizes, (disks, nics), (seed, on_stop))| {
+            let (vm, department, [system, name, restart, cpu_model, machine_type]) = who;
+            let ([on, uefi], vcpus, memory, stop_deadline_s) = sizes;
+            let [hostname, user_data] = seed;
+            ItemBody::Vm(Box::new(VmItem {
+                vm: InstanceId(vm),
+                department,
+                system,
+                name,
+                power: if on { Power::On } else { Power::Off },
+                restart,
+                vcpus,
+                memory: MiB(memory),
+                cpu_model,
+                machine_type,
+                firmware: firmware(uefi),
+                disks,
+                nics,
+                seed: SeedItem {
+                    hostname,
+                    user_data: Secret(user_data),
+                },
+                stop_deadline_s,
+                on_stop,
+            }))
+        })
+}
+
+fn firmware(uefi: bool) -> Firmware {
+    if uefi { Firmware::Uefi } else { Firmware::Bios }
+}
+
+fn key_of(body: &ItemBody) -> ItemKey {
+    match body {
+        ItemBody::Image(b) => ItemKey::new(ItemKind::Image, b.image.0),
+        ItemBody::Volume(b) => ItemKey::new(ItemKind::Volume, b.volume.0),
+        ItemBody::Grant(b) => ItemKey::new(ItemKind::Grant, b.volume.0),
+        ItemBody::Network(b) => ItemKey::network(&b.department),
+        ItemBody::Endpoint(b) => ItemKey::endpoint(b.vm, b.card),
+        ItemBody::Vm(b) => ItemKey::new(ItemKind::Vm, b.vm.0),
+    }
+}
+
+pub fn item() -> impl Strategy<Value = Item> {
+    let body = prop_oneof![image(), volume(), grant(), network(), endpoint(), vm()];
+    (epoch(), object(), body).prop_map(|(epoch, object, body)| Item {
+        key: key_of(&body),
+        epoch,
+        object,
+        body,
+    })
+}
+
+pub fn key() -> impl Strategy<Value = ItemKey> {
+    use ItemKind::*;
+    let kinds = vec![Image, Volume, Grant, Network, Endpoint, Vm];
+    (prop::sample::select(kinds), uuid(), any::<u32>()).prop_map(|(kind, id, card)| ItemKey {
+        kind,
+        id,
+        card,
+    })
+}
+
+pub fn release() -> impl Strategy<Value = Release> {
+    use Disposition::*;
+    let how = prop::sample::select(vec![Remove, Retain, EraseDiscard, EraseZero]);
+    (key(), epoch(), object(), how).prop_map(|(key, epoch, object, disposition)| Release {
+        key,
+        epoch,
+        object,
+        disposition,
+    })
+}
+
+fn pool_facts() -> impl Strategy<Value = PoolFacts> {
+    (
+        pool(),
+        any::<(u64, u64, bool)>(),
+        option::of(any::<String>()),
+    )
+        .prop_map(|(pool, (capacity, used, reflink), fault)| PoolFacts {
+            pool,
+            capacity: Bytes(capacity),
+            used: Bytes(used),
+            reflink,
+            fault,
+        })
+}
+
+pub fn facts() -> impl Strategy<Value = HostFacts> {
+    use Role::*;
+    (
+        any::<String>(),
+        vec(prop::sample::select(vec![Compute, Storage, Gateway]), 0..4),
+        (any::<u32>(), any::<(u64, u64)>()),
+        (vec(any::<String>(), 0..3), vec(any::<String>(), 0..3)),
+        vec(any::<bool>(), 0..3),
+        (any::<bool>(), any::<IpAddr>()),
+        (option::of(portal()), vec(pool_facts(), 0..3)),
+    )
+        .prop_map(
+            |(boot_id, roles, sizes, texts, uefi, (kvm, overlay), rest)| {
+                let (vcpus, (memory, available)) = sizes;
+                HostFacts {
+                    boot_id,
+                    roles,
+                    vcpus,
+                    memory: MiB(memory),
+                    memory_available: MiB(available),
+                    machine_types: texts.0,
+                    firmwares: uefi.into_iter().map(firmware).collect(),
+                    accelerator: if kvm {
+                        Accelerator::Kvm
+                    } else {
+                        Accelerator::Tcg
+                    },
+                    cpu_models: texts.1,
+                    overlay,
+                    portal: rest.0,
+                    pools: rest.1,
+                }
+            },
+        )
+}
+
+pub fn trouble() -> impl Strategy<Value = Trouble> {
+    any::<(String, String)>().prop_map(|(reason, message)| Trouble { reason, message })
+}
+
+fn detail() -> impl Strategy<Value = Detail> {
+    use Guest::*;
+    let guests = vec![
+        Absent,
+        Starting,
+        Running,
+        Paused,
+        Stopping,
+        Stopped,
+        Guest::Crashed,
+    ];
+    let stops = vec![
+        Stop::Clean,
+        Stop::Forced,
+        Stop::ByGuest,
+        Stop::Crashed,
+        Stop::HostLost,
+    ];
+    prop_oneof![
+        Just(Detail::None),
+        any::<u64>().prop_map(|n| Detail::Image {
+            virtual_size: Bytes(n)
+        }),
+        any::<(u64, u64)>().prop_map(|(size, allocated)| Detail::Volume {
+            size: Bytes(size),
+            allocated: Bytes(allocated),
+        }),
+        (
+            prop::sample::select(guests),
+            option::of(prop::sample::select(stops)),
+            any::<(Option<String>, Option<i64>, String)>(),
+        )
+            .prop_map(|(guest, last_stop, (machine_type, started_at, restart))| {
+                Detail::Vm {
+                    guest,
+                    last_stop,
+                    machine_type,
+                    started_at,
+                    restart,
+                }
+            }),
+    ]
+}
+
+pub fn observation() -> impl Strategy<Value = Observation> {
+    let state = prop_oneof![
+        Just(ItemState::Ready),
+        trouble().prop_map(ItemState::Pending),
+        trouble().prop_map(ItemState::Failed),
+    ];
+    (key(), epoch(), any::<u64>(), state, detail()).prop_map(|(key, epoch, hash, state, detail)| {
+        Observation {
+            key,
+            epoch,
+            hash: ItemHash(hash),
+            state,
+            detail,
+        }
+    })
+}
+
+pub fn hello() -> impl Strategy<Value = Hello> {
+    let held = (key(), epoch(), any::<u64>()).prop_map(|(key, epoch, hash)| Held {
+        key,
+        epoch,
+        hash: ItemHash(hash),
+    });
+    (label(), any::<String>(), epoch(), vec(held, 0..5), facts()).prop_map(
+        |(host, version, term, held, facts)| Hello {
+            host: HostName::new(host).unwrap(),
+            version,
+            term: Term {
+                incarnation: term.incarnation,
+                revision: term.revision,
+            },
+            held,
+            facts,
+        },
+    )
+}
