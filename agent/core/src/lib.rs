@@ -5,6 +5,7 @@
 //! how things are called on a host in [`names`]. No I/O, no clock, no random source.
 
 pub mod names;
+pub mod storage;
 pub mod wanted;
 
 pub use wanted::{

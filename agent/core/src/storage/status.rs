@@ -1,0 +1,92 @@
+//! How each item stands, which releases are done, and what the pools have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dc_types::plan::{Item, ItemBody, ItemKey};
+use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Released, Trouble};
+
+use super::judge::{Judged, Removal, judge_item, judge_release};
+use super::plan::KINDS;
+use super::seen::Seen;
+use super::trouble::StorageTrouble;
+use crate::wanted::{Status, Wanted};
+
+/// `troubles` are those of the last try of each key, `busy` the keys whose steps are being done.
+#[must_use]
+pub fn status(
+    wanted: &Wanted<'_>,
+    seen: &Seen,
+    troubles: &BTreeMap<ItemKey, Trouble>,
+    busy: &BTreeSet<ItemKey>,
+) -> Status {
+    let mut status = Status::default();
+    for kind in KINDS {
+        for item in wanted.of_kind(kind) {
+            let judged = judge_item(wanted, seen, item);
+            let (state, detail) = stand(seen, item, judged, troubles, busy);
+            status.observations.push(Observation {
+                key: item.key,
+                epoch: item.epoch,
+                hash: item.hash(),
+                state,
+                detail,
+            });
+        }
+        for release in wanted.releases_of_kind(kind) {
+            if let Removal::Done(note) = judge_release(wanted, seen, release) {
+                status.released.push(Released {
+                    key: release.key,
+                    epoch: release.epoch,
+                    note,
+                });
+            }
+        }
+    }
+    status
+}
+
+fn stand(
+    seen: &Seen,
+    item: &Item,
+    judged: Judged,
+    troubles: &BTreeMap<ItemKey, Trouble>,
+    busy: &BTreeSet<ItemKey>,
+) -> (ItemState, Detail) {
+    match judged {
+        Judged::Ready(detail) => (ItemState::Ready, detail),
+        Judged::Waits(trouble, detail) => (ItemState::Pending(trouble), detail),
+        Judged::Refused(trouble, detail) => (ItemState::Failed(trouble), detail),
+        Judged::Steps(_, detail) => {
+            // A trouble stays while it is tried again: else it would come and go with each try.
+            let state = match troubles.get(&item.key) {
+                Some(trouble) => ItemState::Failed(trouble.clone()),
+                None => ItemState::Pending(working(seen, item, busy).into()),
+            };
+            (state, detail)
+        }
+    }
+}
+
+fn working(seen: &Seen, item: &Item, busy: &BTreeSet<ItemKey>) -> StorageTrouble {
+    let what = match &item.body {
+        ItemBody::Image(image) => match seen.fetching.get(&image.image) {
+            Some(progress) => format!("fetching the image: {progress}"),
+            None => "the image is to be fetched".to_owned(),
+        },
+        ItemBody::Volume(_) => "the volume is being made".to_owned(),
+        ItemBody::Grant(_) => "the volume is being opened to its machine".to_owned(),
+        _ => String::new(),
+    };
+    let next = if busy.contains(&item.key) {
+        ""
+    } else {
+        ", as the next step"
+    };
+    StorageTrouble::Working(format!("{what}{next}"))
+}
+
+/// What the host tells of its pools.
+#[must_use]
+pub fn pool_facts(seen: &Seen) -> Vec<PoolFacts> {
+    seen.pools.values().map(|pool| pool.facts.clone()).collect()
+}

@@ -1,0 +1,5 @@
+//! The storage vertical against a model of a host: what the tools do to `Seen`, step by step.
+
+mod cases;
+mod model;
+mod property;

@@ -1,0 +1,170 @@
+//! Whatever is asked in whatever order, and wherever it is cut off: plans come to an end, and what
+//! the model checks at each step holds.
+
+use dc_types::plan::{Disposition, ItemKind, VolumeSource};
+use proptest::prelude::*;
+
+use super::model::*;
+use crate::storage::*;
+
+#[derive(Clone, Debug)]
+enum Event {
+    PutVolume {
+        n: u128,
+        revision: u64,
+        gib: u64,
+    },
+    PutClone {
+        n: u128,
+        revision: u64,
+        of: u128,
+    },
+    PutImage {
+        revision: u64,
+    },
+    PutGrant {
+        n: u128,
+        revision: u64,
+    },
+    Release {
+        kind: ItemKind,
+        n: u128,
+        revision: u64,
+        erase: bool,
+    },
+    ForgetReleases,
+    ForgetPlan,
+    DaemonRestarts,
+    Login {
+        n: u128,
+    },
+    /// This many steps of the plan, then the agent dies.
+    Steps(usize),
+    Settle,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let n = || 1u128..4;
+    let revision = || 1u64..12;
+    let kind = prop_oneof![
+        Just(ItemKind::Volume),
+        Just(ItemKind::Grant),
+        Just(ItemKind::Image)
+    ];
+    prop_oneof![
+        (n(), revision(), 1u64..6).prop_map(|(n, revision, gib)| Event::PutVolume {
+            n,
+            revision,
+            gib
+        }),
+        (n(), revision(), 0u128..4).prop_map(|(n, revision, of)| Event::PutClone {
+            n,
+            revision,
+            of
+        }),
+        revision().prop_map(|revision| Event::PutImage { revision }),
+        (n(), revision()).prop_map(|(n, revision)| Event::PutGrant { n, revision }),
+        (n(), revision()).prop_map(|(n, revision)| Event::PutGrant { n, revision }),
+        (kind, n(), revision(), any::<bool>()).prop_map(|(kind, n, revision, erase)| {
+            Event::Release {
+                kind,
+                n,
+                revision,
+                erase,
+            }
+        }),
+        Just(Event::ForgetReleases),
+        Just(Event::ForgetPlan),
+        Just(Event::DaemonRestarts),
+        n().prop_map(|n| Event::Login { n }),
+        (0usize..6).prop_map(Event::Steps),
+        Just(Event::Settle),
+    ]
+}
+
+fn happen(model: &mut Model, event: &Event) {
+    match event.clone() {
+        Event::PutVolume { n, revision, gib } => {
+            model.put(volume_item(n, revision, gib, VolumeSource::Blank));
+        }
+        Event::PutClone { n, revision, of } => {
+            let source = match of {
+                0 => VolumeSource::Image(image_id(1)),
+                of => VolumeSource::Volume(volume_id(of)),
+            };
+            model.put(volume_item(n, revision, 5, source));
+        }
+        Event::PutImage { revision } => model.put(image_item(1, revision)),
+        Event::PutGrant { n, revision } => model.put(grant_item(n, revision)),
+        Event::Release {
+            kind,
+            n,
+            revision,
+            erase,
+        } => {
+            let disposition = match (kind, erase) {
+                (ItemKind::Volume, true) => Disposition::EraseZero,
+                (ItemKind::Volume, false) => Disposition::Retain,
+                _ => Disposition::Remove,
+            };
+            let id = match kind {
+                ItemKind::Image => image_id(1).0,
+                _ => volume_id(n).0,
+            };
+            model.release(kind, id, revision, disposition);
+        }
+        Event::ForgetReleases => model.releases.clear(),
+        Event::ForgetPlan => model.items.clear(),
+        Event::DaemonRestarts => model.targets().clear(),
+        Event::Login { n } => {
+            let volume = volume_id(n);
+            for target in model.targets() {
+                if target.grant().is_some_and(|(v, _)| v == volume) {
+                    target.sessions.push("iqn.x".into());
+                }
+            }
+        }
+        Event::Steps(count) => {
+            let steps: Vec<Step> = model.plan().into_iter().take(count).collect();
+            model.carry_out(&steps);
+        }
+        Event::Settle => model.settle(),
+    }
+}
+
+/// Each volume's watermark.
+fn marks(model: &Model) -> Vec<(dc_types::InstanceId, Option<Watermark>)> {
+    let pool = &model.seen.pools[&pool()];
+    let mark = |there: &VolumeSeen| there.record.as_ref().and_then(|record| record.grants);
+    let volumes = pool.volumes.iter();
+    volumes.map(|(id, there)| (*id, mark(there))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn after_a_plan_is_carried_out_the_next_is_empty(
+        events in prop::collection::vec(event(), 1..25)
+    ) {
+        let mut model = Model::new();
+        for event in &events {
+            let before = marks(&model);
+            happen(&mut model, event);
+            for (id, mark) in before {
+                let now = marks(&model).into_iter().find(|(other, _)| *other == id);
+                prop_assert!(now.is_some_and(|(_, now)| now >= mark), "a watermark fell");
+            }
+        }
+        model.settle();
+        prop_assert_eq!(model.plan(), []);
+        // Ready is said of nothing that has a step, and of no two grants of a volume.
+        for target in model.targets().clone() {
+            let (volume, epoch) = target.grant().unwrap();
+            let there = &model.seen.pools[&pool()].volumes[&volume];
+            prop_assert_eq!(there.record.as_ref().unwrap().grants, Some(Watermark::open(epoch)));
+            let present = matches!(there.bytes, VolumeBytes::Present { .. });
+            prop_assert!(present, "a target without bytes");
+        }
+    }
+}
