@@ -1,0 +1,323 @@
+//! What Prometheus may know of the operator. Labels come from closed sets, or name hosts and pools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dc_types::report::Guest;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::leader::Leader;
+use crate::ledger::{Health, Ledger};
+use crate::observed::Observed;
+
+/// From 1 ms, the least a reconcile with no I/O takes, to 33 s, when somebody should look.
+const DURATIONS: (f64, f64, u16) = (0.001, 2.0, 16);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reconcile {
+    /// A kind of ours, such as `VirtualMachine`.
+    pub kind: &'static str,
+    pub result: ReconcileResult,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReconcileResult {
+    /// As asked.
+    Ready,
+    /// Waiting for something that comes by itself.
+    Waiting,
+    /// Refused: a person must change something.
+    Refused,
+    /// We could not do our job.
+    Error,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ApiWrite {
+    pub kind: &'static str,
+    /// `apply`, `patch_status`, `delete`, `event` …
+    pub verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Kind {
+    pub kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct State {
+    pub state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HostAmount {
+    pub host: String,
+    /// `total`, `promised` or `available`.
+    pub amount: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PoolAmount {
+    pub pool: String,
+    /// `total`, `promised` or `used`.
+    pub amount: &'static str,
+}
+
+/// Cheap to clone; all clones count into one.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    reconcile: Family<Reconcile, Histogram>,
+    api_writes: Family<ApiWrite, Counter>,
+    commits: Family<Outcome, Counter>,
+    plan_lag: Histogram,
+    joins: Family<Outcome, Counter>,
+    refused: Family<Reason, Counter>,
+    orphans: Family<Kind, Counter>,
+    sessions: Gauge,
+    leading: Gauge,
+    ledger_trusted: Gauge,
+    claims: Family<Kind, Gauge>,
+    guests: Family<State, Gauge>,
+    host_vcpus: Family<HostAmount, Gauge>,
+    host_memory: Family<HostAmount, Gauge>,
+    pool: Family<PoolAmount, Gauge>,
+}
+
+fn durations() -> Histogram {
+    let (first, factor, count) = DURATIONS;
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
+        first, factor, count,
+    ))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("dc_operator");
+        let r = &mut registry;
+        let metrics = Self {
+            reconcile: Family::new_with_constructor(durations),
+            api_writes: Family::default(),
+            commits: Family::default(),
+            plan_lag: durations(),
+            joins: Family::default(),
+            refused: Family::default(),
+            orphans: Family::default(),
+            sessions: Gauge::default(),
+            leading: Gauge::default(),
+            ledger_trusted: Gauge::default(),
+            claims: Family::default(),
+            guests: Family::default(),
+            host_vcpus: Family::default(),
+            host_memory: Family::default(),
+            pool: Family::default(),
+            registry: Arc::default(),
+        };
+        let m = &metrics;
+        r.register_with_unit(
+            "reconcile_duration",
+            "Time to reconcile one object",
+            Unit::Seconds,
+            m.reconcile.clone(),
+        );
+        r.register(
+            "api_writes",
+            "Writes to the Kubernetes API",
+            m.api_writes.clone(),
+        );
+        r.register(
+            "ledger_commits",
+            "Transactions of the ledger",
+            m.commits.clone(),
+        );
+        r.register_with_unit(
+            "plan_lag",
+            "From a change of a host's plan to its being on that host's disk",
+            Unit::Seconds,
+            m.plan_lag.clone(),
+        );
+        r.register("joins", "Join and renewal requests", m.joins.clone());
+        r.register(
+            "session_refusals",
+            "Sessions and reports that were refused",
+            m.refused.clone(),
+        );
+        r.register(
+            "unplanned_items",
+            "Items found at hosts that neither plan nor ledger knows; they are left alone",
+            m.orphans.clone(),
+        );
+        r.register("sessions", "Hosts that are connected", m.sessions.clone());
+        r.register("leading", "1 while this operator leads", m.leading.clone());
+        r.register(
+            "ledger_trusted",
+            "1 while the ledger is whole and believed",
+            m.ledger_trusted.clone(),
+        );
+        r.register("claims", "Claims in the ledger", m.claims.clone());
+        r.register("guests", "Guests of connected hosts", m.guests.clone());
+        r.register("host_vcpus", "vCPUs of a host", m.host_vcpus.clone());
+        r.register_with_unit(
+            "host_memory",
+            "Memory of a host",
+            Unit::Bytes,
+            m.host_memory.clone(),
+        );
+        r.register_with_unit("pool_size", "Storage pools", Unit::Bytes, m.pool.clone());
+        Self {
+            registry: Arc::new(registry),
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    pub fn reconciled(&self, kind: &'static str, result: ReconcileResult, took: Duration) {
+        self.reconcile
+            .get_or_create(&Reconcile { kind, result })
+            .observe(took.as_secs_f64());
+    }
+
+    pub fn wrote(&self, kind: &'static str, verb: &'static str) {
+        self.api_writes
+            .get_or_create(&ApiWrite { kind, verb })
+            .inc();
+    }
+
+    pub fn committed(&self, outcome: &'static str) {
+        self.commits.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub fn plan_accepted(&self, lag: Duration) {
+        self.plan_lag.observe(lag.as_secs_f64());
+    }
+
+    pub fn joined(&self, outcome: &'static str) {
+        self.joins.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub fn session_refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub fn found_unplanned(&self, kind: &'static str) {
+        self.orphans.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// The whole text, with what is counted at the moment of asking.
+    pub fn render(&self, ledger: &Ledger, leader: &Leader, observed: &Observed) -> String {
+        self.measure_claims(ledger, observed);
+        self.sessions
+            .set(observed.connected().try_into().unwrap_or(i64::MAX));
+        self.leading.set(leader.term().is_some().into());
+        self.ledger_trusted
+            .set((ledger.health() == Health::Good).into());
+        let guests = observed.guests();
+        for guest in GUESTS {
+            let state = guest_name(guest);
+            let count = guests.get(&guest).copied().unwrap_or_default();
+            self.guests
+                .get_or_create(&State { state })
+                .set(signed(count));
+        }
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn measure_claims(&self, ledger: &Ledger, observed: &Observed) {
+        let facts = observed.all_facts();
+        self.host_vcpus.clear();
+        self.host_memory.clear();
+        self.pool.clear();
+        ledger.with_claims(|claims| {
+            for (kind, count) in [
+                ("vm", claims.vms.len()),
+                ("volume", claims.volumes.len()),
+                ("attachment", claims.attachments.len()),
+                ("subnet", claims.subnets.len()),
+                ("release", claims.releases.len()),
+                ("held", claims.held.len()),
+            ] {
+                self.claims
+                    .get_or_create(&Kind { kind })
+                    .set(signed(count as u64));
+            }
+            for (host, facts) in &facts {
+                let promise = claims.promised_on(host);
+                let vcpus = |amount, n| set_host(&self.host_vcpus, host.as_str(), amount, n);
+                vcpus("total", u64::from(facts.vcpus));
+                vcpus("promised", promise.vcpus);
+                let memory = |amount, mib: u64| {
+                    set_host(&self.host_memory, host.as_str(), amount, mib << 20)
+                };
+                memory("total", facts.memory.0);
+                memory("available", facts.memory_available.0);
+                memory("promised", promise.memory.0);
+                for pool in &facts.pools {
+                    let set = |amount, bytes| {
+                        let pool = pool.pool.to_string();
+                        let gauge = self
+                            .pool
+                            .get_or_create(&PoolAmount { pool, amount })
+                            .clone();
+                        gauge.set(signed(bytes));
+                    };
+                    set("total", pool.capacity.0);
+                    set("used", pool.used.0);
+                    set("promised", claims.promised_in(&pool.pool).0);
+                }
+            }
+        });
+    }
+}
+
+fn set_host(family: &Family<HostAmount, Gauge>, host: &str, amount: &'static str, value: u64) {
+    let host = host.to_owned();
+    family
+        .get_or_create(&HostAmount { host, amount })
+        .set(signed(value));
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+const GUESTS: [Guest; 7] = [
+    Guest::Absent,
+    Guest::Starting,
+    Guest::Running,
+    Guest::Paused,
+    Guest::Stopping,
+    Guest::Stopped,
+    Guest::Crashed,
+];
+
+fn guest_name(guest: Guest) -> &'static str {
+    match guest {
+        Guest::Absent => "absent",
+        Guest::Starting => "starting",
+        Guest::Running => "running",
+        Guest::Paused => "paused",
+        Guest::Stopping => "stopping",
+        Guest::Stopped => "stopped",
+        Guest::Crashed => "crashed",
+    }
+}
