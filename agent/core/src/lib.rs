@@ -6,6 +6,7 @@
 
 pub mod names;
 pub mod storage;
+pub mod vm;
 pub mod wanted;
 
 pub use wanted::{

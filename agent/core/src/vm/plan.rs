@@ -1,0 +1,310 @@
+//! From verdicts to steps. Releases first, then items, each in the order of their keys; the steps
+//! of one machine are in the order in which they must be done.
+
+use dc_types::InstanceId;
+use dc_types::plan::{ItemKey, ItemKind, Release};
+
+use super::judge::{
+    Currency, Judgement, Leftovers, PRESS_EVERY_S, RESUME_EVERY_S, ReleaseVerdict, StopMove,
+    Verdict, judge, judge_release, may_run, secrets_of,
+};
+use super::record::{Record, Stopping};
+use super::seed::render_seed;
+use super::seen::{Domain, Seen, TapPlace};
+use super::step::{Act, Step};
+use super::validate::{Card, ValidVm, validate};
+use super::xml::secret::render_secret;
+use super::xml::{DomainSpec, Metadata, render_domain};
+use crate::wanted::Wanted;
+
+/// What is to be done now. Empty when every machine is as wanted, or waits for something else than
+/// this host's doing.
+#[must_use]
+pub fn plan(wanted: &Wanted<'_>, seen: &Seen) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for release in wanted.releases_of_kind(ItemKind::Vm) {
+        let vm = InstanceId(release.key.id);
+        let acts = plan_release(wanted, release, seen);
+        steps.extend(acts.into_iter().map(|act| Step { vm, act }));
+    }
+    for item in wanted.of_kind(ItemKind::Vm) {
+        if release_pending(wanted, item.key.id, seen) {
+            continue;
+        }
+        if let Some(Ok(valid)) = validate(wanted, item) {
+            let vm = valid.vm.vm;
+            let acts = plan_machine(wanted, &valid, seen);
+            steps.extend(acts.into_iter().map(|act| Step { vm, act }));
+        }
+    }
+    steps
+}
+
+/// Whether a release under this machine's key comes before its item: it is not carried out yet, or
+/// it speaks of the item itself.
+pub(crate) fn release_pending(wanted: &Wanted<'_>, id: uuid::Uuid, seen: &Seen) -> bool {
+    let key = ItemKey::new(ItemKind::Vm, id);
+    let Some(release) = wanted.releases.get(&key) else {
+        return false;
+    };
+    let covers_item = wanted
+        .items
+        .get(&key)
+        .is_none_or(|item| item.epoch <= release.epoch);
+    covers_item || judge_release(wanted, release, seen).1 != ReleaseVerdict::Done
+}
+
+fn plan_machine(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Vec<Act> {
+    let vm = valid.vm.vm;
+    let Judgement { record, verdict } = judge(wanted, valid, seen);
+    let domain = seen.domains.get(&vm);
+    let stored = seen.records.get(&vm);
+    // A machine that was never here has nothing to write down.
+    let settled = (stored != Some(&record) && (stored.is_some() || record != Record::default()))
+        .then(|| Act::Note(record.clone()));
+    let settled = |more: Vec<Act>| settled.into_iter().chain(more).collect();
+    match verdict {
+        Verdict::Start => plan_start(wanted, valid, domain, &record, seen),
+        Verdict::Finish => settled(
+            plan_repairs(valid, seen)
+                .chain([Act::Resume, Act::Note(record.running(&wanted.host.boot_id))])
+                .collect(),
+        ),
+        Verdict::Retry => {
+            let record = Record {
+                resumed_at: Some(seen.now),
+                ..record
+            };
+            [Act::Note(record)]
+                .into_iter()
+                .chain(plan_repairs(valid, seen))
+                .chain([Act::Resume])
+                .collect()
+        }
+        Verdict::Stop(stop, _) => plan_stop(stop, record, stored, seen.now),
+        Verdict::Running(currency) => settled(plan_running(wanted, valid, currency, seen)),
+        Verdict::Off => settled(stale_secrets(vm, seen)),
+        Verdict::Refuse(_) => Vec::new(),
+        Verdict::Held(_)
+        | Verdict::Wait(_)
+        | Verdict::DiskError
+        | Verdict::Passing
+        | Verdict::Panicked => settled(Vec::new()),
+    }
+}
+
+fn plan_start(
+    wanted: &Wanted<'_>,
+    valid: &ValidVm<'_>,
+    domain: Option<&Domain>,
+    record: &Record,
+    seen: &Seen,
+) -> Vec<Act> {
+    let Ok(cards) = &valid.cards else {
+        return Vec::new();
+    };
+    let vm = valid.vm;
+    let starting = record.starting(&vm.restart, seen.now, &wanted.host.boot_id);
+    let mut acts = vec![Act::Note(starting.clone())];
+    acts.extend(stale_secrets(vm.vm, seen));
+    // libvirt does not define a domain anew under another name.
+    if domain.is_some_and(|domain| domain.name != valid.domain_name) {
+        acts.push(Act::Undefine);
+    }
+    acts.push(Act::WriteSeed(render_seed(
+        vm.vm, &vm.seed, cards, valid.mtu,
+    )));
+    acts.extend(
+        vm.disks
+            .iter()
+            .map(|disk| Act::DefineSecret(render_secret(vm.vm, disk))),
+    );
+    acts.extend(cards.iter().map(|card| Act::MakeTap {
+        name: card.tap.clone(),
+        mtu: valid.mtu,
+    }));
+    acts.push(Act::Define {
+        xml: render_domain(&DomainSpec {
+            vm,
+            name: &valid.domain_name,
+            metadata: &metadata_at_start(valid),
+            accelerator: wanted.host.accelerator,
+            cards,
+            mtu: valid.mtu,
+            seed: &valid.files.seed,
+            nvram: &valid.files.nvram,
+            console: &valid.files.console,
+        }),
+    });
+    acts.push(Act::Start);
+    acts.extend(cards.iter().map(plug));
+    acts.push(Act::Resume);
+    acts.push(Act::Note(starting.running(&wanted.host.boot_id)));
+    acts
+}
+
+/// Plugs every tap that is not where it belongs: before a guest runs, and while it does.
+fn plan_repairs<'a>(valid: &'a ValidVm<'_>, seen: &'a Seen) -> impl Iterator<Item = Act> + 'a {
+    let cards = valid.cards.as_deref().unwrap_or_default();
+    cards
+        .iter()
+        .filter(|card| is_misplaced(card, seen))
+        .map(plug)
+}
+
+fn plug(card: &Card) -> Act {
+    Act::PlugTap {
+        name: card.tap.clone(),
+        netns: card.netns.clone(),
+        bridge: card.bridge.clone(),
+    }
+}
+
+/// Secrets of this machine that no start needs any more. Those of its present grants go too: a
+/// start defines them anew.
+fn stale_secrets(vm: InstanceId, seen: &Seen) -> Vec<Act> {
+    secrets_of(vm, seen).map(Act::RemoveSecret).collect()
+}
+
+/// The stop is written down before it is done, so that what follows is known to be asked for.
+fn plan_stop(stop: StopMove, record: Record, stored: Option<&Record>, now: i64) -> Vec<Act> {
+    let stopping = match (stop, record.stopping) {
+        (StopMove::Press, Some(stopping)) => Some(Stopping {
+            pressed: now,
+            ..stopping
+        }),
+        (StopMove::Press | StopMove::Kill, None) => Some(Stopping {
+            since: now,
+            pressed: now,
+        }),
+        (_, stopping) => stopping,
+    };
+    let record = Record { stopping, ..record };
+    let note = (stored != Some(&record)).then_some(Act::Note(record));
+    let act = match stop {
+        StopMove::Press => Some(Act::Press),
+        StopMove::Kill => Some(Act::Destroy),
+        StopMove::Wait => None,
+    };
+    note.into_iter().chain(act).collect()
+}
+
+fn plan_running(
+    wanted: &Wanted<'_>,
+    valid: &ValidVm<'_>,
+    currency: Currency,
+    seen: &Seen,
+) -> Vec<Act> {
+    let mut acts = Vec::new();
+    if let Some(domain) = seen.domains.get(&valid.vm.vm) {
+        let metadata = metadata_of_running(valid, &domain.metadata, currency);
+        if metadata != domain.metadata {
+            acts.push(Act::Adopt {
+                metadata: metadata.render().render(),
+            });
+        }
+    }
+    if may_run(wanted, valid).is_ok() {
+        acts.extend(plan_repairs(valid, seen));
+    }
+    acts
+}
+
+/// A tap that is gone cannot be plugged: the running QEMU holds the old one.
+fn is_misplaced(card: &Card, seen: &Seen) -> bool {
+    match seen.taps.get(&card.tap) {
+        None => false,
+        Some(TapPlace::Host) => true,
+        Some(TapPlace::Netns { netns, bridge }) => {
+            *netns != card.netns || bridge.as_deref() != Some(&card.bridge)
+        }
+    }
+}
+
+fn metadata_at_start(valid: &ValidVm<'_>) -> Metadata {
+    Metadata {
+        object: valid.item.object.clone(),
+        system: valid.vm.system.clone(),
+        epoch: valid.item.epoch,
+        hash: valid.item.hash(),
+        grants: valid
+            .vm
+            .disks
+            .iter()
+            .map(|disk| (disk.volume, disk.grant))
+            .collect(),
+        definition: valid.definition.clone(),
+        restart: valid.restart(),
+        stop_deadline_s: valid.vm.stop_deadline_s,
+        machine_type: valid.vm.machine_type.clone(),
+    }
+}
+
+/// Whose it is now, and what it was started with.
+fn metadata_of_running(valid: &ValidVm<'_>, started: &Metadata, currency: Currency) -> Metadata {
+    let now = metadata_at_start(valid);
+    match currency {
+        Currency::Current => now,
+        Currency::NextStart => Metadata {
+            grants: started.grants.clone(),
+            definition: started.definition.clone(),
+            machine_type: started.machine_type.clone(),
+            ..now
+        },
+    }
+}
+
+fn plan_release(wanted: &Wanted<'_>, release: &Release, seen: &Seen) -> Vec<Act> {
+    let vm = InstanceId(release.key.id);
+    let (record, verdict) = judge_release(wanted, release, seen);
+    match verdict {
+        ReleaseVerdict::Done => Vec::new(),
+        ReleaseVerdict::Stop(stop) => plan_stop(stop, record, seen.records.get(&vm), seen.now),
+        ReleaseVerdict::Clear(left) => plan_clear(left),
+    }
+}
+
+/// The record goes last: until then a cut leaves something that says whose the rest is.
+fn plan_clear(left: Leftovers) -> Vec<Act> {
+    let Leftovers {
+        domain,
+        secrets,
+        taps,
+        files,
+        record,
+    } = left;
+    let mut acts = Vec::new();
+    acts.extend(domain.then_some(Act::Undefine));
+    acts.extend(secrets.into_iter().map(Act::RemoveSecret));
+    acts.extend(taps.into_iter().map(Act::DeleteTap));
+    acts.extend(files.then_some(Act::RemoveFiles));
+    acts.extend(record.then_some(Act::Forget));
+    acts
+}
+
+/// In how many seconds to look again although nothing has changed by then: something waits for
+/// time to pass, or for a guest to go down. `None` when nothing does.
+#[must_use]
+pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
+    let of_releases = wanted.releases_of_kind(ItemKind::Vm).filter_map(|release| {
+        match judge_release(wanted, release, seen).1 {
+            ReleaseVerdict::Stop(_) => Some(1),
+            ReleaseVerdict::Done | ReleaseVerdict::Clear(_) => None,
+        }
+    });
+    let of_items = wanted.of_kind(ItemKind::Vm).filter_map(|item| {
+        let valid = validate(wanted, item)?.ok()?;
+        let Judgement { record, verdict } = judge(wanted, &valid, seen);
+        let seconds = match verdict {
+            Verdict::Stop(..) | Verdict::Passing => 1,
+            Verdict::DiskError => RESUME_EVERY_S,
+            Verdict::Wait(_) => {
+                let waited = seen.now - record.started_at.unwrap_or(seen.now);
+                (record.pause_s() - waited).clamp(1, PRESS_EVERY_S)
+            }
+            _ => return None,
+        };
+        u32::try_from(seconds).ok()
+    });
+    of_releases.chain(of_items).min()
+}

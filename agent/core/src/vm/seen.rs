@@ -1,0 +1,95 @@
+//! What was seen of machines on this host at one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dc_types::InstanceId;
+use uuid::Uuid;
+
+use super::Record;
+use super::xml::{Metadata, SecretLabel};
+
+/// One look. The time belongs to it: the plan has no other clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Seconds since 1970.
+    pub now: i64,
+    /// Domains that carry our metadata.
+    pub domains: BTreeMap<InstanceId, Domain>,
+    /// All other domains; they are in the way only of their own uuid and name.
+    pub foreign: Vec<ForeignDomain>,
+    /// Secrets of ours that libvirt holds, by their uuid.
+    pub secrets: BTreeMap<Uuid, SecretLabel>,
+    pub records: BTreeMap<InstanceId, Record>,
+    /// Machines that have a seed, UEFI variables or a console log here.
+    pub files: BTreeSet<InstanceId>,
+    /// Taps with a name of ours, wherever they are.
+    pub taps: BTreeMap<String, TapPlace>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    pub name: String,
+    /// Of the running domain when there is one, of its definition otherwise.
+    pub metadata: Metadata,
+    pub power: Power,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    Running,
+    Paused(Paused),
+    /// QEMU is going down.
+    ShuttingDown,
+    /// The guest's kernel panicked, and its memory is kept.
+    Panicked,
+    Off(Off),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paused {
+    /// By an order: this is how a start begins.
+    Ordered,
+    /// A disk's error stopped it.
+    DiskError,
+    /// libvirt is busy with it; it goes on by itself.
+    Passing,
+}
+
+/// libvirt's reason for a domain that is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Off {
+    /// The guest powered off, asked or not.
+    ByGuest,
+    Destroyed,
+    Crashed,
+    /// It could not be started.
+    Failed,
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignDomain {
+    pub uuid: Uuid,
+    pub name: String,
+    /// Why it is not ours: no metadata of ours, or one that cannot be read.
+    pub why: String,
+}
+
+/// Where a tap is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TapPlace {
+    /// In the host's own namespace: not plugged yet, or left over.
+    Host,
+    Netns {
+        netns: String,
+        bridge: Option<String>,
+    },
+}
+
+impl Power {
+    /// Whether there is a QEMU process.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        !matches!(self, Power::Off(_))
+    }
+}

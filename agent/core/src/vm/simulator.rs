@@ -1,0 +1,213 @@
+//! A host as a value: carries out steps on a `Seen` as libvirt would. It holds what must always
+//! hold, and the properties of the plan are tested over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dc_types::report::{Detail, Guest, ItemState, Stop};
+
+use super::fixture::{self, NOW, World};
+use super::seen::{Domain, Off, Paused, Power, Seen, TapPlace};
+use super::step::{Act, Step};
+use super::xml::{Metadata, SecretLabel};
+use super::{next_look, plan, status};
+
+mod cases;
+mod properties;
+
+struct Simulator {
+    world: World,
+    seen: Seen,
+    /// Whether the guest listens to its power button.
+    hears: bool,
+}
+
+impl Simulator {
+    fn new(world: World) -> Self {
+        let seen = Seen {
+            now: NOW,
+            ..Seen::default()
+        };
+        Self {
+            world,
+            seen,
+            hears: true,
+        }
+    }
+
+    fn domain(&mut self, step: &Step) -> &mut Domain {
+        let name = step.name();
+        self.seen
+            .domains
+            .get_mut(&step.vm)
+            .unwrap_or_else(|| panic!("{name} without a domain"))
+    }
+
+    fn power(&self) -> Option<Power> {
+        let domain = self.seen.domains.values().next()?;
+        Some(domain.power)
+    }
+
+    fn set_power(&mut self, power: Power) {
+        for domain in self.seen.domains.values_mut() {
+            domain.power = power;
+        }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        let vm = step.vm;
+        match &step.act {
+            Act::Note(record) => {
+                self.seen.records.insert(vm, record.clone());
+            }
+            Act::WriteSeed(_) => {
+                self.seen.files.insert(vm);
+            }
+            Act::DefineSecret(secret) => {
+                let label = SecretLabel::parse(&secret.xml).expect("a secret of ours");
+                self.seen.secrets.insert(label.uuid, label);
+            }
+            Act::RemoveSecret(uuid) => {
+                self.seen.secrets.remove(uuid);
+            }
+            Act::MakeTap { name, .. } => {
+                self.seen.taps.insert(name.clone(), TapPlace::Host);
+            }
+            Act::DeleteTap(name) => {
+                self.seen.taps.remove(name);
+            }
+            Act::Define { xml } => self.define(step, xml),
+            Act::Undefine => {
+                assert!(!self.domain(step).power.is_active(), "it would vanish");
+                self.seen.domains.remove(&vm);
+            }
+            Act::Start => self.start(step),
+            Act::PlugTap {
+                name,
+                netns,
+                bridge,
+            } => {
+                let place = TapPlace::Netns {
+                    netns: netns.clone(),
+                    bridge: Some(bridge.clone()),
+                };
+                let old = self.seen.taps.insert(name.clone(), place);
+                assert!(old.is_some(), "no tap {name}");
+            }
+            Act::Resume => self.resume(step),
+            Act::Press => {
+                let hears = self.hears;
+                let domain = self.domain(step);
+                assert!(domain.power.is_active(), "a press on a machine that is off");
+                if hears && domain.power == Power::Running {
+                    domain.power = Power::Off(Off::ByGuest);
+                }
+            }
+            Act::Destroy => self.domain(step).power = Power::Off(Off::Destroyed),
+            Act::Adopt { metadata } => {
+                let metadata = Metadata::find(metadata).unwrap().expect("ours");
+                self.domain(step).metadata = metadata;
+            }
+            Act::RemoveFiles => {
+                self.seen.files.remove(&vm);
+            }
+            Act::Forget => {
+                self.seen.records.remove(&vm);
+            }
+        }
+    }
+
+    fn define(&mut self, step: &Step, xml: &str) {
+        let metadata = Metadata::find(xml).unwrap().expect("ours");
+        let document = roxmltree::Document::parse(xml).unwrap();
+        let text = |tag| {
+            let node = document.descendants().find(|node| node.has_tag_name(tag));
+            node.and_then(|node| node.text()).unwrap().to_owned()
+        };
+        let name = text("name");
+        let domain = self.seen.domains.entry(step.vm).or_insert(Domain {
+            name: name.clone(),
+            metadata: metadata.clone(),
+            power: Power::Off(Off::Unknown),
+        });
+        assert_eq!(domain.name, name, "libvirt refuses another name");
+        assert!(!domain.power.is_active(), "defined under a running machine");
+        domain.metadata = metadata;
+    }
+
+    fn start(&mut self, step: &Step) {
+        let secrets = self.seen.secrets.len();
+        let domain = self.domain(step);
+        assert!(!domain.power.is_active(), "started twice");
+        assert!(secrets >= domain.metadata.grants.len(), "no secrets");
+        domain.power = Power::Paused(Paused::Ordered);
+    }
+
+    fn resume(&mut self, step: &Step) {
+        for card in fixture::cards() {
+            assert_eq!(
+                self.seen.taps.get(&card.tap),
+                Some(&TapPlace::Netns {
+                    netns: card.netns.clone(),
+                    bridge: Some(card.bridge.clone()),
+                }),
+                "a guest ran before its card was plugged"
+            );
+        }
+        let domain = self.domain(step);
+        assert!(
+            matches!(domain.power, Power::Paused(_)),
+            "{:?}",
+            domain.power
+        );
+        domain.power = Power::Running;
+    }
+
+    fn plan(&self) -> Vec<Step> {
+        plan(&self.world.wanted(), &self.seen)
+    }
+
+    /// Plans and applies until nothing is left to do or to wait for. The clock goes on when the
+    /// plan says that something waits for it.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            let steps = self.plan();
+            for step in &steps {
+                self.apply(step);
+            }
+            match next_look(&self.world.wanted(), &self.seen) {
+                Some(seconds) => self.seen.now += i64::from(seconds),
+                None if steps.is_empty() => return,
+                None => (),
+            }
+        }
+        panic!("it does not settle: {:?}", self.plan());
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.plan().iter().map(Step::name).collect()
+    }
+
+    fn observed(&self) -> (ItemState, Guest, Option<Stop>) {
+        let status = status(
+            &self.world.wanted(),
+            &self.seen,
+            &BTreeMap::new(),
+            &BTreeSet::new(),
+        );
+        let observation = status.observations.into_iter().next().unwrap();
+        let Detail::Vm {
+            guest, last_stop, ..
+        } = observation.detail
+        else {
+            panic!("not a machine's detail");
+        };
+        (observation.state, guest, last_stop)
+    }
+
+    fn reason(&self) -> String {
+        match self.observed().0 {
+            ItemState::Ready => "Ready".into(),
+            ItemState::Pending(trouble) | ItemState::Failed(trouble) => trouble.reason,
+        }
+    }
+}

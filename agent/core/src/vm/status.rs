@@ -1,0 +1,224 @@
+//! From verdicts to words. The status says what the plan does: both ask the same judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dc_types::InstanceId;
+use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind, VmItem};
+use dc_types::report::{Detail, Guest, ItemState, Observation, Released, Stop, Trouble};
+
+use super::judge::{
+    Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, settled,
+};
+use super::plan::release_pending;
+use super::record::Record;
+use super::seen::{Domain, Power, Seen};
+use super::validate::{ValidVm, trouble, validate};
+use crate::wanted::{Status, Wanted};
+
+/// `troubles` are what the last steps of a key ran into; `busy` are keys whose steps are being
+/// carried out.
+#[must_use]
+pub fn status(
+    wanted: &Wanted<'_>,
+    seen: &Seen,
+    troubles: &BTreeMap<ItemKey, Trouble>,
+    busy: &BTreeSet<ItemKey>,
+) -> Status {
+    let observations = wanted
+        .of_kind(ItemKind::Vm)
+        .filter_map(|item| match &item.body {
+            ItemBody::Vm(vm) => Some(observe(wanted, item, vm, seen, troubles, busy)),
+            _ => None,
+        })
+        .collect();
+    let released = wanted
+        .releases_of_kind(ItemKind::Vm)
+        .filter(|release| !busy.contains(&release.key))
+        .filter(|release| judge_release(wanted, release, seen).1 == ReleaseVerdict::Done)
+        .map(|release| Released {
+            key: release.key,
+            epoch: release.epoch,
+            note: String::new(),
+        })
+        .collect();
+    Status {
+        observations,
+        released,
+    }
+}
+
+fn observe(
+    wanted: &Wanted<'_>,
+    item: &Item,
+    vm: &VmItem,
+    seen: &Seen,
+    troubles: &BTreeMap<ItemKey, Trouble>,
+    busy: &BTreeSet<ItemKey>,
+) -> Observation {
+    let domain = seen.domains.get(&vm.vm);
+    let (record, guest, mut state) = if release_pending(wanted, item.key.id, seen) {
+        let record = settled(wanted, vm.vm, seen);
+        let guest = guest_when_leaving(domain, &record);
+        let pending = pending(
+            "Releasing",
+            "an older claim of the machine is being removed",
+        );
+        (record, guest, pending)
+    } else {
+        match validate(wanted, item) {
+            Some(Ok(valid)) => {
+                let Judgement { record, verdict } = judge(wanted, &valid, seen);
+                let guest = guest(&verdict, domain, &record);
+                let state = state(&verdict, &valid, seen);
+                (record, guest, state)
+            }
+            Some(Err(trouble)) => {
+                let record = settled(wanted, vm.vm, seen);
+                let guest = guest_when_leaving(domain, &record);
+                (record, guest, ItemState::Failed(trouble))
+            }
+            None => unreachable!("the caller took an item of this kind"),
+        }
+    };
+    if let Some(trouble) = troubles.get(&item.key)
+        && !busy.contains(&item.key)
+        && state != ItemState::Ready
+    {
+        state = ItemState::Failed(trouble.clone());
+    }
+    Observation {
+        key: item.key,
+        epoch: item.epoch,
+        hash: item.hash(),
+        state,
+        detail: detail(guest, domain, &record),
+    }
+}
+
+fn detail(guest: Guest, domain: Option<&Domain>, record: &Record) -> Detail {
+    Detail::Vm {
+        guest,
+        last_stop: record.last_stop,
+        machine_type: domain.map(|domain| domain.metadata.machine_type.clone()),
+        started_at: record.started_at,
+        restart: record.restart.clone(),
+    }
+}
+
+fn pending(reason: &str, message: impl Into<String>) -> ItemState {
+    ItemState::Pending(trouble(reason, message))
+}
+
+fn state(verdict: &Verdict, valid: &ValidVm<'_>, seen: &Seen) -> ItemState {
+    match verdict {
+        Verdict::Running(Currency::Current) => match lost_tap(valid, seen) {
+            Some(card) => ItemState::Failed(trouble(
+                "TapLost",
+                format!(
+                    "interface {} has lost its tap {} and has no network: restart the machine",
+                    card.nic.card, card.tap
+                ),
+            )),
+            None => ItemState::Ready,
+        },
+        Verdict::Running(Currency::NextStart) => pending(
+            "RestartNeeded",
+            "the machine runs as it was started; what was changed since takes effect at its next \
+             start: write another restart text to have it now",
+        ),
+        Verdict::Off => ItemState::Ready,
+        Verdict::Held(trouble) | Verdict::Wait(trouble) => ItemState::Pending(trouble.clone()),
+        Verdict::Start | Verdict::Finish => pending("Starting", "the machine is being started"),
+        Verdict::Passing => pending("Passing", "libvirt is busy with the machine"),
+        Verdict::Retry | Verdict::DiskError => pending(
+            "DiskError",
+            "a disk gave an error, most often because its pool is full, and the guest is paused: \
+             it goes on by itself when the disk can be written again",
+        ),
+        Verdict::Panicked => ItemState::Failed(trouble(
+            "Panicked",
+            "the guest's kernel panicked and its memory is kept, as its policy asks: stop it when \
+             you have looked into it",
+        )),
+        Verdict::Stop(_, why) => pending("Stopping", stopping_message(*why, valid)),
+        Verdict::Refuse(trouble) => ItemState::Failed(trouble.clone()),
+    }
+}
+
+fn stopping_message(why: Why, valid: &ValidVm<'_>) -> String {
+    let deadline = valid.vm.stop_deadline_s;
+    match why {
+        Why::PowerOff | Why::Released => {
+            format!("the guest was asked to power off; force is used after {deadline} s")
+        }
+        Why::Restart => format!(
+            "the guest was asked to power off and is then started; force is used after {deadline} s"
+        ),
+        Why::Fenced => {
+            "its disk was granted anew: the machine is stopped by force and started".to_owned()
+        }
+        Why::Dead => "the guest is dead; its remains are cleared away".to_owned(),
+        Why::Pressed => {
+            "the guest was asked to power off before it was wanted on again; it is started once \
+             it is off"
+                .to_owned()
+        }
+    }
+}
+
+fn guest(verdict: &Verdict, domain: Option<&Domain>, record: &Record) -> Guest {
+    match verdict {
+        Verdict::Running(_) => Guest::Running,
+        Verdict::Start | Verdict::Finish => Guest::Starting,
+        Verdict::Retry | Verdict::DiskError => Guest::Paused,
+        Verdict::Panicked => Guest::Crashed,
+        Verdict::Stop(..) => Guest::Stopping,
+        Verdict::Wait(_) if domain.is_some_and(|domain| domain.power.is_active()) => {
+            Guest::Starting
+        }
+        Verdict::Off
+        | Verdict::Held(_)
+        | Verdict::Wait(_)
+        | Verdict::Passing
+        | Verdict::Refuse(_) => guest_when_leaving(domain, record),
+    }
+}
+
+/// What is there, without regard to what is wanted.
+fn guest_when_leaving(domain: Option<&Domain>, record: &Record) -> Guest {
+    match domain.map(|domain| domain.power) {
+        Some(Power::Running) => Guest::Running,
+        Some(Power::Paused(_)) => Guest::Paused,
+        Some(Power::ShuttingDown) => Guest::Stopping,
+        Some(Power::Panicked) => Guest::Crashed,
+        None if record.started_at.is_none() => Guest::Absent,
+        Some(Power::Off(_)) | None => {
+            if record.unasked && record.last_stop == Some(Stop::Crashed) {
+                Guest::Crashed
+            } else {
+                Guest::Stopped
+            }
+        }
+    }
+}
+
+/// How many guests are in each state, for metrics.
+#[must_use]
+pub fn count_guests(observations: &[Observation]) -> BTreeMap<Guest, usize> {
+    let mut counts = BTreeMap::new();
+    for observation in observations {
+        if let Detail::Vm { guest, .. } = &observation.detail {
+            *counts.entry(*guest).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// The machines this host is to carry.
+#[must_use]
+pub fn machines(wanted: &Wanted<'_>) -> BTreeSet<InstanceId> {
+    wanted
+        .of_kind(ItemKind::Vm)
+        .map(|item| InstanceId(item.key.id))
+        .collect()
+}

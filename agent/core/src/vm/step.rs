@@ -1,0 +1,87 @@
+//! One thing to do for one machine. Carrying it out chooses nothing, and may be repeated.
+
+use dc_types::InstanceId;
+use dc_types::plan::{ItemKey, ItemKind};
+use uuid::Uuid;
+
+use super::Record;
+use super::seed::Seed;
+use super::xml::ChapSecret;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub vm: InstanceId,
+    pub act: Act,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Writes the record down.
+    Note(Record),
+    /// Writes the seed image in place of the one there.
+    WriteSeed(Seed),
+    DefineSecret(ChapSecret),
+    RemoveSecret(Uuid),
+    /// Makes the tap in the host's namespace; one of that name is deleted first, wherever it is.
+    MakeTap {
+        name: String,
+        mtu: u32,
+    },
+    DeleteTap(String),
+    Define {
+        xml: String,
+    },
+    /// Removes the definition of a domain that is off; its files stay.
+    Undefine,
+    /// Starts the domain with its CPUs halted.
+    Start,
+    /// Moves a tap into its namespace and onto its bridge, and brings it up.
+    PlugTap {
+        name: String,
+        netns: String,
+        bridge: String,
+    },
+    Resume,
+    /// Presses the power button.
+    Press,
+    /// Ends QEMU.
+    Destroy,
+    /// Writes our metadata anew, into the running domain and its definition.
+    Adopt {
+        metadata: String,
+    },
+    /// Removes seed, UEFI variables and console log.
+    RemoveFiles,
+    /// Removes the record.
+    Forget,
+}
+
+impl Step {
+    #[must_use]
+    pub fn key(&self) -> ItemKey {
+        ItemKey::new(ItemKind::Vm, self.vm.0)
+    }
+
+    /// The step's name for logs and metrics, from a closed set.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match &self.act {
+            Act::Note(_) => "note",
+            Act::WriteSeed(_) => "write_seed",
+            Act::DefineSecret(_) => "define_secret",
+            Act::RemoveSecret(_) => "remove_secret",
+            Act::MakeTap { .. } => "make_tap",
+            Act::DeleteTap(_) => "delete_tap",
+            Act::Define { .. } => "define",
+            Act::Undefine => "undefine",
+            Act::Start => "start",
+            Act::PlugTap { .. } => "plug_tap",
+            Act::Resume => "resume",
+            Act::Press => "press",
+            Act::Destroy => "destroy",
+            Act::Adopt { .. } => "adopt",
+            Act::RemoveFiles => "remove_files",
+            Act::Forget => "forget",
+        }
+    }
+}
