@@ -2,9 +2,9 @@
 
 use dc_types::plan::{Delta, ItemKey};
 use dc_types::report::{Hello, Report};
-use dc_types::{Epoch, Sequence, Term};
+use dc_types::{Epoch, HostName, Sequence, Term};
 
-use crate::field::{list, required, to_list};
+use crate::field::{list, required, text, to_list};
 use crate::plan::{Received, RefusedDelta, receive_delta, send_delta};
 use crate::{OnWire, WireError, wire};
 
@@ -45,8 +45,10 @@ pub enum ReceivedSays {
     Confirmed(Vec<ReleaseRef>),
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
+    /// The host this session is for, as its certificate says; an agent that is another one leaves.
+    pub host: HostName,
     /// Who answers, for logs.
     pub operator: String,
     /// Where else an operator can be reached, `host:port`.
@@ -158,9 +160,11 @@ pub fn send(term: Term, sequence: Sequence, says: &OperatorSays) -> wire::Operat
     use wire::operator_message::Says;
     let says = match says {
         OperatorSays::Welcome(Welcome {
+            host,
             operator,
             operators,
         }) => Says::Welcome(wire::Welcome {
+            host: host.to_string(),
             operator: operator.clone(),
             operators: operators.clone(),
         }),
@@ -193,9 +197,11 @@ pub fn receive(message: wire::OperatorMessage) -> Result<FromOperator, WireError
         sequence: Sequence(sequence),
         says: match says {
             Says::Welcome(wire::Welcome {
+                host,
                 operator,
                 operators,
             }) => ReceivedSays::Welcome(Welcome {
+                host: text(&host, "welcome.host")?,
                 operator,
                 operators,
             }),

@@ -8,7 +8,7 @@ use dc_proto::session::{
 use dc_proto::{OnWire, Received, receive_delta, send_delta, wire};
 use dc_types::plan::{Delta, Item, ItemBody};
 use dc_types::report::{Released, Report};
-use dc_types::{Sequence, Term};
+use dc_types::{HostName, Sequence, Term};
 use proptest::prelude::*;
 use prost::Message;
 use values::{epoch, hello, item, key, observation, release, trouble};
@@ -69,7 +69,11 @@ proptest! {
 
     #[test]
     fn the_operators_messages_arrive_as_they_were_sent(key in key(), epoch in epoch(), n in any::<u64>()) {
-        let welcome = Welcome { operator: "op-0".into(), operators: vec!["127.0.0.1:1".into()] };
+        let welcome = Welcome {
+            host: HostName::new("h1").unwrap(),
+            operator: "op-0".into(),
+            operators: vec!["127.0.0.1:1".into()],
+        };
         let releases = vec![ReleaseRef { key, epoch }];
         for (says, received) in [
             (OperatorSays::Welcome(welcome.clone()), ReceivedSays::Welcome(welcome)),

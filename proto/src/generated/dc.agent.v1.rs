@@ -76,11 +76,14 @@ pub mod operator_message {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
-    /// Who answers, for logs.
+    /// The host this session is for, as its certificate says; an agent that is another one leaves.
     #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    /// Who answers, for logs.
+    #[prost(string, tag = "2")]
     pub operator: ::prost::alloc::string::String,
     /// Where else an operator can be reached, `host:port`.
-    #[prost(string, repeated, tag = "2")]
+    #[prost(string, repeated, tag = "3")]
     pub operators: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Taken together: the agent has all of them on its disk before it says Accepted.
@@ -1181,7 +1184,8 @@ pub mod agent_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Over TLS without a client certificate: the token is the proof. It is used up by success.
+        /// Over TLS without a client certificate: the token is the proof. It is used up by success; the
+        /// same key may ask again with it, since the first answer can be lost.
         pub async fn join(
             &mut self,
             request: impl tonic::IntoRequest<super::JoinRequest>,
@@ -1258,7 +1262,8 @@ pub mod agent_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AgentServer.
     #[async_trait]
     pub trait Agent: std::marker::Send + std::marker::Sync + 'static {
-        /// Over TLS without a client certificate: the token is the proof. It is used up by success.
+        /// Over TLS without a client certificate: the token is the proof. It is used up by success; the
+        /// same key may ask again with it, since the first answer can be lost.
         async fn join(
             &self,
             request: tonic::Request<super::JoinRequest>,
