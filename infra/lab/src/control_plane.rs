@@ -119,7 +119,11 @@ impl ControlPlane {
 
 /// One look at a daemon that is starting: a failed probe means "not yet" as long as the process
 /// lives, and "never" with the end of its log once it has died.
-async fn look_alive(lab: &Lab, name: &str, mut probe: impl AsyncFnMut() -> Result<()>) -> Look<()> {
+pub async fn look_alive(
+    lab: &Lab,
+    name: &str,
+    mut probe: impl AsyncFnMut() -> Result<()>,
+) -> Look<()> {
     match probe().await {
         Ok(()) => Look::Holds(()),
         Err(error) => match process::running(lab, name) {

@@ -27,7 +27,8 @@ pub struct Release<'a> {
 }
 
 /// Installs the chart, or brings an installed one to the chart's present state.
-pub fn ensure(helm: &Path, admin: &Path, lab: &Lab, release: &Release) -> Result<()> {
+pub fn ensure(helm: &Path, admin: &Kubectl, lab: &Lab, release: &Release) -> Result<()> {
+    forget_interrupted(admin, release)?;
     let home = lab.subfolder("helm")?;
     let mut command = Command::new(helm);
     command
@@ -41,7 +42,7 @@ pub fn ensure(helm: &Path, admin: &Path, lab: &Lab, release: &Release) -> Result
             "5m",
         ])
         .arg("--kubeconfig")
-        .arg(admin);
+        .arg(admin.kubeconfig());
     for (name, value) in release.values {
         command.arg("--set").arg(format!("{name}={value}"));
     }
@@ -54,6 +55,21 @@ pub fn ensure(helm: &Path, admin: &Path, lab: &Lab, release: &Release) -> Result
         command.env(name, home.join(folder));
     }
     progress::run(&mut command).map(drop)
+}
+
+/// Helm refuses to work on a release whose last work was interrupted. Only one program works on a
+/// lab at a time, so what is pending here was interrupted; the revision before it still stands.
+fn forget_interrupted(admin: &Kubectl, release: &Release) -> Result<()> {
+    let pending = "status in (pending-install,pending-upgrade,pending-rollback)";
+    let selector = format!("--selector=owner=helm,name={},{pending}", release.name);
+    let args = [
+        "delete",
+        "secrets",
+        "--namespace",
+        release.namespace,
+        &selector,
+    ];
+    admin.run(&args).map(drop)
 }
 
 /// A kubeconfig whose user is the service account; its token is renewed by calling this again.

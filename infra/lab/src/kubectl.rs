@@ -23,6 +23,10 @@ impl Kubectl {
         }
     }
 
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
@@ -72,6 +76,17 @@ impl Kubectl {
         for path in paths {
             command.arg("--filename").arg(path);
         }
+        progress::run(&mut command).map(drop)
+    }
+
+    /// What server-side apply of the objects would answer; nothing is changed.
+    pub fn dry_run(&self, manifests: &str) -> Result<()> {
+        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile()?;
+        file.write_all(manifests.as_bytes())?;
+        let mut command = self.command();
+        command
+            .args(["apply", "--server-side", "--dry-run=server", "--filename"])
+            .arg(file.path());
         progress::run(&mut command).map(drop)
     }
 

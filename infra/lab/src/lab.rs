@@ -5,11 +5,12 @@
 //! [`crate::teardown`].
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -173,6 +174,15 @@ impl Lab {
 
     pub fn logs_dir(&self) -> PathBuf {
         self.folder.join("logs")
+    }
+
+    /// Only one program at a time may change a lab. Held until the value is dropped.
+    pub fn lock(&self) -> Result<Flock<File>> {
+        let folder =
+            File::open(&self.folder).with_context(|| format!("the lab {} is gone", self.name()))?;
+        Flock::lock(folder, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| errno)
+            .with_context(|| format!("another command is working on the lab {}", self.name()))
     }
 
     pub fn journal(&self) -> &Journal {

@@ -81,6 +81,11 @@ impl Spec {
         self
     }
 
+    pub fn depends_on(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.depends_on.extend(lines);
+        self
+    }
+
     pub fn enter(mut self, pid: u32) -> Self {
         self.enter = Some(pid);
         self

@@ -31,15 +31,7 @@ async fn a_control_plane_is_real_and_leaves_nothing_behind() {
     );
     assert_eq!(server, client);
 
-    // A service account in a new namespace is the work of the controller manager.
-    kubectl
-        .run(&["create", "namespace", "so-tai-chinh"])
-        .unwrap();
-    wait::until("the default service account", DEADLINE, async || {
-        Look::from_attempt(kubectl.run(&["-n", "so-tai-chinh", "get", "serviceaccount", "default"]))
-    })
-    .await
-    .unwrap();
+    create_namespace(&kubectl, "so-tai-chinh").await;
 
     let lab = plane.lab().clone();
     let processes = teardown::processes_of(&lab);
@@ -53,11 +45,22 @@ async fn a_control_plane_is_real_and_leaves_nothing_behind() {
     assert!(!lab.folder().exists());
 }
 
+/// With the default service account, the work of the controller manager: once it is there, that is
+/// past its start, in which it ends when the API server does.
+async fn create_namespace(kubectl: &Kubectl, name: &str) {
+    kubectl.run(&["create", "namespace", name]).unwrap();
+    wait::until("the default service account", DEADLINE, async || {
+        Look::from_attempt(kubectl.run(&["-n", name, "get", "serviceaccount", "default"]))
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn what_was_killed_comes_back_with_its_data_and_the_rest_is_kept() {
     let plane = ControlPlane::start_for_test("killed").await.unwrap();
     let kubectl = plane.kubectl().unwrap();
-    kubectl.run(&["create", "namespace", "kept"]).unwrap();
+    create_namespace(&kubectl, "kept").await;
     let manager = process::running(plane.lab(), controller_manager::PROCESS).unwrap();
     process::kill(plane.lab(), api_server::PROCESS).unwrap();
     plane.ledger().kill().unwrap();
@@ -113,10 +116,22 @@ async fn a_chart_is_installed_twice_and_its_service_account_may_only_what_it_gra
         values: &[("greeting", "hello")],
     };
     let program = plane.tools().path(Tool::Helm).unwrap();
-    for _ in 0..2 {
-        helm::ensure(program, plane.kubeconfig(), plane.lab(), &release).unwrap();
-    }
     let admin = plane.kubectl().unwrap();
+    for _ in 0..2 {
+        helm::ensure(program, &admin, plane.lab(), &release).unwrap();
+    }
+    // As an interrupted first install leaves it: objects without a finished release.
+    admin
+        .run(&[
+            "label",
+            "--overwrite",
+            "--namespace=dc-system",
+            "secrets",
+            "--selector=owner=helm,name=small",
+            "status=pending-install",
+        ])
+        .unwrap();
+    helm::ensure(program, &admin, plane.lab(), &release).unwrap();
     let map = admin
         .json(&["-n", "dc-system", "get", "configmap", "small"])
         .unwrap();

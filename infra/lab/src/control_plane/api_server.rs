@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::etcd::Etcd;
 use super::http;
@@ -67,14 +67,7 @@ async fn wait_ready(lab: &Lab, pki: &Pki) -> Result<()> {
     let client = http::admin(pki)?;
     let readyz = format!("{}/readyz", url(lab));
     wait::until("the API server to be ready", READY_DEADLINE, async || {
-        super::look_alive(lab, PROCESS, async || {
-            let answer = client.get(&readyz).send().await?;
-            match answer.status().is_success() {
-                true => Ok(()),
-                false => Err(anyhow!("{readyz} says {}", answer.text().await?)),
-            }
-        })
-        .await
+        super::look_alive(lab, PROCESS, async || http::probe(&client, &readyz).await).await
     })
     .await
 }

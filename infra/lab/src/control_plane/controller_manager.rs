@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::http;
 use crate::address::Port;
@@ -67,14 +67,7 @@ async fn wait_ready(lab: &Lab, pki: &Pki, port: u16) -> Result<()> {
         "the controller manager to be healthy",
         READY_DEADLINE,
         async || {
-            super::look_alive(lab, PROCESS, async || {
-                let answer = client.get(&healthz).send().await?;
-                match answer.status().is_success() {
-                    true => Ok(()),
-                    false => Err(anyhow!("{healthz} says {}", answer.text().await?)),
-                }
-            })
-            .await
+            super::look_alive(lab, PROCESS, async || http::probe(&client, &healthz).await).await
         },
     )
     .await

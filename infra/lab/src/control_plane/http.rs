@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use reqwest::Client;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -47,4 +47,14 @@ pub fn admin(pki: &Pki) -> Result<Client> {
     let cert = CertificateDer::from_pem_slice(&read(&pki.admin.cert)?)?;
     let key = PrivateKeyDer::from_pem_slice(&read(&pki.admin.key)?)?;
     builder(config(roots)?.with_client_auth_cert(vec![cert], key)?)
+}
+
+/// One look at a health endpoint: anything but success is an error that says what it said.
+pub async fn probe(client: &Client, url: &str) -> Result<()> {
+    let answer = client.get(url).send().await?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    bail!("{url} says {status}: {}", answer.text().await?)
 }
