@@ -1,0 +1,3 @@
+//! The operator and the kinds against a real API server and a real ledger.
+
+mod rules;

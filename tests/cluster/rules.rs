@@ -1,0 +1,353 @@
+//! What one object can show is refused by the API server itself, with a message that says what is
+//! wrong and where; and what is right is accepted, all of the province's manifests included.
+
+use std::path::Path;
+
+use dc_lab::chart;
+use dc_lab::control_plane::{ControlPlane, TestControlPlane};
+use dc_lab::kubectl::Kubectl;
+use dc_lab::lab::work_tree;
+
+const MANAGER: &str = "rules";
+
+/// An API server with the chart and one department's namespace.
+async fn with_chart() -> (TestControlPlane, Kubectl) {
+    let plane = ControlPlane::start_for_test("rules").await.unwrap();
+    let kubectl = plane.kubectl().unwrap();
+    chart::ensure(&plane).await.unwrap();
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: so-nnmt, labels: \
+                     {dc.sonla.gov.vn/department: so-nnmt}}}";
+    kubectl.apply_text(namespace, MANAGER).unwrap();
+    (plane, kubectl)
+}
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    let namespaced = matches!(
+        kind,
+        "InformationSystem" | "VirtualMachine" | "Volume" | "Subnet"
+    );
+    let namespace = if namespaced {
+        ", namespace: so-nnmt"
+    } else {
+        ""
+    };
+    format!(
+        "{{apiVersion: dc.sonla.gov.vn/v1alpha1, kind: {kind}, \
+         metadata: {{name: {name}{namespace}}}, spec: {spec}}}"
+    )
+}
+
+/// A new object that must be refused: kind, name, spec, and what the answer must say.
+const REFUSED: &[(&str, &str, &str, &str)] = &[
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, sise: 2Gi}",
+        "field not declared in schema",
+    ),
+    ("Volume", "v", "{system: s, pool: p, size: [1]}", "size"),
+    ("Volume", "v", "{system: s, pool: p, size: '0'}", "size"),
+    ("Volume", "v", "{system: s, pool: p, size: '-1Gi'}", "size"),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 999999Ti}",
+        "size: from 1Mi to 64Ti",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, source: {image: i, volume: w}}",
+        "source: at most one of image and volume",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: '<s>', pool: p, size: 1Gi}",
+        "system",
+    ),
+    (
+        "Volume",
+        "a.b",
+        "{system: s, pool: p, size: 1Gi}",
+        "metadata.name: a DNS label",
+    ),
+    (
+        "VirtualMachine",
+        "m",
+        "{system: s, class: c, disks: [{name: d}], interfaces: [{subnet: net}]}",
+        "exactly one of volume and template",
+    ),
+    (
+        "VirtualMachine",
+        "m",
+        "{system: s, class: c, disks: [], interfaces: [{subnet: net}]}",
+        "disks",
+    ),
+    (
+        "VirtualMachine",
+        "m",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net, ipv4: 10.0.0.300}]}",
+        "ipv4: an IPv4 address",
+    ),
+    (
+        "VirtualMachine",
+        "m",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net, mac: '01:00:5e:00:00:01'}]}",
+        "mac",
+    ),
+    (
+        "VirtualMachine",
+        "m",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net}], cloudInit: {}}",
+        "cloudInit: exactly one of userData and secret",
+    ),
+    (
+        "VirtualMachine",
+        "m",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net}], stopDeadlineSeconds: 0}",
+        "stopDeadlineSeconds",
+    ),
+    (
+        "Image",
+        "i",
+        "{source: {file: i.raw}, sha256: abc, format: raw, pools: [p]}",
+        "sha256",
+    ),
+    (
+        "Image",
+        "i",
+        "{source: {file: ../etc/shadow}, sha256: abc, format: raw, pools: [p]}",
+        "file",
+    ),
+    (
+        "Image",
+        "i",
+        "{source: {}, sha256: '0000000000000000000000000000000000000000000000000000000000000000', format: raw, pools: [p]}",
+        "source: exactly one of file and http",
+    ),
+    (
+        "Zone",
+        "z",
+        "{type: dmz, poolV4: {cidr: 10.0.0.1/12}}",
+        "no bits set after the prefix",
+    ),
+    (
+        "Zone",
+        "z",
+        "{type: database, ingress: [{from: dmz, services: [{name: x, protocol: tcp, port: 1}]}]}",
+        "a database zone is entered from the internal zone only",
+    ),
+    (
+        "Zone",
+        "z",
+        "{type: internal, ingress: [{from: outside, services: [{name: x, protocol: tcp, port: 1}]}]}",
+        "only a dmz is entered from outside",
+    ),
+    (
+        "Zone",
+        "z",
+        "{type: dmz, ingress: [{from: outside, services: [{name: x, protocol: icmp, port: 1}]}]}",
+        "tcp and udp need one, icmp has none",
+    ),
+    (
+        "Subnet",
+        "net",
+        "{zone: z, ipv4: 10.0.0.0/8}",
+        "from /16 to /28",
+    ),
+    (
+        "Subnet",
+        "net",
+        "{zone: z, ipv6: 'fd00::/48'}",
+        "an IPv6 network of /64",
+    ),
+    ("Host", "h", "{roles: []}", "roles"),
+    (
+        "Host",
+        "h",
+        "{roles: [compute, compute]}",
+        "each role is named once",
+    ),
+    (
+        "Department",
+        "kube-x",
+        "{displayName: {vi: x, en: x}, kind: office}",
+        "belongs to the cluster",
+    ),
+    (
+        "InformationSystem",
+        "s",
+        "{displayName: {vi: x, en: x}, securityLevel: 6}",
+        "securityLevel",
+    ),
+    ("StoragePool", "p", "{driver: {}}", "name exactly one"),
+];
+
+/// A change that must be refused: kind, spec before, spec after, and what the answer must say.
+const FIXED: &[(&str, &str, &str, &str)] = &[
+    (
+        "Volume",
+        "{system: s, pool: p, size: 20Gi}",
+        "{system: s, pool: p, size: 10Gi}",
+        "size: a volume may grow, never shrink",
+    ),
+    (
+        "Volume",
+        "{system: s, pool: p, size: 1Gi}",
+        "{system: s, pool: q, size: 1Gi}",
+        "pool: a volume stays in its pool",
+    ),
+    (
+        "VirtualMachine",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net}]}",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: other}]}",
+        "cards, their order and their subnets are fixed",
+    ),
+    (
+        "VirtualMachine",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net, ipv4: 10.0.0.9}]}",
+        "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net, ipv4: 10.0.0.8}]}",
+        "a card keeps its address for life",
+    ),
+    (
+        "MachineClass",
+        "{vcpus: 1, memory: 1Gi}",
+        "{vcpus: 2, memory: 1Gi}",
+        "never changes",
+    ),
+    (
+        "Subnet",
+        "{zone: z}",
+        "{zone: z, ipv4: 10.0.0.0/24}",
+        "a subnet keeps its prefix",
+    ),
+    (
+        "Zone",
+        "{type: dmz}",
+        "{type: internal}",
+        "a zone keeps its type",
+    ),
+    (
+        "StoragePool",
+        "{driver: {iscsi: {host: a}}}",
+        "{driver: {iscsi: {host: b}}}",
+        "a pool stays where its data is",
+    ),
+];
+
+#[tokio::test]
+async fn a_bad_object_is_refused_with_what_is_wrong_and_a_good_one_is_kept() {
+    let (plane, kubectl) = with_chart().await;
+    let mut wrong = Vec::new();
+    for (kind, name, spec, says) in REFUSED {
+        match kubectl.apply_text(&object(kind, name, spec), MANAGER) {
+            Ok(()) => wrong.push(format!("{kind} {spec} was accepted")),
+            Err(error) if format!("{error:#}").contains(says) => {}
+            Err(error) => wrong.push(format!("{kind} {spec}: no {says:?} in {error:#}")),
+        }
+    }
+    for (number, (kind, before, after, says)) in FIXED.iter().enumerate() {
+        let name = format!("fixed-{number}");
+        kubectl
+            .apply_text(&object(kind, &name, before), MANAGER)
+            .unwrap();
+        match kubectl.apply_text(&object(kind, &name, after), MANAGER) {
+            Ok(()) => wrong.push(format!("{kind}: {before} became {after}")),
+            Err(error) if format!("{error:#}").contains(says) => {}
+            Err(error) => wrong.push(format!("{kind} {after}: no {says:?} in {error:#}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    plane.stop().unwrap();
+}
+
+#[tokio::test]
+async fn the_finalizer_is_there_from_birth_and_stays_and_texts_may_hold_anything() {
+    let (plane, kubectl) = with_chart().await;
+    let quotes = r#"{displayName: {vi: "<b>\"Sở\" & 'Ban'</b>", en: "a\\b;--"}, kind: office}"#;
+    kubectl
+        .apply_text(&object("Department", "quotes", quotes), MANAGER)
+        .unwrap();
+    let department = kubectl.json(&["get", "department", "quotes"]).unwrap();
+    assert_eq!(
+        department["spec"]["displayName"]["vi"],
+        "<b>\"Sở\" & 'Ban'</b>"
+    );
+    assert_eq!(department["metadata"]["finalizers"][0], dc_crds::FINALIZER);
+
+    // A tenant administrator may change a volume, but not make it forget what it holds.
+    kubectl
+        .apply_text(
+            &object("Volume", "v", "{system: s, pool: p, size: 1Gi}"),
+            MANAGER,
+        )
+        .unwrap();
+    let binding = "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, \
+        metadata: {name: t, namespace: so-nnmt}, \
+        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dc-tenant-administrator}, \
+        subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: officer}]}";
+    kubectl.apply_text(binding, MANAGER).unwrap();
+    let patch = |patch: &str| {
+        kubectl.run(&[
+            "patch",
+            "volume",
+            "v",
+            "--namespace=so-nnmt",
+            "--as=officer",
+            "--type=merge",
+            &format!("--patch={patch}"),
+        ])
+    };
+    patch(r#"{"spec":{"size":"2Gi"}}"#).unwrap();
+    let error = patch(r#"{"metadata":{"finalizers":null}}"#).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("taken off by the operator"),
+        "{error:#}"
+    );
+
+    // Outside a department's namespace there is nothing of a department's.
+    let stray = object("Volume", "stray", "{system: s, pool: p, size: 1Gi}")
+        .replace("namespace: so-nnmt", "namespace: default");
+    let error = kubectl.apply_text(&stray, MANAGER).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("not a department's namespace"),
+        "{error:#}"
+    );
+    plane.stop().unwrap();
+}
+
+#[tokio::test]
+async fn the_province_is_accepted_and_every_field_is_explained() {
+    let (plane, kubectl) = with_chart().await;
+    let province = work_tree().join("infra/sonla/province");
+    kubectl.apply(&[province.as_path()], MANAGER).unwrap();
+    assert_eq!(kubectl.list("departments").unwrap().len(), 35 + 75);
+    // Each department's namespace is the operator's work; here one stands for all.
+    for folder in [
+        "systems/so-nnmt.yaml",
+        "first-wave/w30.yaml",
+        "first-wave/w31.yaml",
+    ] {
+        let path = work_tree().join("infra/sonla").join(folder);
+        kubectl.apply(&[Path::new(&path)], MANAGER).unwrap();
+    }
+    for kind in [
+        "departments",
+        "hosts",
+        "zones",
+        "storagepools",
+        "images",
+        "machineclasses",
+        "informationsystems",
+        "subnets",
+        "volumes",
+        "virtualmachines",
+    ] {
+        let text = kubectl
+            .run(&["explain", "--recursive", &format!("{kind}.spec")])
+            .unwrap();
+        assert!(text.contains("FIELDS"), "{kind}: {text}");
+    }
+    plane.stop().unwrap();
+}
