@@ -43,6 +43,7 @@ pub struct HostView {
 
 /// The host's own addresses on the three networks that join hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HostAddresses {
     pub management: IpAddr,
     pub storage: IpAddr,
