@@ -1,6 +1,7 @@
 //! The operator: controllers, ledger, agent sessions, metrics.
 
 pub mod board;
+pub mod join;
 pub mod leader;
 pub mod ledger;
 pub mod metrics;

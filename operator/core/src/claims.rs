@@ -64,6 +64,9 @@ pub struct HostIdentity {
     pub previous: Option<String>,
     /// Seconds since 1970.
     pub not_after: i64,
+    /// The `rejoin` text of the Host that its last join served.
+    #[serde(default)]
+    pub rejoin: Option<String>,
 }
 
 pub const HOST: &str = "host/";
