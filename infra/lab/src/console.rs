@@ -91,6 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<S> {
         }
     }
 
+    /// Reads on until the console ends, as it does with its guest.
+    pub async fn read_to_end(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = self.stream.read(&mut buffer).await {
+            self.seen.extend(&buffer[..read]);
+        }
+    }
+
     /// The end of what the guest has said.
     pub fn tail(&self) -> String {
         let from = self.seen.len().saturating_sub(SHOWN);

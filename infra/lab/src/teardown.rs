@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::journal::Made;
 use crate::lab::{Lab, LabName, Owner};
+use crate::machine::inhabitants;
 use crate::process::{self, Identity};
 use crate::registry::Registry;
 
@@ -70,8 +71,8 @@ pub fn remove_orphans() -> Result<()> {
     Ok(())
 }
 
-/// Ends every process of the lab: those with its marker and those in the mount namespaces of the
-/// marked ones, round after round until a round finds none, since each may have started another.
+/// Ends every process of the lab, round after round until a round finds none, since each may have
+/// started another.
 fn sweep_processes(lab: &Lab) -> Result<()> {
     const ROUNDS: usize = 10;
     for _ in 0..ROUNDS {
@@ -89,7 +90,8 @@ fn sweep_processes(lab: &Lab) -> Result<()> {
 
 /// All processes that belong to the lab, ours excluded.
 pub fn processes_of(lab: &Lab) -> Vec<Identity> {
-    let marked = process::find_marked(lab.id());
+    let mut marked = process::find_marked(lab.id());
+    marked.extend(inhabitants::of_lab(lab));
     let mut found: BTreeSet<(u32, u64)> = BTreeSet::new();
     for process in &marked {
         let mates = process::find_sharing_mount_namespace(process.pid);

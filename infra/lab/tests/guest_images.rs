@@ -11,6 +11,7 @@ use dc_lab::console::{Console, PROMPT};
 use dc_lab::images::seed::Seed;
 use dc_lab::images::{BuiltImage, GuestImage};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -95,9 +96,13 @@ impl Guest {
 
     /// Presses the power button and waits for the machine to be off.
     async fn power_off(mut self) -> Result<()> {
-        use tokio::io::AsyncWriteExt;
         self.monitor.write_all(b"system_powerdown\n").await?;
-        let status = timeout(ANSWER, self.qemu.wait()).await.with_context(|| {
+        // The console is read meanwhile: a guest stalls on one that nobody reads.
+        let status = timeout(BOOT, async {
+            let (status, ()) = tokio::join!(self.qemu.wait(), self.console.read_to_end());
+            status
+        });
+        let status = status.await.with_context(|| {
             format!(
                 "the guest does not heed the power button:\n{}",
                 self.console.tail()
