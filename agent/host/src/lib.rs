@@ -5,6 +5,7 @@
 //! fakes fail or hang. This is the only crate that touches the machine.
 
 pub mod knobs;
+pub mod machine;
 pub mod tools;
 
 pub use knobs::{Injected, Knobs, Rule};

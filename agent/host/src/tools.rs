@@ -14,7 +14,10 @@ use std::sync::Arc;
 use dc_agent_core::wanted::HostView;
 use thiserror::Error;
 
+use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
 use crate::knobs::Knobs;
+use crate::seed::{FakeSeeds, SeedFolder, Seeds};
+use crate::machine::{FakeMachine, Machine, RealMachine};
 
 /// What the real tools need to know beyond the host's view of itself.
 #[derive(Clone, Debug)]
@@ -43,25 +46,37 @@ pub enum ToolsError {
 /// The tools of one host, real or fake.
 #[derive(Clone)]
 pub struct Tools {
+    pub machine: Arc<dyn Machine>,
     // storage
 
     // network
 
     // vm
+    pub hypervisor: Arc<dyn Hypervisor>,
+    pub seeds: Arc<dyn Seeds>,
 }
 
 impl Tools {
     /// The real ones. Opens what is kept open; changes nothing.
     #[allow(clippy::unused_async)]
     pub async fn real(config: &ToolsConfig) -> Result<Self, ToolsError> {
-        let _ = config;
         Ok(Self {
+            machine: Arc::new(RealMachine),
             // storage
 
             // network
 
             // vm
+            hypervisor: hypervisor(config),
+            seeds: Arc::new(SeedFolder::new(Arc::clone(&config.host))),
         })
+    }
+}
+
+fn hypervisor(config: &ToolsConfig) -> Arc<dyn Hypervisor> {
+    match &config.libvirt_uri {
+        Some(uri) => Arc::new(Libvirt::new(uri, config.host.accelerator)),
+        None => Arc::new(NoHypervisor::new()),
     }
 }
 
@@ -69,11 +84,14 @@ impl Tools {
 #[derive(Clone)]
 pub struct Fakes {
     pub knobs: Knobs,
+    pub machine: Arc<FakeMachine>,
     // storage
 
     // network
 
     // vm
+    pub hypervisor: FakeHypervisor,
+    pub seeds: FakeSeeds,
 }
 
 impl Fakes {
@@ -83,11 +101,14 @@ impl Fakes {
         let _ = host;
         let knobs = Knobs::new();
         Self {
+            machine: Arc::new(FakeMachine::new(knobs.clone())),
             // storage
 
             // network
 
             // vm
+            hypervisor: FakeHypervisor::new(knobs.clone()),
+            seeds: FakeSeeds::new(knobs.clone()),
             knobs,
         }
     }
@@ -96,11 +117,14 @@ impl Fakes {
     #[must_use]
     pub fn tools(&self) -> Tools {
         Tools {
+            machine: self.machine.clone(),
             // storage
 
             // network
 
             // vm
+            hypervisor: Arc::new(self.hypervisor.clone()),
+            seeds: Arc::new(self.seeds.clone()),
         }
     }
 
@@ -111,5 +135,6 @@ impl Fakes {
         // network
 
         // vm
+        self.hypervisor.reboot();
     }
 }
