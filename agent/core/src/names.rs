@@ -21,6 +21,14 @@ pub fn tap_name(vm: InstanceId, card: u32) -> String {
     format!("t{}", &digest[..12])
 }
 
+/// Whether an interface may be one that [`tap_name`] named.
+#[must_use]
+pub fn is_tap(name: &str) -> bool {
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    name.strip_prefix('t')
+        .is_some_and(|digest| digest.len() == 12 && digest.bytes().all(hex))
+}
+
 /// The namespace of a department on a host, by its transit network.
 #[must_use]
 pub fn netns_name(transit: Vni) -> String {
@@ -89,6 +97,8 @@ mod tests {
         assert_eq!(tap_name(a, 0), tap_name(a, 0));
         assert_ne!(tap_name(a, 0), tap_name(a, 1));
         assert_ne!(tap_name(a, 0), tap_name(b, 0));
+        assert!(is_tap(&tap_name(a, 0)));
+        assert!(!is_tap("tap0") && !is_tap("t0123456789ag") && !is_tap("eth0"));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! tool, `<tool>/fake.rs` remembers in its place. [`tools`] puts them together, [`knobs`] make the
 //! fakes fail or hang. This is the only crate that touches the machine.
 
+pub mod hypervisor;
 pub mod knobs;
 pub mod machine;
+pub mod seed;
 pub mod tools;
 
 pub use knobs::{Injected, Knobs, Rule};

@@ -17,7 +17,8 @@ use super::writer::clean;
 
 /// Names the element and its first version; a later version keeps reading this one.
 pub const NAMESPACE: &str = "https://dc.sonla.gov.vn/xml/machine/1";
-/// The prefix libvirt keeps with the namespace.
+/// The prefix libvirt asks for when the element is written anew; the element itself has none, for
+/// libvirt adds the declaration and refuses one that is there already.
 pub const PREFIX: &str = "dc";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +66,8 @@ impl Metadata {
             stop_deadline_s,
             machine_type,
         } = self;
-        Element::new("dc:machine")
-            .attr("xmlns:dc", NAMESPACE)
+        Element::new("machine")
+            .attr("xmlns", NAMESPACE)
             .attr("namespace", &object.namespace)
             .attr("name", &object.name)
             .attr("uid", object.uid)
@@ -78,7 +79,7 @@ impl Metadata {
             .attr("stop-deadline", stop_deadline_s)
             .attr("machine-type", machine_type)
             .children(grants.iter().map(|(volume, epoch)| {
-                Element::new("dc:grant")
+                Element::new("grant")
                     .attr("volume", volume)
                     .attr("epoch", epoch)
             }))

@@ -1,0 +1,119 @@
+//! The hypervisor: domains and secrets of libvirt.
+//!
+//! What always holds: only domains that carry our metadata are changed; every call has a time
+//! limit; every change may be repeated, and doing again what is done already is no error. Taps,
+//! seeds and records are other tools'.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use dc_agent_core::vm::seen::{Domain, ForeignDomain};
+use dc_agent_core::vm::xml::{ChapSecret, SecretLabel};
+use dc_agent_core::wanted::Capabilities;
+use dc_types::{InstanceId, MiB};
+use thiserror::Error;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::knobs::Injected;
+
+mod capabilities;
+mod fake;
+mod none;
+mod real;
+
+pub use fake::FakeHypervisor;
+pub use none::NoHypervisor;
+pub use real::Libvirt;
+
+/// What a call of the hypervisor ran into.
+#[derive(Debug, Error)]
+pub enum HypervisorError {
+    #[error("libvirt cannot be reached at {uri}: {message}; is libvirtd running?")]
+    Unreachable { uri: String, message: String },
+    #[error("libvirt did not answer {call} within {limit_s} s")]
+    TimedOut { call: &'static str, limit_s: u64 },
+    #[error("domain {vm} is not on this host")]
+    NoDomain { vm: InstanceId },
+    #[error("domain {vm} does not carry our metadata and is not touched")]
+    Foreign { vm: InstanceId },
+    #[error("libvirt refused {call}: {message}")]
+    Refused { call: &'static str, message: String },
+    #[error("libvirt's answer to {call} cannot be read: {message}")]
+    Unreadable { call: &'static str, message: String },
+    #[error(transparent)]
+    Injected(#[from] Injected),
+}
+
+impl HypervisorError {
+    /// The fact for a status, in PascalCase, from a closed set.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "LibvirtUnreachable",
+            Self::TimedOut { .. } => "LibvirtTimedOut",
+            Self::NoDomain { .. } => "DomainMissing",
+            Self::Foreign { .. } => "ForeignDomain",
+            // QEMU opens its disks when it is started: the words are libiscsi's.
+            Self::Refused { call, message } if *call == "start" && message.contains("iSCSI") => {
+                "DiskNotOpened"
+            }
+            Self::Refused { .. } => "LibvirtRefused",
+            Self::Unreadable { .. } => "LibvirtUnreadable",
+            Self::Injected(_) => "Injected",
+        }
+    }
+}
+
+/// All domains of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Domains {
+    pub ours: BTreeMap<InstanceId, Domain>,
+    pub foreign: Vec<ForeignDomain>,
+}
+
+/// What the host offers its guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HypervisorFacts {
+    pub vcpus: u32,
+    pub memory: MiB,
+    pub capabilities: Capabilities,
+}
+
+#[async_trait]
+pub trait Hypervisor: Send + Sync {
+    async fn domains(&self) -> Result<Domains, HypervisorError>;
+
+    /// Puts a definition in place of the one there; a running domain is not changed by it.
+    async fn define(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError>;
+
+    /// Removes the definition of a domain that is off. Its files stay.
+    async fn undefine(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Starts QEMU with its CPUs halted. Its disks are opened here.
+    async fn start_paused(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    async fn resume(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Presses the ACPI power button; whether the guest heard it is seen later.
+    async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Ends QEMU at once. Takes some twelve seconds when its storage is fenced.
+    async fn destroy(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Writes our metadata anew, into the running domain and its definition.
+    async fn set_metadata(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError>;
+
+    /// The secrets that are ours.
+    async fn secrets(&self) -> Result<Vec<SecretLabel>, HypervisorError>;
+
+    async fn define_secret(&self, secret: &ChapSecret) -> Result<(), HypervisorError>;
+
+    async fn remove_secret(&self, uuid: Uuid) -> Result<(), HypervisorError>;
+
+    async fn facts(&self) -> Result<HypervisorFacts, HypervisorError>;
+
+    /// Changes its value when a domain may have come, gone or changed its state. A wake-up, not a
+    /// message: look again.
+    fn changes(&self) -> watch::Receiver<u64>;
+}

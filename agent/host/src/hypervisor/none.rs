@@ -1,0 +1,98 @@
+//! The hypervisor of a host that carries no machines: nothing is there, and nothing can be made.
+
+use async_trait::async_trait;
+use dc_agent_core::vm::xml::{ChapSecret, SecretLabel};
+use dc_agent_core::wanted::Capabilities;
+use dc_types::{InstanceId, MiB};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
+
+pub struct NoHypervisor {
+    /// Kept so that those who wait for a change wait, rather than being told that none can come.
+    changes: watch::Sender<u64>,
+}
+
+impl NoHypervisor {
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            changes: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Default for NoHypervisor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn refuse(call: &'static str) -> Result<(), HypervisorError> {
+    Err(HypervisorError::Refused {
+        call,
+        message: "this host's agent has no libvirt configured: give it one, or take the role \
+                  compute from its Host"
+            .to_owned(),
+    })
+}
+
+#[async_trait]
+impl Hypervisor for NoHypervisor {
+    async fn domains(&self) -> Result<Domains, HypervisorError> {
+        Ok(Domains::default())
+    }
+
+    async fn define(&self, _: InstanceId, _: &str) -> Result<(), HypervisorError> {
+        refuse("define")
+    }
+
+    async fn undefine(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        Ok(())
+    }
+
+    async fn start_paused(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        refuse("start")
+    }
+
+    async fn resume(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        refuse("resume")
+    }
+
+    async fn press_power_button(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        refuse("shutdown")
+    }
+
+    async fn destroy(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        Ok(())
+    }
+
+    async fn set_metadata(&self, _: InstanceId, _: &str) -> Result<(), HypervisorError> {
+        refuse("set metadata")
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretLabel>, HypervisorError> {
+        Ok(Vec::new())
+    }
+
+    async fn define_secret(&self, _: &ChapSecret) -> Result<(), HypervisorError> {
+        refuse("define secret")
+    }
+
+    async fn remove_secret(&self, _: Uuid) -> Result<(), HypervisorError> {
+        Ok(())
+    }
+
+    async fn facts(&self) -> Result<HypervisorFacts, HypervisorError> {
+        Ok(HypervisorFacts {
+            vcpus: 0,
+            memory: MiB(0),
+            capabilities: Capabilities::default(),
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}

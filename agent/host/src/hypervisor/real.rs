@@ -1,0 +1,482 @@
+//! libvirt through its own client library.
+//!
+//! A call blocks its thread until libvirtd answers, so each runs on a thread for blocking work and
+//! is given up after its limit: the thread stays behind until libvirtd answers or dies, and a
+//! bounded number of permits keeps a hung libvirtd from eating threads. A connection that has
+//! failed is dropped, and the next call opens another: a restart of libvirtd is no more than one
+//! failed call.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dc_agent_core::vm::seen::{Domain, ForeignDomain};
+use dc_agent_core::vm::xml::features::domain_type;
+use dc_agent_core::vm::xml::metadata::{NAMESPACE, PREFIX};
+use dc_agent_core::vm::xml::os::{OVMF_CODE, OVMF_VARS};
+use dc_agent_core::vm::xml::{ChapSecret, Metadata, SecretLabel};
+use dc_agent_core::wanted::Capabilities;
+use dc_types::plan::Firmware;
+use dc_types::report::Accelerator;
+use dc_types::{InstanceId, MiB};
+use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::enumutil::Enum;
+use virt::error::{Error as VirtError, ErrorNumber};
+use virt::sys;
+
+use super::capabilities::{cpu_models, machine_types};
+use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
+
+mod power;
+
+/// Most calls take milliseconds.
+const QUICK: Duration = Duration::from_secs(20);
+/// QEMU logs in to every target of the machine before it answers.
+const START: Duration = Duration::from_secs(120);
+/// Measured: 12 s when the storage is fenced.
+const DESTROY: Duration = Duration::from_secs(60);
+/// Threads that a libvirtd which does not answer may hold.
+const CALLS_MAX: usize = 16;
+/// How often the states of all domains are compared.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// One libvirtd.
+pub struct Libvirt {
+    shared: Arc<Shared>,
+    accelerator: Accelerator,
+    changes: watch::Receiver<u64>,
+    watcher: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    uri: String,
+    connection: Mutex<Option<Arc<Connect>>>,
+    permits: Arc<Semaphore>,
+}
+
+/// What a call on a blocking thread ends with.
+enum CallError {
+    Virt(VirtError),
+    Told(HypervisorError),
+}
+
+impl From<VirtError> for CallError {
+    fn from(error: VirtError) -> Self {
+        Self::Virt(error)
+    }
+}
+
+impl Libvirt {
+    /// Connects when it is first asked something: libvirtd may come up after the agent. Must be
+    /// called on a runtime.
+    #[must_use]
+    pub fn new(uri: impl Into<String>, accelerator: Accelerator) -> Self {
+        // libvirt would write every error to our standard error as well.
+        static QUIET: Once = Once::new();
+        QUIET.call_once(virt::error::clear_error_callback);
+        let shared = Arc::new(Shared {
+            uri: uri.into(),
+            connection: Mutex::new(None),
+            permits: Arc::new(Semaphore::new(CALLS_MAX)),
+        });
+        let (sender, changes) = watch::channel(0);
+        let watcher = tokio::spawn(watch_states(Arc::clone(&shared), sender));
+        Self {
+            shared,
+            accelerator,
+            changes,
+            watcher,
+        }
+    }
+}
+
+impl Drop for Libvirt {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+impl Shared {
+    /// Makes one call. One that found its connection dead is made again on a new one when it only
+    /// `looks`.
+    async fn call<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        limit: Duration,
+        call: impl Fn(&Connect) -> Result<T, CallError> + Send + Sync + 'static,
+    ) -> Result<T, HypervisorError> {
+        let call = Arc::new(call);
+        let work = async {
+            let permit = Arc::clone(&self.permits)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            let shared = Arc::clone(self);
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                shared.call_blocking(name, &*call)
+            })
+            .await
+            .unwrap_or_else(|error| {
+                Err(HypervisorError::Unreadable {
+                    call: name,
+                    message: error.to_string(),
+                })
+            })
+        };
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.forget_connection();
+                Err(HypervisorError::TimedOut {
+                    call: name,
+                    limit_s: limit.as_secs(),
+                })
+            }
+        }
+    }
+
+    async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        call: impl Fn(&Connect) -> Result<T, CallError> + Clone + Send + Sync + 'static,
+    ) -> Result<T, HypervisorError> {
+        match self.call(name, QUICK, call.clone()).await {
+            // libvirtd has been started anew since: the first call finds the old connection dead.
+            Err(HypervisorError::Unreachable { .. }) => self.call(name, QUICK, call).await,
+            result => result,
+        }
+    }
+
+    fn call_blocking<T>(
+        &self,
+        name: &'static str,
+        call: &(impl Fn(&Connect) -> Result<T, CallError> + ?Sized),
+    ) -> Result<T, HypervisorError> {
+        let unreachable = |error: &VirtError| HypervisorError::Unreachable {
+            uri: self.uri.clone(),
+            message: error.message().to_owned(),
+        };
+        let connection = self.connect().map_err(|error| unreachable(&error))?;
+        match call(&connection) {
+            Ok(value) => Ok(value),
+            Err(CallError::Told(error)) => Err(error),
+            Err(CallError::Virt(error)) => {
+                if connection.is_alive().unwrap_or(false) {
+                    Err(HypervisorError::Refused {
+                        call: name,
+                        message: error.message().to_owned(),
+                    })
+                } else {
+                    self.forget_connection();
+                    Err(unreachable(&error))
+                }
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<Arc<Connect>, VirtError> {
+        let slot = || {
+            self.connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(connection) = slot().clone() {
+            return Ok(connection);
+        }
+        // Opened without the lock: opening may hang, and others must be able to give up.
+        let connection = Arc::new(Connect::open(Some(&self.uri))?);
+        *slot() = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    fn forget_connection(&self) {
+        let old = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Closing talks to libvirtd as well, so it is not done on this thread.
+        if let Some(old) = old {
+            std::thread::spawn(move || drop(old));
+        }
+    }
+}
+
+/// The domain of a machine, if it is there; refused when it is not ours.
+fn find(connection: &Connect, vm: InstanceId) -> Result<Option<virt::domain::Domain>, CallError> {
+    let domain = match connection.lookup_domain_by_uuid(vm.0) {
+        Ok(domain) => domain,
+        Err(error) if is(&error, ErrorNumber::NoDomain) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match read_metadata(&domain)? {
+        Some(_) => Ok(Some(domain)),
+        None => Err(CallError::Told(HypervisorError::Foreign { vm })),
+    }
+}
+
+fn get(connection: &Connect, vm: InstanceId) -> Result<virt::domain::Domain, CallError> {
+    find(connection, vm)?.ok_or(CallError::Told(HypervisorError::NoDomain { vm }))
+}
+
+fn is(error: &VirtError, number: ErrorNumber) -> bool {
+    error.code() == Enum::Known(number)
+}
+
+/// Our element: of the running domain when there is one.
+fn read_metadata(domain: &virt::domain::Domain) -> Result<Option<String>, VirtError> {
+    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+    match domain.metadata(kind, Some(NAMESPACE), sys::VIR_DOMAIN_AFFECT_CURRENT) {
+        Ok(xml) => Ok(Some(xml)),
+        Err(error) if is(&error, ErrorNumber::NoDomainMetadata) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_domains(connection: &Connect) -> Result<Domains, CallError> {
+    let mut domains = Domains::default();
+    for domain in connection.list_all_domains(0)? {
+        // One that vanished meanwhile is not there.
+        match read_domain(&domain, &mut domains) {
+            Err(error) if is(&error, ErrorNumber::NoDomain) => (),
+            result => result?,
+        }
+    }
+    Ok(domains)
+}
+
+fn read_domain(domain: &virt::domain::Domain, domains: &mut Domains) -> Result<(), VirtError> {
+    let (uuid, name) = (domain.uuid()?, domain.name()?);
+    let metadata = match read_metadata(domain)? {
+        None => Err("it carries no metadata of ours".to_owned()),
+        Some(xml) => match Metadata::find(&xml) {
+            Ok(Some(metadata)) => Ok(metadata),
+            Ok(None) => Err("its metadata is of another version".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    match metadata {
+        Ok(metadata) => {
+            let (_, reason) = domain.state()?;
+            let power = power::power(reason);
+            let seen = Domain {
+                name,
+                metadata,
+                power,
+            };
+            domains.ours.insert(InstanceId(uuid), seen);
+        }
+        Err(why) => domains.foreign.push(ForeignDomain { uuid, name, why }),
+    }
+    Ok(())
+}
+
+/// Bumps the value when any domain came, went or changed its state.
+async fn watch_states(shared: Arc<Shared>, changes: watch::Sender<u64>) {
+    let mut last = None;
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let states = shared
+            .look("watch", |connection| {
+                let mut states = Vec::new();
+                for domain in connection.list_all_domains(0)? {
+                    if let (Ok(uuid), Ok((_, reason))) = (domain.uuid(), domain.state()) {
+                        states.push((uuid, power::power(reason)));
+                    }
+                }
+                states.sort_by_key(|(uuid, _)| *uuid);
+                Ok(states)
+            })
+            .await
+            .ok();
+        if states != last {
+            changes.send_modify(|value| *value += 1);
+            last = states;
+        }
+    }
+}
+
+#[async_trait]
+impl Hypervisor for Libvirt {
+    async fn domains(&self) -> Result<Domains, HypervisorError> {
+        self.shared.look("domains", read_domains).await
+    }
+
+    async fn define(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
+        let xml = xml.to_owned();
+        self.shared
+            .call("define", QUICK, move |connection| {
+                find(connection, vm)?;
+                connection.define_domain_xml(&xml)?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn undefine(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+            | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+            | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+            | sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
+        self.shared
+            .call("undefine", QUICK, move |connection| {
+                if let Some(domain) = find(connection, vm)? {
+                    domain.undefine_flags(flags)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn start_paused(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.shared
+            .call("start", START, move |connection| {
+                let domain = get(connection, vm)?;
+                if !domain.is_active()? {
+                    domain.create_with_flags(sys::VIR_DOMAIN_START_PAUSED)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn resume(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.shared
+            .call("resume", QUICK, move |connection| {
+                let domain = get(connection, vm)?;
+                let (state, _) = domain.state()?;
+                if state != Enum::Known(virt::domain::DomainState::Running) {
+                    domain.resume()?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.shared
+            .call("shutdown", QUICK, move |connection| {
+                let domain = get(connection, vm)?;
+                if domain.is_active()? {
+                    domain.shutdown_flags(sys::VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn destroy(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.shared
+            .call("destroy", DESTROY, move |connection| {
+                if let Some(domain) = find(connection, vm)?
+                    && domain.is_active()?
+                {
+                    domain.destroy()?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn set_metadata(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
+        let xml = xml.to_owned();
+        self.shared
+            .call("set metadata", QUICK, move |connection| {
+                let domain = get(connection, vm)?;
+                let live = if domain.is_active()? {
+                    sys::VIR_DOMAIN_AFFECT_LIVE
+                } else {
+                    0
+                };
+                domain.set_metadata(
+                    sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed(),
+                    Some(&xml),
+                    Some(PREFIX),
+                    Some(NAMESPACE),
+                    sys::VIR_DOMAIN_AFFECT_CONFIG | live,
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretLabel>, HypervisorError> {
+        self.shared
+            .look("secrets", |connection| {
+                let mut labels = Vec::new();
+                for secret in connection.list_all_secrets(0)? {
+                    // One that vanished meanwhile is not there.
+                    if let Ok(xml) = secret.xml_desc(0) {
+                        labels.extend(SecretLabel::parse(&xml));
+                    }
+                }
+                Ok(labels)
+            })
+            .await
+    }
+
+    async fn define_secret(&self, secret: &ChapSecret) -> Result<(), HypervisorError> {
+        let secret = secret.clone();
+        self.shared
+            .call("define secret", QUICK, move |connection| {
+                let defined = connection.define_secret_xml(&secret.xml, 0)?;
+                defined.set_value(secret.value.0.as_bytes(), 0)?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn remove_secret(&self, uuid: Uuid) -> Result<(), HypervisorError> {
+        self.shared
+            .call("remove secret", QUICK, move |connection| {
+                match connection.lookup_secret_by_uuid(uuid) {
+                    Ok(secret) => Ok(secret.undefine()?),
+                    Err(error) if is(&error, ErrorNumber::NoSecret) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .await
+    }
+
+    async fn facts(&self) -> Result<HypervisorFacts, HypervisorError> {
+        let kind = domain_type(self.accelerator);
+        self.shared
+            .look("facts", move |connection| read_facts(connection, kind))
+            .await
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+}
+
+fn read_facts(connection: &Connect, kind: &'static str) -> Result<HypervisorFacts, CallError> {
+    let unreadable =
+        |call| move |message| CallError::Told(HypervisorError::Unreadable { call, message });
+    let node = connection.node_info()?;
+    let host = connection.capabilities()?;
+    let machine_types = machine_types(&host, kind).map_err(unreadable("capabilities"))?;
+    let newest = machine_types.first().map(String::as_str);
+    let domain = connection.domain_capabilities(None, Some("x86_64"), newest, Some(kind), 0)?;
+    let cpu_models = cpu_models(&domain).map_err(unreadable("domain capabilities"))?;
+    let mut firmwares = vec![Firmware::Bios];
+    if Path::new(OVMF_CODE).exists() && Path::new(OVMF_VARS).exists() {
+        firmwares.push(Firmware::Uefi);
+    }
+    Ok(HypervisorFacts {
+        vcpus: node.cpus,
+        // libvirt tells KiB.
+        memory: MiB(node.memory >> 10),
+        capabilities: Capabilities {
+            machine_types,
+            firmwares,
+            cpu_models,
+        },
+    })
+}
