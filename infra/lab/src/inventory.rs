@@ -1,15 +1,15 @@
-//! What the embedded data centre is made of, as objects: its hosts, its pool, its images.
+//! What the embedded data centre is made of, as objects: its hosts, its pools, its images.
 //!
 //! In production these are the platform administrators' own manifests; here the lab knows them,
-//! since it makes the machines and builds the images. The province's manifests name the pool and
+//! since it makes the machines and builds the images. The province's manifests name the pools and
 //! the images by the names given here.
 
 use serde_json::{Value, json};
 
-use crate::images::{BuiltImage, GuestImage};
+use crate::images::DiskFormat;
 
-/// The pool that volumes of the lab are on.
-pub const POOL: &str = "san";
+/// The pool of each storage host, in their order: the province's own SAN, and the SOC's.
+pub const POOLS: [&str; 2] = ["san-1", "soc-1"];
 
 const API_VERSION: &str = "dc.sonla.gov.vn/v1alpha1";
 
@@ -34,6 +34,8 @@ impl HostRole {
 pub struct HostEntry {
     pub name: String,
     pub role: HostRole,
+    /// The pool it holds, if it is a storage host.
+    pub pool: Option<&'static str>,
 }
 
 /// How many hosts of each kind there are.
@@ -55,7 +57,7 @@ impl Size {
     /// Room for every system of the province on simulated hosts.
     pub const SIMULATED: Self = Self {
         compute: 16,
-        storage: 1,
+        storage: 2,
         gateway: 1,
     };
 
@@ -66,9 +68,13 @@ impl Size {
             gateway,
         } = self;
         let of = |role: HostRole, count: usize| {
-            (1..=count).map(move |n| HostEntry {
-                name: format!("{}-{n}", role.name()),
+            (0..count).map(move |index| HostEntry {
+                name: format!("{}-{}", role.name(), index + 1),
                 role,
+                pool: match role {
+                    HostRole::Storage => POOLS.get(index).copied(),
+                    HostRole::Compute | HostRole::Gateway => None,
+                },
             })
         };
         of(HostRole::Compute, compute)
@@ -76,9 +82,13 @@ impl Size {
             .chain(of(HostRole::Gateway, gateway))
             .collect()
     }
+
+    pub fn pools(self) -> Vec<&'static str> {
+        self.hosts().iter().filter_map(|host| host.pool).collect()
+    }
 }
 
-/// The manifests of hosts and pool, as one Kubernetes list.
+/// The manifests of hosts and pools, as one Kubernetes list.
 pub fn render_hosts(hosts: &[HostEntry]) -> Value {
     let mut items: Vec<Value> = hosts
         .iter()
@@ -91,28 +101,44 @@ pub fn render_hosts(hosts: &[HostEntry]) -> Value {
             })
         })
         .collect();
-    if let Some(storage) = hosts.iter().find(|host| host.role == HostRole::Storage) {
-        items.push(json!({
+    items.extend(hosts.iter().filter_map(|host| {
+        let pool = host.pool?;
+        Some(json!({
             "apiVersion": API_VERSION,
             "kind": "StoragePool",
-            "metadata": { "name": POOL },
-            "spec": { "driver": { "iscsi": { "host": storage.name } } },
-        }));
-    }
+            "metadata": { "name": pool },
+            "spec": { "driver": { "iscsi": { "host": host.name } } },
+        }))
+    }));
     list(items)
 }
 
-/// The manifest of an image that lies in the storage host's images folder.
-pub fn render_image(image: GuestImage, built: &BuiltImage, file: &str) -> Value {
+/// An image as its object states it: where the storage hosts find it, and how to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageEntry {
+    pub name: String,
+    /// Below each storage host's images folder.
+    pub file: String,
+    pub sha256: String,
+    pub format: DiskFormat,
+}
+
+pub fn render_image(image: &ImageEntry, pools: &[&str]) -> Value {
+    let ImageEntry {
+        name,
+        file,
+        sha256,
+        format,
+    } = image;
     json!({
         "apiVersion": API_VERSION,
         "kind": "Image",
-        "metadata": { "name": image.name() },
+        "metadata": { "name": name },
         "spec": {
             "source": { "file": file },
-            "sha256": built.sha256,
-            "format": built.format.name(),
-            "pools": [POOL],
+            "sha256": sha256,
+            "format": format.name(),
+            "pools": pools,
         },
     })
 }
@@ -126,14 +152,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pool_is_on_the_storage_host() {
-        let rendered = render_hosts(&Size::MACHINES.hosts());
+    fn each_pool_is_on_a_storage_host_of_its_own() {
+        let rendered = render_hosts(&Size::SIMULATED.hosts());
         let items = rendered["items"].as_array().unwrap();
-        let names: Vec<_> = items.iter().map(|item| &item["metadata"]["name"]).collect();
-        assert_eq!(
-            names,
-            ["compute-1", "compute-2", "storage-1", "gateway-1", "san"]
-        );
-        assert_eq!(items[4]["spec"]["driver"]["iscsi"]["host"], "storage-1");
+        let pools = items.iter().filter(|item| item["kind"] == "StoragePool");
+        let placed: Vec<_> = pools
+            .map(|pool| {
+                (
+                    &pool["metadata"]["name"],
+                    &pool["spec"]["driver"]["iscsi"]["host"],
+                )
+            })
+            .map(|(pool, host)| (pool.as_str().unwrap(), host.as_str().unwrap()))
+            .collect();
+        assert_eq!(placed, [("san-1", "storage-1"), ("soc-1", "storage-2")]);
+    }
+
+    #[test]
+    fn a_lab_of_machines_has_one_pool() {
+        assert_eq!(Size::MACHINES.pools(), ["san-1"]);
     }
 }

@@ -6,9 +6,11 @@
 //! Nothing here links libvirt, so that `xtask` can install libvirt before it builds what does.
 
 pub mod address;
+pub mod agents;
 pub mod apt;
 pub mod cache;
 pub mod cargo;
+pub mod chart;
 pub mod console;
 pub mod control_plane;
 pub mod helm;
@@ -20,6 +22,7 @@ pub mod kubeconfig;
 pub mod kubectl;
 pub mod lab;
 pub mod machine;
+pub mod machines;
 pub mod operator;
 pub mod pki;
 pub mod process;

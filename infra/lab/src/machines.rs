@@ -1,0 +1,133 @@
+//! The machines of the embedded data centre, with their agents: made, joined, ready.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::agents;
+use crate::cargo::Programs;
+use crate::control_plane::ControlPlane;
+use crate::images::{BuiltImage, GuestImage};
+use crate::inventory::{self, HostRole, Size};
+use crate::join;
+use crate::kubectl::Kubectl;
+use crate::lab::Lab;
+use crate::machine::{Machine, MachineSpec};
+use crate::progress;
+use crate::simulated::FIELD_MANAGER;
+use crate::status;
+use crate::wait::{self, Look};
+
+/// The first machine's number on the networks.
+const FIRST_NUMBER: u8 = 11;
+
+const READY_DEADLINE: Duration = Duration::from_secs(180);
+
+/// The machines of a size, numbered in the order of the inventory.
+pub fn specs(size: Size) -> Vec<MachineSpec> {
+    let numbered = size.hosts().into_iter().zip(FIRST_NUMBER..);
+    numbered
+        .map(|(host, number)| MachineSpec::new(host.name, number, host.role))
+        .collect()
+}
+
+/// Boots what is off, starts what has died, and waits until every host is ready. The operator has
+/// to be running.
+pub async fn ensure(
+    plane: &ControlPlane,
+    programs: &Programs,
+    size: Size,
+    images: &[(GuestImage, BuiltImage)],
+) -> Result<Vec<Machine>> {
+    let (lab, kubectl) = (plane.lab(), plane.kubectl()?);
+    let mut machines = Vec::new();
+    for spec in specs(size) {
+        let step = progress::step(format!("starting the machine {}", spec.name));
+        machines.push(Machine::ensure(lab, &spec).await?);
+        step.done("it is up");
+    }
+    let step = progress::step("joining the hosts");
+    kubectl.apply_text(
+        &inventory::render_hosts(&size.hosts()).to_string(),
+        FIELD_MANAGER,
+    )?;
+    let names: Vec<String> = machines
+        .iter()
+        .map(|machine| machine.name().to_owned())
+        .collect();
+    let joins = lab.subfolder("joins")?;
+    join::fetch(&kubectl, &names, &joins).await?;
+    for (machine, host) in machines.iter().zip(size.hosts()) {
+        agents::ensure(machine, host.pool, &programs.agent, &joins)?;
+    }
+    wait_hosts_ready(lab, &kubectl, &machines).await?;
+    step.done("all are ready");
+    ensure_images(&kubectl, &machines, &size.pools(), images)?;
+    Ok(machines)
+}
+
+async fn wait_hosts_ready(lab: &Lab, kubectl: &Kubectl, machines: &[Machine]) -> Result<()> {
+    wait::until("all hosts to be ready", READY_DEADLINE, async || {
+        for machine in machines {
+            let agent = agents::process_name(machine);
+            if let Ok(None) = crate::process::running(lab, &agent) {
+                let end = crate::process::tail(lab, &agent);
+                return Look::Never(anyhow!("{agent} has ended; {end}"));
+            }
+        }
+        match status::read_unready(kubectl, "hosts") {
+            Ok(unready) if unready.is_empty() => Look::Holds(()),
+            Ok(unready) => Look::NotYet(unready.join("; ")),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        }
+    })
+    .await
+}
+
+/// Images are immutable: one that is there already is kept, even if this program would now build
+/// another one.
+fn ensure_images(
+    kubectl: &Kubectl,
+    machines: &[Machine],
+    pools: &[&str],
+    images: &[(GuestImage, BuiltImage)],
+) -> Result<()> {
+    let there = kubectl.list("images.dc.sonla.gov.vn")?;
+    for (image, built) in images {
+        let same_name = there
+            .iter()
+            .find(|found| found["metadata"]["name"] == image.name());
+        match same_name {
+            Some(found) if found["spec"]["sha256"] == built.sha256 => {}
+            Some(_) => progress::note(format!(
+                "the lab keeps the image {} it was made with; the recipe has changed since",
+                image.name()
+            )),
+            None => {
+                make_image(kubectl, machines, pools, *image, built)
+                    .with_context(|| format!("cannot make the image {}", image.name()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_image(
+    kubectl: &Kubectl,
+    machines: &[Machine],
+    pools: &[&str],
+    image: GuestImage,
+    built: &BuiltImage,
+) -> Result<()> {
+    let mut entry = None;
+    for machine in machines {
+        if machine.spec().roles.contains(&HostRole::Storage) {
+            entry = Some(agents::ensure_image(machine, image, built)?);
+        }
+    }
+    let entry = entry.context("there is no storage machine to hold it")?;
+    kubectl.apply_text(
+        &inventory::render_image(&entry, pools).to_string(),
+        FIELD_MANAGER,
+    )
+}

@@ -1,0 +1,113 @@
+//! The province's manifests: which there are, in which order they are applied, when they are there.
+//!
+//! `infra/sonla` holds them in four folders. Departments come before what lives in them, because
+//! the operator makes a department's namespace.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use dc_lab::kubectl::Kubectl;
+use dc_lab::lab::work_tree;
+use dc_lab::progress;
+use dc_lab::status::{self, Count};
+use dc_lab::wait::{self, Look};
+
+use crate::Wave;
+
+/// Who the administrator's `kubectl apply` is, to server-side apply.
+pub const FIELD_MANAGER: &str = "sonla-admin";
+
+/// Some hundred namespaces with roles and bindings each.
+const DEPARTMENTS_DEADLINE: Duration = Duration::from_secs(300);
+/// Twenty guests that share two cores with everything else.
+const FIRST_WAVE_DEADLINE: Duration = Duration::from_secs(1200);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folder {
+    /// Zones, classes, departments: what has no namespace.
+    Province,
+    /// All information systems.
+    Systems,
+    FirstWave,
+    LaterWaves,
+}
+
+impl Folder {
+    fn path(self) -> PathBuf {
+        work_tree().join("infra/sonla").join(match self {
+            Self::Province => "province",
+            Self::Systems => "systems",
+            Self::FirstWave => "first-wave",
+            Self::LaterWaves => "later-waves",
+        })
+    }
+}
+
+/// Applies what the wave asks for and waits until all of it is ready.
+pub async fn apply(kubectl: &Kubectl, wave: Wave) -> Result<()> {
+    apply_folder(kubectl, Folder::Province)?;
+    wait_ready(kubectl, "departments", DEPARTMENTS_DEADLINE).await?;
+    apply_folder(kubectl, Folder::Systems)?;
+    match wave {
+        Wave::None => return Ok(()),
+        Wave::First => apply_folder(kubectl, Folder::FirstWave)?,
+        Wave::All => {
+            apply_folder(kubectl, Folder::FirstWave)?;
+            apply_folder(kubectl, Folder::LaterWaves)?;
+        }
+    }
+    wait_ready(kubectl, "virtualmachines", FIRST_WAVE_DEADLINE).await
+}
+
+fn apply_folder(kubectl: &Kubectl, folder: Folder) -> Result<()> {
+    let path = folder.path();
+    if !path.is_dir() {
+        bail!("{} is missing; `cargo xtask gen` makes it", path.display());
+    }
+    let short = path
+        .strip_prefix(work_tree())
+        .unwrap_or(&path)
+        .display()
+        .to_string();
+    let step = progress::step(format!("applying {short}"));
+    kubectl.apply(&[&path], FIELD_MANAGER)?;
+    step.done("applied");
+    Ok(())
+}
+
+/// Waits until every object of the kind is ready; when that does not come true, the error names
+/// those that are not, with their reasons.
+pub async fn wait_ready(kubectl: &Kubectl, kind: &str, deadline: Duration) -> Result<()> {
+    let step = progress::step(format!("waiting for all {kind} to be ready"));
+    let mut said = Count::default();
+    let count = wait::until(
+        &format!("all {kind} to be ready"),
+        deadline,
+        async || match look_ready(kubectl, kind, &mut said) {
+            Ok(count) if count.is_complete() && count.wanted > 0 => Look::Holds(count),
+            Ok(count) => Look::NotYet(format!("{count} are ready")),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        },
+    )
+    .await;
+    match count {
+        Ok(count) => {
+            step.done(format!("{count}"));
+            Ok(())
+        }
+        Err(error) => {
+            let unready = status::read_unready(kubectl, kind).unwrap_or_default();
+            Err(anyhow!("{error:#}\n  {}", unready.join("\n  ")))
+        }
+    }
+}
+
+fn look_ready(kubectl: &Kubectl, kind: &str, said: &mut Count) -> Result<Count> {
+    let count = status::read_kind(kubectl, kind)?;
+    if count != *said {
+        progress::note(format!("  {kind}: {count} ready"));
+        *said = count;
+    }
+    Ok(count)
+}

@@ -1,0 +1,235 @@
+//! The parts of the tests: what each runs, and what it needs of the machine.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use dc_lab::cargo;
+use dc_lab::progress;
+use serde_json::Value;
+
+use super::tally::{self, Tally};
+
+/// In the order in which they run: what fails fastest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Formatting, lints, and what the compiler does not see.
+    Lint,
+    /// The pure crates: no root, no network, seconds.
+    Pure,
+    /// The unit tests of all other crates, and the lab itself.
+    Unit,
+    /// The operator against the real API server.
+    Cluster,
+    /// The agent against real libvirt and QEMU.
+    Host,
+    /// Zones and subnets against real nftables.
+    Network,
+    /// Volumes against real tgt.
+    Storage,
+    /// All of it, with guests as probes.
+    E2e,
+}
+
+/// What must be on the machine before a part can run; each has all that comes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    Nothing,
+    /// libvirt's headers, to build what links it.
+    Headers,
+    ControlPlane,
+    Machines,
+}
+
+/// The crates that cannot do I/O, and those that only carry data.
+const PURE: &[&str] = &[
+    "dc-types",
+    "dc-crds",
+    "dc-proto",
+    "dc-operator-core",
+    "dc-agent-core",
+];
+
+impl Part {
+    pub const ALL: [Self; 8] = [
+        Self::Lint,
+        Self::Pure,
+        Self::Unit,
+        Self::Cluster,
+        Self::Host,
+        Self::Network,
+        Self::Storage,
+        Self::E2e,
+    ];
+
+    pub fn needs(self) -> Needs {
+        match self {
+            Self::Pure => Needs::Nothing,
+            Self::Lint => Needs::Headers,
+            Self::Cluster => Needs::ControlPlane,
+            // dc-host's unit tests try the real tools where they can.
+            Self::Unit | Self::Host | Self::Network | Self::Storage | Self::E2e => Needs::Machines,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lint => "lint",
+            Self::Pure => "pure",
+            Self::Unit => "unit",
+            Self::Cluster => "cluster",
+            Self::Host => "host",
+            Self::Network => "network",
+            Self::Storage => "storage",
+            Self::E2e => "e2e",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+pub fn run(part: Part) -> Result<Tally> {
+    match part {
+        Part::Lint => lint(),
+        Part::Pure => {
+            let mut command = cargo::command();
+            command.args(["test", "--no-fail-fast"]);
+            PURE.iter().for_each(|name| {
+                command.args(["--package", name]);
+            });
+            tally::run_tests(&mut command)
+        }
+        Part::Unit => unit(),
+        Part::Cluster | Part::Host | Part::Network | Part::Storage | Part::E2e => suite(part),
+    }
+}
+
+fn lint() -> Result<Tally> {
+    let mut format = cargo::command();
+    format.args(["fmt", "--all", "--check"]);
+    let mut clippy = cargo::command();
+    clippy.args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]);
+    let mut total = Tally::default();
+    for (what, mut command) in [("formatting", format), ("clippy", clippy)] {
+        total += checked(what, command.status().is_ok_and(|status| status.success()));
+    }
+    let tidy = crate::tidy::run();
+    if let Err(error) = &tidy {
+        progress::note(format!("{error:#}"));
+    }
+    total += checked("tidy", tidy.is_ok());
+    Ok(total)
+}
+
+fn checked(what: &str, passed: bool) -> Tally {
+    let (word, tally) = match passed {
+        true => (
+            "ok",
+            Tally {
+                passed: 1,
+                failed: 0,
+            },
+        ),
+        false => (
+            "FAILED",
+            Tally {
+                passed: 0,
+                failed: 1,
+            },
+        ),
+    };
+    progress::note(format!("{what}: {word}"));
+    tally
+}
+
+/// Every crate that is neither pure nor the collection of suites.
+fn unit() -> Result<Tally> {
+    let others = packages()?
+        .into_iter()
+        .filter(|package| !PURE.contains(&package.name.as_str()) && package.name != SUITES);
+    let mut command = cargo::command();
+    command.args(["test", "--no-fail-fast"]);
+    for package in others {
+        command.args(["--package", &package.name]);
+    }
+    tally::run_tests(&mut command)
+}
+
+/// The crate whose test targets are the parts that need the machine.
+const SUITES: &str = "dc-tests";
+
+fn suite(part: Part) -> Result<Tally> {
+    let suites = packages()?
+        .into_iter()
+        .find(|package| package.name == SUITES);
+    if !suites.is_some_and(|package| package.tests.contains(part.name())) {
+        progress::note(format!("{SUITES} has no test target {part}"));
+        return Ok(Tally {
+            passed: 0,
+            failed: 1,
+        });
+    }
+    let mut command = cargo::command();
+    command.args(["test", "--package", SUITES, "--test", part.name()]);
+    tally::run_tests(&mut command)
+}
+
+struct Package {
+    name: String,
+    tests: BTreeSet<String>,
+}
+
+fn packages() -> Result<Vec<Package>> {
+    let mut command: Command = cargo::command();
+    let answer =
+        progress::run(command.args(["metadata", "--no-deps", "--offline", "--format-version=1"]))?;
+    let metadata: Value = serde_json::from_str(&answer).context("cargo metadata is not JSON")?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let packages = list(&metadata["packages"])
+        .into_iter()
+        .map(|package| Package {
+            name: text(&package["name"]),
+            tests: list(&package["targets"])
+                .into_iter()
+                .filter(|target| list(&target["kind"]).contains(&Value::from("test")))
+                .map(|target| text(&target["name"]))
+                .collect(),
+        });
+    Ok(packages.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pure_crate_is_one_of_the_workspace() {
+        let names: BTreeSet<_> = packages().unwrap().into_iter().map(|p| p.name).collect();
+        for pure in PURE {
+            assert!(names.contains(*pure), "{pure}");
+        }
+    }
+
+    #[test]
+    fn the_parts_are_called_as_the_command_line_calls_them() {
+        for part in Part::ALL {
+            let called = part.to_possible_value().unwrap();
+            assert_eq!(called.get_name(), part.name());
+        }
+    }
+}
