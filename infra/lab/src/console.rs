@@ -4,7 +4,11 @@
 //! or the pseudo terminal that libvirt made. It keeps all that the guest has said, so a failure
 //! can show it.
 
+mod pty;
+
 use std::time::Duration;
+
+pub use pty::Pty;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -61,12 +65,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<S> {
         Ok(line.trim().to_owned())
     }
 
+    /// Waits for the shell of a tiny guest that is already up: what it said before was not seen.
+    pub async fn find_shell(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.type_line("").await?;
+            // A guest that is still booting drops what is typed: it is typed again.
+            match self.wait_for(PROMPT, Duration::from_secs(2)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn type_line(&mut self, line: &str) -> Result<()> {
+        self.stream
+            .write_all(format!("{line}\n").as_bytes())
+            .await?;
+        Ok(self.stream.flush().await?)
+    }
+
     /// Runs a line in the guest's shell and returns what it printed.
     pub async fn run(&mut self, line: &str, limit: Duration) -> Result<String> {
         // The end mark is assembled by the shell, so that the echo of the line is not taken for it.
-        let typed = format!("{line}; echo \"dc-end\"\"-$?-\"\n");
-        self.stream.write_all(typed.as_bytes()).await?;
-        self.stream.flush().await?;
+        self.type_line(&format!("{line}; echo \"dc-end\"\"-$?-\""))
+            .await?;
         let said = self.wait_for("dc-end-", limit).await?;
         let status = self.wait_for("-", limit).await?;
         let output = after_echo(&said);

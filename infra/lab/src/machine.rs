@@ -28,6 +28,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::address::Network;
+use crate::console::{Console, Pty};
 use crate::inventory::HostRole;
 use crate::lab::Lab;
 use crate::process::{self, Ensured, Identity, Spec};
@@ -169,6 +170,13 @@ impl Machine {
     /// The address of libvirt, from outside the machine (`qemu:///system` inside).
     pub fn libvirt_uri(&self) -> String {
         libvirt::uri_from_outside(self)
+    }
+
+    /// The serial console of a guest on this machine, by its libvirt name or uuid. One at a time:
+    /// two readers would share what the guest says.
+    pub fn guest_console(&self, domain: &str) -> Result<Console<Pty>> {
+        libvirt::open_console(self, domain)
+            .with_context(|| format!("no console of {domain} on {}", self.name()))
     }
 
     /// Ends libvirtd without warning; guests must not notice. [`Machine::ensure_libvirtd`] brings

@@ -255,6 +255,9 @@ async fn a_guest_outlives_libvirtd_and_ends_with_the_power() -> Result<()> {
     let qemu = start_guest(&machine, &image)?;
     guest_is_ready(&machine).await?;
     assert!(machine.inhabitants().contains(&qemu));
+    let mut console = machine.guest_console("guest")?;
+    console.find_shell(DEADLINE).await?;
+    assert_eq!(console.probe("tcp 127.0.0.1 80").await?, "open");
 
     machine.stop_libvirtd()?;
     machine.ensure_libvirtd().await?;

@@ -84,15 +84,28 @@ pub(super) fn end(
         if found.is_empty() {
             return Ok(());
         }
-        if grace.is_zero() {
-            for process in &found {
-                process::stop_identity(*process, grace)?;
-            }
-        } else {
-            process::stop_all(&found, grace)?;
+        match grace.is_zero() {
+            true => kill_at_once(&found)?,
+            false => process::stop_all(&found, grace)?,
         }
     }
     bail!("processes of machine {machine} keep coming back");
+}
+
+/// Side by side, as a power cut would: none may see another die and act on it.
+fn kill_at_once(processes: &[Identity]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let kill = |process: &Identity| process::stop_identity(*process, Duration::ZERO);
+        let killers: Vec<_> = processes
+            .iter()
+            .map(|process| scope.spawn(move || kill(process)))
+            .collect();
+        // All are waited for, also after one has failed: that is what the scope is for.
+        killers
+            .into_iter()
+            .map(|killer| killer.join())
+            .try_for_each(|end| end.unwrap_or_else(|_| bail!("a killer panicked")))
+    })
 }
 
 #[cfg(test)]

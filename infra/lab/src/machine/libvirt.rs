@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use uuid::Uuid;
 
 use super::{Machine, daemon_name};
+use crate::console::{Console, Pty};
 use crate::process::{self, Ensured};
+use crate::progress;
 use crate::wait::{self, Look};
 
 const DAEMON: &str = "libvirtd";
@@ -130,6 +132,22 @@ pub(super) fn kill(machine: &Machine) -> Result<()> {
 
 pub(super) fn stop(machine: &Machine) -> Result<()> {
     process::stop(machine.lab(), &daemon_name(machine.name(), DAEMON))
+}
+
+pub(super) fn open_console(machine: &Machine, domain: &str) -> Result<Console<Pty>> {
+    let mut ask = machine.command("virsh");
+    ask.args([
+        "--quiet",
+        "--connect",
+        "qemu:///system",
+        "ttyconsole",
+        domain,
+    ]);
+    let terminal = progress::run(&mut ask)?;
+    let terminal = machine.path(terminal.trim());
+    let pty =
+        Pty::open(&terminal).with_context(|| format!("cannot open {}", terminal.display()))?;
+    Ok(Console::new(pty))
 }
 
 pub(super) fn uri_from_outside(machine: &Machine) -> String {
