@@ -4,11 +4,18 @@
 //! tool, `<tool>/fake.rs` remembers in its place. [`tools`] puts them together, [`knobs`] make the
 //! fakes fail or hang. This is the only crate that touches the machine.
 
+pub mod conntrack;
+pub mod dhcp;
+pub mod enter;
+pub mod firewall;
 pub mod hypervisor;
 pub mod knobs;
+pub mod links;
 pub mod machine;
 pub mod seed;
+pub mod targets;
 pub mod tools;
+pub mod volumes;
 
 pub use knobs::{Injected, Knobs, Rule};
 pub use tools::{Fakes, TgtControl, Tools, ToolsConfig, ToolsError};

@@ -14,10 +14,15 @@ use std::sync::Arc;
 use dc_agent_core::wanted::HostView;
 use thiserror::Error;
 
+use crate::conntrack::{Conntrack, RealConntrack};
+use crate::dhcp::{Dhcp, RealDhcp};
+use crate::enter::Enter;
+use crate::firewall::{Firewall, RealFirewall};
 use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
 use crate::knobs::Knobs;
-use crate::seed::{FakeSeeds, SeedFolder, Seeds};
+use crate::links::{FakeNetwork, Links, RealLinks};
 use crate::machine::{FakeMachine, Machine, RealMachine};
+use crate::seed::{FakeSeeds, SeedFolder, Seeds};
 
 /// What the real tools need to know beyond the host's view of itself.
 #[derive(Clone, Debug)]
@@ -50,6 +55,10 @@ pub struct Tools {
     // storage
 
     // network
+    pub links: Arc<dyn Links>,
+    pub firewall: Arc<dyn Firewall>,
+    pub dhcp: Arc<dyn Dhcp>,
+    pub conntrack: Arc<dyn Conntrack>,
 
     // vm
     pub hypervisor: Arc<dyn Hypervisor>,
@@ -65,6 +74,13 @@ impl Tools {
             // storage
 
             // network
+            links: Arc::new(RealLinks::new(Enter::own())),
+            firewall: Arc::new(RealFirewall::new(Enter::own())),
+            dhcp: Arc::new(RealDhcp::new(
+                Enter::own(),
+                config.host.folders.state.join("dhcp"),
+            )),
+            conntrack: Arc::new(RealConntrack::new(Enter::own())),
 
             // vm
             hypervisor: hypervisor(config),
@@ -88,6 +104,7 @@ pub struct Fakes {
     // storage
 
     // network
+    pub network: FakeNetwork,
 
     // vm
     pub hypervisor: FakeHypervisor,
@@ -105,6 +122,7 @@ impl Fakes {
             // storage
 
             // network
+            network: FakeNetwork::new(knobs.clone()),
 
             // vm
             hypervisor: FakeHypervisor::new(knobs.clone()),
@@ -121,6 +139,10 @@ impl Fakes {
             // storage
 
             // network
+            links: Arc::new(self.network.clone()),
+            firewall: Arc::new(self.network.clone()),
+            dhcp: Arc::new(self.network.clone()),
+            conntrack: Arc::new(self.network.clone()),
 
             // vm
             hypervisor: Arc::new(self.hypervisor.clone()),
@@ -133,6 +155,7 @@ impl Fakes {
         // storage
 
         // network
+        self.network.reboot();
 
         // vm
         self.hypervisor.reboot();
