@@ -23,7 +23,8 @@ impl Pty {
             .write(true)
             .custom_flags(O_NONBLOCK | O_NOCTTY)
             .open(path)?;
-        Ok(Self(AsyncFd::register(file)?))
+        // SAFETY: a File owns its descriptor, and answers with the same one until it is dropped.
+        Ok(Self(unsafe { AsyncFd::register(file) }?))
     }
 }
 
