@@ -124,8 +124,10 @@ impl Board {
         *self.complete.borrow()
     }
 
-    pub(crate) fn watch_complete(&self) -> watch::Receiver<bool> {
-        self.complete.subscribe()
+    pub(crate) async fn wait_complete(&self) {
+        let mut complete = self.complete.subscribe();
+        // The sender lives in `self`.
+        let _ = complete.wait_for(|complete| *complete).await;
     }
 
     /// Begins a new term with nothing on the board.

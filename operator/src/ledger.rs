@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use dc_operator_core::claims::{ClaimError, Claims};
 use dc_operator_core::txn::Txn;
+use dc_types::claim::keys;
 use dc_types::{Epoch, HostName, Term};
 use thiserror::Error;
 use tokio::sync::{broadcast, watch};
@@ -201,6 +202,17 @@ impl Ledger {
             *self.inner.health.borrow(),
             Health::Good | Health::Unreachable { .. }
         )
+    }
+
+    #[must_use]
+    pub fn is_distrusted(&self) -> bool {
+        self.inner.distrusted().is_some()
+    }
+
+    /// Asks the store itself whether `term` still leads.
+    pub async fn confirm_term(&self, term: Term) -> Result<bool, StoreError> {
+        let (leader, _) = self.inner.store.read_key(keys::LEADER).await?;
+        Ok(leader.is_some_and(|leader| leader.created == term.revision))
     }
 
     /// Returns once the ledger was read whole and is good.

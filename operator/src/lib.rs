@@ -6,3 +6,4 @@ pub mod leader;
 pub mod ledger;
 pub mod metrics;
 pub mod observed;
+pub mod session;
