@@ -4,3 +4,4 @@
 //! module each; their pure halves are in `dc-agent-core`.
 
 pub mod config;
+pub mod network;
