@@ -21,6 +21,7 @@ use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
 
 use crate::ledger::{Commit, Ledger, LedgerError};
+use crate::operator::Parts;
 
 pub mod authority;
 pub mod secrets;
@@ -87,16 +88,16 @@ impl JoinError {
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Joins {
-    pub client: Client,
-    pub namespace: String,
-    pub ledger: Ledger,
-    pub authority: Arc<Authority>,
+    client: Client,
+    namespace: String,
+    ledger: Ledger,
+    authority: Arc<Authority>,
     /// How long a host's certificate lives.
-    pub life: Duration,
+    life: Duration,
     /// Where agents reach the operators, for the join files.
-    pub advertise: String,
+    advertise: String,
     /// Hosts whose token is used but whose certificate is not recorded yet: no new token for them.
-    pub joining: Arc<Mutex<BTreeSet<HostName>>>,
+    joining: Arc<Mutex<BTreeSet<HostName>>>,
 }
 
 /// Until it is dropped, a host is joining.
@@ -112,6 +113,30 @@ impl Drop for Joining<'_> {
 }
 
 impl Joins {
+    #[must_use]
+    pub fn new(parts: &Parts, authority: Arc<Authority>, life: Duration, advertise: &str) -> Self {
+        Self {
+            client: parts.client.clone(),
+            namespace: parts.namespace.clone(),
+            ledger: parts.ledger.clone(),
+            authority,
+            life,
+            advertise: advertise.to_owned(),
+            joining: Arc::default(),
+        }
+    }
+
+    /// What hosts and operators verify each other against.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    #[must_use]
+    pub fn advertise(&self) -> &str {
+        &self.advertise
+    }
+
     /// Uses up a token.
     pub async fn join(
         &self,

@@ -1,9 +1,14 @@
 //! The operator: controllers, ledger, agent sessions, metrics.
+//!
+//! [`operator::run`] is one process; [`operator::Parts`] is what its controllers work with.
 
 pub mod board;
+pub mod http;
 pub mod join;
 pub mod leader;
 pub mod ledger;
 pub mod metrics;
 pub mod observed;
+pub mod operator;
+pub mod record;
 pub mod session;

@@ -1,1 +1,174 @@
-fn main() {}
+//! `dc-operator`: runs an operator, or looks after its ledger.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use dc_operator::ledger::{StoreConfig, StoreTls};
+use dc_operator::operator::{self, Config, End, Parts};
+use dc_types::Term;
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// "Try again" of sysexits.h: the supervisor starts us anew.
+const TRY_AGAIN: u8 = 75;
+
+#[derive(Parser)]
+#[command(version, about = "The operator of a data centre")]
+struct Cli {
+    /// How logs are written; what is logged is set by RUST_LOG.
+    #[arg(long, value_enum, default_value = "json", global = true)]
+    log: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs an operator. Several may run; one leads.
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Where agents are listened to.
+    #[arg(long, default_value = "0.0.0.0:7443")]
+    listen: SocketAddr,
+    /// Where agents reach that, as host:port.
+    #[arg(long)]
+    advertise: String,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, default_value = "0.0.0.0:7480")]
+    http: SocketAddr,
+}
+
+#[derive(Args)]
+struct ClusterArgs {
+    /// The cluster to work in; without it, KUBECONFIG or the pod's own service account.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// URLs of the ledger's etcd, joined by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    ledger: Vec<String>,
+    /// CA, client certificate and key (PEM) for an https ledger.
+    #[arg(long, requires_all = ["ledger_cert", "ledger_key"])]
+    ledger_ca: Option<PathBuf>,
+    #[arg(long)]
+    ledger_cert: Option<PathBuf>,
+    #[arg(long)]
+    ledger_key: Option<PathBuf>,
+    /// The data centre's name: the prefix of its keys in the ledger.
+    #[arg(long)]
+    cluster_name: String,
+    /// The namespace of the operator's own Secrets.
+    #[arg(long, default_value = "dc-system")]
+    namespace: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(cli.log);
+    // Several crates bring rustls; one provider for all of them.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::debug!("a crypto provider was installed before");
+    }
+    let ended = match cli.command {
+        Command::Run(args) => run(args).await,
+    };
+    match ended {
+        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::Again) => ExitCode::from(TRY_AGAIN),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Text => logs.init(),
+    }
+}
+
+async fn run(args: RunArgs) -> Result<End> {
+    let client = client(&args.cluster).await?;
+    let config = Config {
+        store: store(&args.cluster)?,
+        namespace: args.cluster.namespace,
+        listen: args.listen,
+        advertise: args.advertise,
+        http: args.http,
+    };
+    operator::run(config, client, control, stop()?).await
+}
+
+/// The work of a leader.
+async fn control(parts: Parts, term: Term) -> Result<()> {
+    parts.leader.wait_lost(term).await;
+    Ok(())
+}
+
+async fn client(args: &ClusterArgs) -> Result<Client> {
+    let config = match &args.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
+        }
+        None => kube::Config::infer().await?,
+    };
+    Client::try_from(config).context("the kubeconfig cannot be used")
+}
+
+fn store(args: &ClusterArgs) -> Result<StoreConfig> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let tls = match (&args.ledger_ca, &args.ledger_cert, &args.ledger_key) {
+        (Some(ca), Some(certificate), Some(key)) => Some(StoreTls {
+            ca: read(ca)?,
+            certificate: read(certificate)?,
+            key: read(key)?,
+        }),
+        _ => None,
+    };
+    Ok(StoreConfig {
+        endpoints: args.ledger.clone(),
+        cluster: args.cluster_name.clone(),
+        tls,
+    })
+}
+
+/// Resolves when the process is told to end.
+fn stop() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

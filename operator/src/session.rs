@@ -28,6 +28,7 @@ use crate::leader::Leader;
 use crate::ledger::{Change, Ledger};
 use crate::metrics::Metrics;
 use crate::observed::Observed;
+use crate::operator::Parts;
 use refusal::Refusal;
 
 pub mod outbox;
@@ -68,15 +69,15 @@ impl Gate {
 /// Everything sessions need. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
-    pub ledger: Ledger,
-    pub leader: Leader,
-    pub gate: Gate,
-    pub board: Board,
-    pub observed: Observed,
-    pub metrics: Metrics,
-    pub joins: Joins,
+    ledger: Ledger,
+    leader: Leader,
+    gate: Gate,
+    board: Board,
+    observed: Observed,
+    metrics: Metrics,
+    joins: Joins,
     /// This operator's own address for agents, and name in their logs.
-    pub advertise: String,
+    advertise: String,
     /// The number of each host's latest session.
     latest: Arc<Mutex<HashMap<HostName, Slot>>>,
 }
@@ -103,27 +104,22 @@ impl Slot {
 impl Sessions {
     /// Also begins to carry recorded releases from the ledger to the sessions.
     #[must_use]
-    pub fn new(
-        leader: &Leader,
-        gate: &Gate,
-        board: &Board,
-        observed: &Observed,
-        metrics: &Metrics,
-        joins: &Joins,
-    ) -> Self {
-        let sessions = Self {
-            ledger: joins.ledger.clone(),
-            leader: leader.clone(),
+    pub fn new(parts: &Parts, gate: &Gate, joins: &Joins) -> Self {
+        tokio::spawn(carry_releases(
+            parts.ledger.subscribe(),
+            parts.board.clone(),
+        ));
+        Self {
+            ledger: parts.ledger.clone(),
+            leader: parts.leader.clone(),
             gate: gate.clone(),
-            board: board.clone(),
-            observed: observed.clone(),
-            metrics: metrics.clone(),
+            board: parts.board.clone(),
+            observed: parts.observed.clone(),
+            metrics: parts.metrics.clone(),
             joins: joins.clone(),
-            advertise: joins.advertise.clone(),
+            advertise: joins.advertise().to_owned(),
             latest: Arc::default(),
-        };
-        tokio::spawn(carry_releases(joins.ledger.subscribe(), board.clone()));
-        sessions
+        }
     }
 
     /// The service, for a server of its own (see [`server`]).
@@ -217,7 +213,7 @@ impl Agent for Sessions {
         let issued = self.answer(self.try_join(request.into_inner()).await)?;
         Ok(Response::new(JoinResponse {
             certificate_pem: issued.pem,
-            ca_pem: self.joins.authority.certificate_pem().to_owned(),
+            ca_pem: self.joins.authority().certificate_pem().to_owned(),
         }))
     }
 
@@ -228,7 +224,7 @@ impl Agent for Sessions {
         let issued = self.answer(self.try_renew(request).await)?;
         Ok(Response::new(RenewResponse {
             certificate_pem: issued.pem,
-            ca_pem: self.joins.authority.certificate_pem().to_owned(),
+            ca_pem: self.joins.authority().certificate_pem().to_owned(),
         }))
     }
 

@@ -49,7 +49,7 @@ pub async fn serve(
     identity: &ServerIdentity,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let authority = sessions.joins.authority.certificate_pem().to_owned();
+    let authority = sessions.joins.authority().certificate_pem().to_owned();
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(
             &identity.certificate_pem,
