@@ -92,4 +92,8 @@ pub struct HostStatus {
     pub accelerator: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub machine_types: Vec<String>,
+    /// Its address on the overlay network: an operator that starts while the host is silent still
+    /// tells the other hosts where its machines are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay_address: Option<String>,
 }

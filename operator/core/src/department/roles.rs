@@ -1,0 +1,161 @@
+//! The roles of a department's namespace, and who has them.
+//!
+//! Secrets are the administrators' alone. An operator may change machines, to stop, start and
+//! restart them; that he changes nothing else is the department API's to see to.
+
+use std::collections::BTreeMap;
+
+use dc_crds::DEPARTMENT_LABEL;
+use dc_crds::department::{Members, Subject as Member, SubjectKind};
+use dc_types::DepartmentName;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// The three roles, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenant {
+    Administrator,
+    Operator,
+    Auditor,
+}
+
+impl Tenant {
+    pub const ALL: [Tenant; 3] = [Tenant::Administrator, Tenant::Operator, Tenant::Auditor];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Tenant::Administrator => "tenant-administrator",
+            Tenant::Operator => "tenant-operator",
+            Tenant::Auditor => "tenant-auditor",
+        }
+    }
+
+    fn members(self, members: &Members) -> &[Member] {
+        match self {
+            Tenant::Administrator => &members.administrators,
+            Tenant::Operator => &members.operators,
+            Tenant::Auditor => &members.auditors,
+        }
+    }
+
+    fn rules(self) -> Vec<PolicyRule> {
+        const OURS: [&str; 4] = [
+            "informationsystems",
+            "subnets",
+            "virtualmachines",
+            "volumes",
+        ];
+        const READ: [&str; 3] = ["get", "list", "watch"];
+        const ALL: [&str; 7] = [
+            "get", "list", "watch", "create", "update", "patch", "delete",
+        ];
+        let events = rule("events.k8s.io", &["events"], &READ);
+        let old_events = rule("", &["events"], &READ);
+        let read = rule(dc_crds::GROUP, &OURS, &READ);
+        match self {
+            Tenant::Administrator => vec![
+                rule(dc_crds::GROUP, &OURS, &ALL),
+                rule("", &["secrets"], &ALL),
+                events,
+                old_events,
+            ],
+            Tenant::Operator => vec![
+                read,
+                rule(dc_crds::GROUP, &["virtualmachines"], &["update", "patch"]),
+                events,
+                old_events,
+            ],
+            Tenant::Auditor => vec![
+                read,
+                rule(RBAC, &["rolebindings", "roles"], &READ),
+                events,
+                old_events,
+            ],
+        }
+    }
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+fn labels(department: &DepartmentName) -> BTreeMap<String, String> {
+    BTreeMap::from([(DEPARTMENT_LABEL.to_owned(), department.to_string())])
+}
+
+fn meta(department: &DepartmentName, name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(department.to_string()),
+        labels: Some(labels(department)),
+        ..ObjectMeta::default()
+    }
+}
+
+#[must_use]
+pub fn namespace(department: &DepartmentName) -> Namespace {
+    Namespace {
+        metadata: ObjectMeta {
+            name: Some(department.to_string()),
+            labels: Some(labels(department)),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    }
+}
+
+#[must_use]
+pub fn role(department: &DepartmentName, tenant: Tenant) -> Role {
+    Role {
+        metadata: meta(department, tenant.name()),
+        rules: Some(tenant.rules()),
+    }
+}
+
+#[must_use]
+pub fn binding(department: &DepartmentName, tenant: Tenant, members: &Members) -> RoleBinding {
+    let subjects = tenant.members(members).iter().map(subject).collect();
+    RoleBinding {
+        metadata: meta(department, tenant.name()),
+        role_ref: RoleRef {
+            api_group: Some(RBAC.to_owned()),
+            kind: "Role".to_owned(),
+            name: tenant.name().to_owned(),
+        },
+        subjects: Some(subjects),
+    }
+}
+
+fn subject(member: &Member) -> Subject {
+    let Member { kind, name } = member;
+    Subject {
+        api_group: Some(RBAC.to_owned()),
+        kind: match kind {
+            SubjectKind::User => "User".to_owned(),
+            SubjectKind::Group => "Group".to_owned(),
+        },
+        name: name.clone(),
+        namespace: None,
+    }
+}
+
+/// Whether the label that makes an object the department's is on it.
+#[must_use]
+pub fn is_ours(meta: &ObjectMeta, department: &DepartmentName) -> bool {
+    let label = meta
+        .labels
+        .iter()
+        .flatten()
+        .find(|(key, _)| *key == DEPARTMENT_LABEL);
+    label.is_some_and(|(_, value)| value == department.as_str())
+}

@@ -1,0 +1,41 @@
+//! What people read of a department.
+
+use dc_crds::condition::types;
+use dc_crds::{ConditionStatus, DepartmentStatus};
+
+use super::Seen;
+use crate::conditions::{Draft, Judged, merge};
+use crate::object::{self, Life};
+use crate::plan::Plan;
+use crate::words::{Fact, all_words};
+
+#[must_use]
+pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> DepartmentStatus {
+    let words = all_words(&plan.found).unwrap_or_else(|| Fact::Ready.words());
+    let mut drafts = Vec::new();
+    match object::life(&seen.department.metadata) {
+        Life::Wanted => drafts.push(Draft::ready(words)),
+        Life::Deleting => {
+            drafts.push(Draft::ready(Fact::Deleting.words()));
+            let deletable = match plan.found.first() {
+                Some(Fact::StillUsed { .. }) => {
+                    Draft::new(types::DELETABLE, ConditionStatus::False, words)
+                }
+                Some(_) | None => Draft::new(
+                    types::DELETABLE,
+                    ConditionStatus::True,
+                    Fact::NothingOwned.words(),
+                ),
+            };
+            drafts.push(deletable);
+        }
+    }
+    let old = seen.department.status.as_ref();
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    DepartmentStatus {
+        conditions: merge(old.map_or(&[], |old| &old.conditions), drafts, judged),
+        systems: count(seen.counts.systems),
+        virtual_machines: count(seen.counts.machines),
+        volumes: count(seen.counts.volumes),
+    }
+}

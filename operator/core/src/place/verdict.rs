@@ -1,0 +1,245 @@
+//! Why a host does not fit: rule, need and have, and the smallest change that would help.
+
+use std::fmt;
+
+use dc_types::plan::ZoneType;
+use dc_types::{HostName, MiB};
+
+use super::row::Row;
+use super::{Duty, Presence, Request, Service};
+
+/// One rule of placement. The order is that of effort: what is easiest to change comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    Maintenance,
+    Memory,
+    Vcpus,
+    Connection,
+    Zones,
+    CpuModel,
+    MachineType,
+    Firmware,
+    Role,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rule::Maintenance => "maintenance",
+            Rule::Memory => "memory",
+            Rule::Vcpus => "vCPUs",
+            Rule::Connection => "connection",
+            Rule::Zones => "zone types",
+            Rule::CpuModel => "CPU model",
+            Rule::MachineType => "machine type",
+            Rule::Firmware => "firmware",
+            Rule::Role => "role",
+        })
+    }
+}
+
+/// A rule that a host does not meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    pub rule: Rule,
+    pub need: String,
+    pub have: String,
+    /// What would have to be done here.
+    pub change: String,
+    /// How much is lacking, of what can be counted: to compare two hosts by.
+    lack: u64,
+}
+
+/// All that one host does not meet; empty when it fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub host: HostName,
+    pub misses: Vec<Miss>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.host)?;
+        for (n, miss) in self.misses.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(
+                f,
+                "{comma}{} (need {}, have {})",
+                miss.rule, miss.need, miss.have
+            )?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
+    let state = &row.state;
+    let name = &state.name;
+    let mut misses = Vec::new();
+    let mut miss = |rule, need: String, have: String, change: String| {
+        misses.push(Miss {
+            rule,
+            need,
+            have,
+            change,
+            lack: 0,
+        });
+    };
+    if state.duty != Duty::Compute {
+        miss(
+            Rule::Role,
+            "compute".into(),
+            "another".into(),
+            format!("give {name} the role compute"),
+        );
+    }
+    if state.service == Service::Maintenance {
+        miss(
+            Rule::Maintenance,
+            "open".into(),
+            "in maintenance".into(),
+            format!("end maintenance on {name}"),
+        );
+    }
+    match state.presence {
+        Presence::Connected => {}
+        Presence::Silent => miss(
+            Rule::Connection,
+            "connected".into(),
+            "silent".into(),
+            format!("bring {name} back"),
+        ),
+        Presence::Never => miss(
+            Rule::Connection,
+            "connected".into(),
+            "not seen yet".into(),
+            format!("start the agent of {name}"),
+        ),
+    }
+    for zone in &request.zones {
+        if !state.zones.is_empty() && !state.zones.contains(zone) {
+            let kind = zone_name(*zone);
+            miss(
+                Rule::Zones,
+                kind.into(),
+                state
+                    .zones
+                    .iter()
+                    .map(|z| zone_name(*z))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                format!("add {kind} to the zones of {name}"),
+            );
+        }
+    }
+    // What a host can do is not known before it has connected.
+    if state.presence != Presence::Never {
+        abilities(row, request, &mut misses);
+        misses.extend(room(row, request.vcpus, request.memory));
+    }
+    Verdict {
+        host: name.clone(),
+        misses,
+    }
+}
+
+fn abilities(row: &Row, request: &Request, misses: &mut Vec<Miss>) {
+    let state = &row.state;
+    let mut lacks = |rule, need: &str, have: &[String]| {
+        misses.push(Miss {
+            rule,
+            need: need.to_owned(),
+            have: match have.is_empty() {
+                true => "none".to_owned(),
+                false => have.iter().take(3).cloned().collect::<Vec<_>>().join(" "),
+            },
+            change: format!("provide {rule} {need} on {}", state.name),
+            lack: 0,
+        });
+    };
+    if !state.cpu_models.contains(&request.cpu_model) {
+        lacks(Rule::CpuModel, &request.cpu_model, &state.cpu_models);
+    }
+    match &request.machine_type {
+        None if state.machine_types.is_empty() => lacks(Rule::MachineType, "any", &[]),
+        Some(word) if !state.machine_types.contains(word) => {
+            lacks(Rule::MachineType, word, &state.machine_types);
+        }
+        None | Some(_) => {}
+    }
+    if !state.firmwares.contains(&request.firmware) {
+        let have: Vec<String> = state.firmwares.iter().map(|f| format!("{f:?}")).collect();
+        lacks(Rule::Firmware, &format!("{:?}", request.firmware), &have);
+    }
+}
+
+/// What a host lacks in vCPUs and memory.
+pub(super) fn room(row: &Row, vcpus: u32, memory: MiB) -> Vec<Miss> {
+    let name = &row.state.name;
+    let mut misses = Vec::new();
+    let left = row.memory_left();
+    if left < memory.0 {
+        let lack = memory.0 - left;
+        misses.push(Miss {
+            rule: Rule::Memory,
+            need: memory.to_string(),
+            have: MiB(left).to_string(),
+            change: format!("{name} needs {} more free memory", MiB(lack)),
+            lack,
+        });
+    }
+    let left = row.vcpus_left();
+    if left < u64::from(vcpus) {
+        let lack = u64::from(vcpus) - left;
+        misses.push(Miss {
+            rule: Rule::Vcpus,
+            need: vcpus.to_string(),
+            have: left.to_string(),
+            change: format!("{name} needs {lack} more free vCPUs"),
+            lack,
+        });
+    }
+    misses
+}
+
+/// The one or two smallest changes that would make it fit, in words.
+#[must_use]
+pub fn smallest_change(verdicts: &[Verdict]) -> String {
+    let mut ranked: Vec<&Verdict> = verdicts.iter().filter(|v| !v.misses.is_empty()).collect();
+    ranked.sort_by_key(|verdict| {
+        let hardest = verdict.misses.iter().map(|m| m.rule).max();
+        let lack: u64 = verdict.misses.iter().map(|m| m.lack).sum();
+        (verdict.misses.len(), hardest, lack, verdict.host.clone())
+    });
+    let say = |verdict: &Verdict| {
+        let changes: Vec<&str> = verdict.misses.iter().map(|m| m.change.as_str()).collect();
+        changes.join(" and ")
+    };
+    // The second choice is of another kind, so that it is a choice.
+    let hardest = |verdict: &Verdict| verdict.misses.iter().map(|m| m.rule).max();
+    match ranked.split_first() {
+        None => "add a compute host".to_owned(),
+        Some((first, rest)) => {
+            let other = rest
+                .iter()
+                .find(|v| v.misses.len() == 1 && hardest(v) != hardest(first));
+            match other {
+                Some(other) => format!("{}; or {}", say(first), say(other)),
+                None => say(first),
+            }
+        }
+    }
+}
+
+#[must_use]
+pub fn zone_name(zone: ZoneType) -> &'static str {
+    match zone {
+        ZoneType::Outside => "outside",
+        ZoneType::Dmz => "dmz",
+        ZoneType::Internal => "internal",
+        ZoneType::Database => "database",
+        ZoneType::Storage => "storage",
+        ZoneType::Management => "management",
+        ZoneType::Soc => "soc",
+    }
+}

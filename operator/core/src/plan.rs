@@ -1,0 +1,102 @@
+//! What a look at one object decides: the value that a controller carries out.
+
+use dc_crds::{Volume, VolumeSpec};
+use dc_types::plan::{Item, ItemKey};
+use dc_types::{HostName, ObjectRef};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use crate::txn::Txn;
+use crate::words::{Fact, Standing};
+
+/// Whether the object may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    #[default]
+    Keep,
+    /// Nothing of it is left: our finalizer comes off.
+    LetGo,
+}
+
+/// A volume that a machine's template asks for: deleted with the machine, and known to be its own
+/// by the machine's uid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewVolume {
+    pub name: String,
+    pub vm: ObjectRef,
+    pub spec: VolumeSpec,
+}
+
+impl NewVolume {
+    #[must_use]
+    pub fn object(&self) -> Volume {
+        let Self { name, vm, spec } = self;
+        let mut volume = Volume::new(name, spec.clone());
+        volume.metadata.namespace = Some(vm.namespace.clone());
+        volume.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: format!("{}/{}", dc_crds::GROUP, dc_crds::VERSION),
+            kind: "VirtualMachine".to_owned(),
+            name: vm.name.clone(),
+            uid: vm.uid.to_string(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        }]);
+        volume
+    }
+}
+
+/// Nothing is left to choose when it is carried out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Taken off the boards before anything else, so that what is about to be released is not sent
+    /// again.
+    pub uncarry: Vec<(HostName, ItemKey)>,
+    /// Carried out next; then the object is looked at again.
+    pub txn: Option<Txn>,
+    /// Volumes that a machine's templates ask for and that are not there.
+    pub make: Vec<NewVolume>,
+    /// What hosts are to carry for it.
+    pub carry: Vec<(HostName, Item)>,
+    pub hold: Hold,
+    /// What was found, the most important first. Empty: as asked.
+    pub found: Vec<Fact>,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn found(fact: Fact) -> Self {
+        Self {
+            found: vec![fact],
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn all_found(found: Vec<Fact>) -> Self {
+        Self {
+            found,
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn claim(txn: Txn) -> Self {
+        Self {
+            txn: Some(txn),
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn let_go() -> Self {
+        Self {
+            hold: Hold::LetGo,
+            ..Self::default()
+        }
+    }
+
+    /// How the object stands; settled when nothing was found.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.found.first().map_or(Standing::Settled, Fact::standing)
+    }
+}

@@ -1,0 +1,76 @@
+//! Storage pools: what their host says of them, and what of them was promised.
+
+use dc_crds::StoragePool;
+use dc_types::plan::ItemKind;
+use dc_types::report::PoolFacts;
+use dc_types::{HostName, ObjectRef, PoolName};
+
+use crate::claims::Claims;
+use crate::object::{self, Life};
+use crate::place::Presence;
+use crate::plan::Plan;
+use crate::words::Fact;
+
+pub mod status;
+
+pub use status::status;
+
+/// What was read for one pool.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    pub pool: &'a StoragePool,
+    pub me: &'a ObjectRef,
+    pub name: &'a PoolName,
+    /// The storage host that its driver names.
+    pub host: Option<&'a HostName>,
+    pub presence: Presence,
+    pub facts: Option<&'a PoolFacts>,
+    pub claims: &'a Claims,
+    /// Images that are to be kept here.
+    pub images: &'a [String],
+}
+
+/// A pool goes when no volume, image or release of it is left.
+#[must_use]
+pub fn plan(seen: &Seen<'_>) -> Plan {
+    let Some(host) = seen.host else {
+        return Plan::found(Fact::PoolMissing {
+            pool: seen.name.to_string(),
+        });
+    };
+    if object::life(&seen.pool.metadata) == Life::Deleting {
+        return plan_deletion(seen, host);
+    }
+    let (pool, name) = (seen.name.to_string(), host.to_string());
+    match (seen.presence, seen.facts) {
+        (Presence::Never, _) => Plan::found(Fact::HostNeverSeen { host: name }),
+        (Presence::Silent, _) => Plan::found(Fact::HostSilent { host: name }),
+        (Presence::Connected, None) => Plan::found(Fact::PoolNotServed { pool, host: name }),
+        (Presence::Connected, Some(facts)) => match &facts.fault {
+            Some(fault) => Plan::found(Fact::PoolFaulty {
+                pool,
+                fault: fault.clone(),
+            }),
+            None => Plan::default(),
+        },
+    }
+}
+
+fn plan_deletion(seen: &Seen<'_>, host: &HostName) -> Plan {
+    let volumes = seen.claims.volumes_on(host);
+    let volumes = volumes.filter(|volume| volume.value.pool == *seen.name);
+    let mut by: Vec<String> = volumes
+        .map(|volume| format!("volume {}", volume.value.owner))
+        .collect();
+    by.extend(seen.images.iter().map(|image| format!("image {image}")));
+    let releases = seen.claims.releases_of(host);
+    let of_volumes = releases.filter(|r| r.value.release.key.kind == ItemKind::Volume);
+    by.extend(of_volumes.map(|r| format!("release of {}", r.value.release.key)));
+    match by.is_empty() {
+        true => Plan::let_go(),
+        false => Plan::found(Fact::StillUsed { by }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

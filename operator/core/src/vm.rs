@@ -1,0 +1,131 @@
+//! Machines: their volumes, a claim of everything they hold, then items on hosts.
+//!
+//! ```text
+//! wanted ─ valid ─▶ volumes made ─▶ volumes claimed ─▶ placed and claimed ─▶ grants carried
+//!        ─ grants Ready ─▶ machine carried ─▶ Running
+//! deleted ─▶ release of the machine ─ host confirms ─▶ claims deleted, grants released
+//!        ─ storage confirms ─▶ let go
+//! ```
+//! What always holds:
+//! - A machine, its volumes, addresses and MACs are claimed in one transaction, or nothing is.
+//! - It is told to a host only once the storage has opened its volumes under the claim's epoch.
+//! - Nothing it holds is given back before its host has confirmed that it is gone.
+//! - A machine that becomes invalid later keeps what it holds and goes on as it was.
+
+use std::collections::BTreeMap;
+
+use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
+use dc_types::plan::{Chap, ItemKey, ItemKind, Portal};
+use dc_types::report::Observation;
+use dc_types::{Epoch, HostName, InstanceId, ObjectRef};
+
+use crate::claims::Claims;
+use crate::place::Index;
+use crate::sight::Removal;
+use crate::volume::Named;
+
+pub mod address;
+pub mod claim;
+pub mod cloud_init;
+pub mod deletion;
+pub mod items;
+pub mod plan;
+pub mod status;
+pub mod validate;
+
+pub use plan::plan;
+pub use status::status;
+pub use validate::{ValidVm, validate};
+
+/// The login of a grant, made from the volume and the epoch; never stored.
+pub type ChapOf<'a> = &'a dyn Fn(InstanceId, Epoch) -> Chap;
+
+/// What was read for one machine.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    pub vm: &'a VirtualMachine,
+    pub me: &'a ObjectRef,
+    pub system: Named,
+    pub class: Option<&'a MachineClass>,
+    /// In the order of the object's interfaces.
+    pub cards: &'a [CardSeen<'a>],
+    /// In the order of the object's disks.
+    pub disks: &'a [DiskSeen<'a>],
+    pub user_data: UserData<'a>,
+    pub claims: &'a Claims,
+    pub index: &'a Index,
+    /// How many machines of its spread group each host has.
+    pub spread: &'a BTreeMap<HostName, u32>,
+    /// What the machine's host says of it.
+    pub said: Option<&'a Observation>,
+    pub removal: Removal,
+    pub chap: ChapOf<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CardSeen<'a> {
+    pub subnet: Option<&'a Subnet>,
+    pub zone: Option<&'a Zone>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DiskSeen<'a> {
+    /// The volume that the disk names or its template makes.
+    pub volume: Option<&'a Volume>,
+    /// Where its storage host listens.
+    pub portal: Option<Portal>,
+    /// What the storage host says of the volume, and of its grant.
+    pub volume_said: Option<Observation>,
+    pub grant_said: Option<Observation>,
+    pub grant_removal: Removal,
+}
+
+/// The user-data, wherever it stands.
+#[derive(Clone, Copy, Debug)]
+pub enum UserData<'a> {
+    /// The object asks for none.
+    Absent,
+    /// Written in the object.
+    Inline(&'a str),
+    /// In a Secret; the text must not show in a message.
+    InSecret(&'a str),
+    NoSecret(&'a str),
+    NoKey(&'a str),
+    Unreadable {
+        secret: &'a str,
+        error: &'a str,
+    },
+}
+
+/// The machine's id for life: the uid of the object that first asked for it.
+#[must_use]
+pub fn id(me: &ObjectRef) -> InstanceId {
+    InstanceId(me.uid.0)
+}
+
+#[must_use]
+pub fn key(me: &ObjectRef) -> ItemKey {
+    ItemKey::new(ItemKind::Vm, me.uid.0)
+}
+
+#[must_use]
+pub fn grant_key(volume: InstanceId) -> ItemKey {
+    ItemKey::new(ItemKind::Grant, volume.0)
+}
+
+/// The volume that a disk's template makes.
+#[must_use]
+pub fn template_volume_name(vm: &str, disk: &str) -> String {
+    format!("{vm}-{disk}")
+}
+
+/// The volume of a disk: the one it names, or the one its template makes.
+#[must_use]
+pub fn volume_name(vm: &str, disk: &dc_crds::vm::Disk) -> String {
+    disk.volume
+        .clone()
+        .unwrap_or_else(|| template_volume_name(vm, &disk.name))
+}
+
+#[cfg(test)]
+mod tests;

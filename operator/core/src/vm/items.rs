@@ -1,0 +1,118 @@
+//! What hosts are to carry for a claimed machine: a grant of each volume at its storage host, and
+//! the machine at its own.
+
+use dc_types::claim::{AttachClaim, VmClaim};
+use dc_types::plan::{DiskItem, GrantItem, Item, ItemBody, NicItem, SeedItem, VmItem};
+use dc_types::{HostName, InstanceId};
+
+use super::{DiskSeen, Seen, ValidVm, grant_key, key};
+use crate::claims::Claimed;
+
+/// A volume of the machine with its claims: what a grant and a disk are made from.
+#[derive(Clone, Copy)]
+pub struct Held<'a> {
+    pub volume: InstanceId,
+    pub attach: &'a Claimed<AttachClaim>,
+    pub claim: &'a Claimed<dc_types::claim::VolumeClaim>,
+}
+
+impl<'a> Held<'a> {
+    /// The claims of a volume that the machine holds.
+    #[must_use]
+    pub fn find(seen: &Seen<'a>, volume: InstanceId) -> Option<Self> {
+        Some(Self {
+            volume,
+            attach: seen.claims.attachments.get(&volume)?,
+            claim: seen.claims.volumes.get(&volume)?,
+        })
+    }
+
+    #[must_use]
+    pub fn storage_host(&self) -> &'a HostName {
+        &self.claim.value.host
+    }
+}
+
+/// Opens one volume for the machine, at the storage host.
+#[must_use]
+pub fn grant(seen: &Seen<'_>, held: &Held<'_>) -> Item {
+    let epoch = held.attach.epoch;
+    let AttachClaim { volume, vm, host } = &held.attach.value;
+    Item {
+        key: grant_key(*volume),
+        epoch,
+        object: seen.me.clone(),
+        body: ItemBody::Grant(GrantItem {
+            volume: *volume,
+            pool: held.claim.value.pool.clone(),
+            initiator: GrantItem::initiator_name(host, *vm),
+            chap: (seen.chap)(*volume, epoch),
+        }),
+    }
+}
+
+/// The machine itself; `None` while a storage host has not said where it listens.
+#[must_use]
+pub fn machine(
+    seen: &Seen<'_>,
+    valid: &ValidVm,
+    claim: &Claimed<VmClaim>,
+    disks: &[(Held<'_>, &DiskSeen<'_>)],
+) -> Option<Item> {
+    let VmClaim {
+        vm,
+        owner: _,
+        host,
+        vcpus,
+        memory,
+        machine_type,
+        volumes: _,
+        cards,
+    } = &claim.value;
+    let mut disk_items = Vec::new();
+    for ((held, disk), named) in disks.iter().zip(&valid.disks) {
+        let epoch = held.attach.epoch;
+        disk_items.push(DiskItem {
+            volume: held.volume,
+            name: named.name.clone(),
+            grant: epoch,
+            portal: disk.portal.clone()?,
+            initiator: GrantItem::initiator_name(host, *vm),
+            chap: (seen.chap)(held.volume, epoch),
+            size: held.claim.value.size,
+        });
+    }
+    let nics = cards.iter().zip(0..).map(|(card, number)| NicItem {
+        card: number,
+        subnet: card.subnet,
+        mac: card.mac,
+        v4: card.v4,
+        v6: card.v6,
+    });
+    Some(Item {
+        key: key(seen.me),
+        epoch: claim.epoch,
+        object: seen.me.clone(),
+        body: ItemBody::Vm(Box::new(VmItem {
+            vm: *vm,
+            department: valid.department.clone(),
+            system: valid.system.clone(),
+            name: valid.name.clone(),
+            power: valid.power,
+            restart: valid.restart.clone(),
+            vcpus: *vcpus,
+            memory: *memory,
+            cpu_model: valid.cpu_model.clone(),
+            machine_type: machine_type.clone(),
+            firmware: valid.firmware,
+            disks: disk_items,
+            nics: nics.collect(),
+            seed: SeedItem {
+                hostname: valid.name.clone(),
+                user_data: valid.user_data.clone(),
+            },
+            stop_deadline_s: valid.stop_deadline_s,
+            on_stop: valid.on_stop,
+        })),
+    })
+}

@@ -1,0 +1,250 @@
+//! The next step of one machine.
+
+use dc_types::claim::VmClaim;
+use dc_types::plan::{Item, ItemKey};
+use dc_types::report::{Detail, ItemState};
+use dc_types::{HostName, InstanceId};
+
+use super::claim::{Amend, amend, claim, dropped};
+use super::items::{self, Held};
+use super::validate::{DiskVolume, validate};
+use super::{DiskSeen, Seen, ValidVm, deletion};
+use crate::claims::Claimed;
+use crate::object::{self, Life};
+use crate::place::Presence;
+use crate::plan::{NewVolume, Plan};
+use crate::sight::{self, Sight};
+use crate::txn::Txn;
+use crate::words::Fact;
+
+#[must_use]
+pub fn plan(seen: &Seen<'_>) -> Plan {
+    if object::life(&seen.vm.metadata) == Life::Deleting {
+        return deletion::plan(seen);
+    }
+    if !object::is_held(&seen.vm.metadata) {
+        return Plan::found(Fact::Creating);
+    }
+    match validate(seen) {
+        Err(found) => Plan::all_found(found),
+        Ok(valid) => plan_valid(seen, &valid),
+    }
+}
+
+fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
+    let make = volumes_to_make(seen, valid);
+    let unclaimed = volumes_unclaimed(seen, valid);
+    if !make.is_empty() || !unclaimed.is_empty() {
+        // A machine whose disk is being added goes on meanwhile as it was.
+        return Plan {
+            make,
+            ..Plan::found(waiting_for(seen, valid, &unclaimed))
+        };
+    }
+    let volumes: Vec<InstanceId> = valid
+        .disks
+        .iter()
+        .filter_map(|disk| match disk.volume {
+            DiskVolume::There(id) => Some(id),
+            DiskVolume::ToMake(_) => None,
+        })
+        .collect();
+    let Some(old) = seen.claims.vms.get(&valid.id) else {
+        return match claim(seen, valid, &volumes) {
+            Ok(txn) => Plan::claim(txn),
+            Err(fact) => Plan::found(fact),
+        };
+    };
+    match amend(seen, valid, old, &volumes) {
+        Amend::Txn(txn) => Plan::claim(txn),
+        Amend::Refused(fact) => carry(seen, valid, old, &volumes, Some(fact)),
+        Amend::Nothing => carry(seen, valid, old, &volumes, None),
+    }
+}
+
+fn volumes_to_make(seen: &Seen<'_>, valid: &ValidVm) -> Vec<NewVolume> {
+    let specs = valid.disks.iter().filter_map(|disk| match &disk.volume {
+        DiskVolume::ToMake(spec) => Some((disk.volume_name.as_str(), spec.as_ref())),
+        DiskVolume::There(_) => None,
+    });
+    specs
+        .map(|(name, spec)| NewVolume {
+            name: name.to_owned(),
+            vm: seen.me.clone(),
+            spec: spec.clone(),
+        })
+        .collect()
+}
+
+fn volumes_unclaimed(seen: &Seen<'_>, valid: &ValidVm) -> Vec<String> {
+    let unclaimed = valid.disks.iter().filter(|disk| match disk.volume {
+        DiskVolume::There(id) => !seen.claims.volumes.contains_key(&id),
+        DiskVolume::ToMake(_) => true,
+    });
+    unclaimed.map(|disk| disk.volume_name.clone()).collect()
+}
+
+/// Names the volumes, each with its own trouble where it has said one.
+fn waiting_for(seen: &Seen<'_>, valid: &ValidVm, names: &[String]) -> Fact {
+    let with_reason = |name: &String| {
+        let at = valid.disks.iter().position(|d| d.volume_name == *name);
+        let volume = at.and_then(|at| seen.disks.get(at)).and_then(|d| d.volume);
+        let status = volume.and_then(|volume| volume.status.as_ref());
+        let ready = status.and_then(|status| {
+            crate::conditions::find(&status.conditions, dc_crds::condition::types::READY)
+        });
+        match ready {
+            Some(ready) => format!("{name} ({})", ready.reason),
+            None => name.clone(),
+        }
+    };
+    Fact::VolumesPending {
+        waiting: names.iter().map(with_reason).collect(),
+    }
+}
+
+fn carry(
+    seen: &Seen<'_>,
+    valid: &ValidVm,
+    old: &Claimed<VmClaim>,
+    volumes: &[InstanceId],
+    trouble: Option<Fact>,
+) -> Plan {
+    let disks: Vec<(Held<'_>, &DiskSeen<'_>)> = volumes
+        .iter()
+        .zip(seen.disks)
+        .filter_map(|(volume, disk)| Some((Held::find(seen, *volume)?, disk)))
+        .collect();
+    let mut found: Vec<Fact> = trouble.into_iter().collect();
+    let mut carry: Vec<(HostName, Item)> = Vec::new();
+    let granted = carry_grants(seen, valid, &disks, &mut carry);
+    let host = &old.value.host;
+    let machine = items::machine(seen, valid, old, &disks);
+    let presence = seen
+        .index
+        .host(host)
+        .map_or(Presence::Never, |h| h.presence);
+    match machine {
+        // What a host holds already it is told of, whatever its storage does meanwhile.
+        Some(machine) if granted.is_ok() || seen.said.is_some() => {
+            let sight = sight::of_item(host, presence, &machine, seen.said);
+            if let Sight::AsAsked(_) = sight
+                && let Some(plan) = let_go_of(seen, old, &dropped(&old.value, volumes))
+            {
+                return plan;
+            }
+            found.extend(granted.err());
+            found.extend(told(host, sight, valid));
+            carry.push((host.clone(), machine));
+        }
+        Some(_) | None => found.push(granted.err().unwrap_or(Fact::Starting {
+            host: host.to_string(),
+        })),
+    }
+    Plan {
+        carry,
+        found,
+        ..Plan::default()
+    }
+}
+
+/// Carries the grants; answers with what they wait for.
+fn carry_grants(
+    seen: &Seen<'_>,
+    valid: &ValidVm,
+    disks: &[(Held<'_>, &DiskSeen<'_>)],
+    carry: &mut Vec<(HostName, Item)>,
+) -> Result<(), Fact> {
+    let mut waiting = Vec::new();
+    let mut told = None;
+    for ((held, disk), named) in disks.iter().zip(&valid.disks) {
+        let host = held.storage_host();
+        let item = items::grant(seen, held);
+        let presence = seen
+            .index
+            .host(host)
+            .map_or(Presence::Never, |h| h.presence);
+        match sight::of_item(host, presence, &item, disk.grant_said.as_ref()) {
+            Sight::AsAsked(_) => {}
+            Sight::OnTheWay(_) => waiting.push(named.volume_name.clone()),
+            Sight::Told(fact) => {
+                told = told.or(volume_trouble(host, disk)).or(Some(fact));
+                waiting.push(named.volume_name.clone());
+            }
+        }
+        carry.push((host.clone(), item));
+    }
+    match (waiting.is_empty(), told) {
+        (true, _) => Ok(()),
+        (false, Some(fact)) => Err(fact),
+        (false, None) => Err(Fact::GrantsPending { waiting }),
+    }
+}
+
+/// A volume that failed explains a grant that waits.
+fn volume_trouble(host: &HostName, disk: &DiskSeen<'_>) -> Option<Fact> {
+    match &disk.volume_said.as_ref()?.state {
+        ItemState::Failed(trouble) => Some(Fact::HostSays {
+            host: host.to_string(),
+            standing: crate::words::Standing::Troubled,
+            reason: trouble.reason.clone(),
+            message: trouble.message.clone(),
+        }),
+        ItemState::Ready | ItemState::Pending(_) => None,
+    }
+}
+
+/// Gives back volumes that the object no longer names, once the host is as asked without them.
+fn let_go_of(seen: &Seen<'_>, old: &Claimed<VmClaim>, dropped: &[InstanceId]) -> Option<Plan> {
+    if dropped.is_empty() {
+        return None;
+    }
+    let mut claim = old.value.clone();
+    claim.volumes.retain(|volume| !dropped.contains(volume));
+    let key = dc_types::claim::keys::vm(claim.vm);
+    let mut txn = Txn::new(format!("vm {}: detach", seen.me))
+        .unchanged(key.clone(), old.revision)
+        .put(key, &claim);
+    let mut uncarry: Vec<(HostName, ItemKey)> = Vec::new();
+    for &volume in dropped {
+        let (next, gone) = deletion::detach(txn, seen, claim.vm, volume);
+        txn = next;
+        uncarry.extend(gone);
+    }
+    Some(Plan {
+        uncarry,
+        ..Plan::claim(txn)
+    })
+}
+
+fn told(host: &HostName, sight: Sight, valid: &ValidVm) -> Option<Fact> {
+    use dc_types::plan::Power;
+    use dc_types::report::Guest;
+    let on = |host: &HostName| host.to_string();
+    match sight {
+        Sight::Told(fact) => Some(fact),
+        Sight::OnTheWay(_) => Some(match valid.power {
+            Power::On => Fact::Starting { host: on(host) },
+            Power::Off => Fact::Stopping,
+        }),
+        Sight::AsAsked(detail) => {
+            let Detail::Vm { guest, .. } = detail else {
+                return None;
+            };
+            match (valid.power, guest) {
+                (Power::On, Guest::Running) => None,
+                (Power::On, Guest::Starting) => Some(Fact::Starting { host: on(host) }),
+                (Power::On, Guest::Paused) => Some(Fact::Paused { host: on(host) }),
+                (Power::On, Guest::Crashed) => Some(Fact::Crashed { host: on(host) }),
+                (Power::On, Guest::Stopped | Guest::Absent) => Some(Fact::StoppedByItself),
+                (Power::On | Power::Off, Guest::Stopping) => Some(Fact::Stopping),
+                (Power::Off, Guest::Running | Guest::Starting | Guest::Paused) => {
+                    Some(Fact::Stopping)
+                }
+                (Power::Off, Guest::Stopped | Guest::Absent | Guest::Crashed) => {
+                    Some(Fact::Stopped)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What people read of a machine.
+
+use dc_crds::condition::types;
+use dc_crds::vm::InterfaceStatus;
+use dc_crds::{ConditionStatus, VirtualMachineStatus};
+use dc_types::claim::VmClaim;
+use dc_types::report::{Detail, Guest};
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Seen, id};
+use crate::claims::Claimed;
+use crate::conditions::{Draft, Judged, merge};
+use crate::object::{self, Life};
+use crate::place::Presence;
+use crate::plan::Plan;
+use crate::words::{Fact, all_words};
+
+#[must_use]
+pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachineStatus {
+    let claim = seen.claims.vms.get(&id(seen.me));
+    let old = seen.vm.status.as_ref();
+    let words = all_words(&plan.found).unwrap_or_else(|| match claim {
+        Some(claim) => Fact::Running {
+            host: claim.value.host.to_string(),
+        }
+        .words(),
+        None => Fact::Deleting.words(),
+    });
+    let drafts = vec![Draft::ready(words), placed(claim), attached(seen, claim)];
+    let guest = GuestSeen::find(seen);
+    VirtualMachineStatus {
+        conditions: merge(old.map_or(&[], |old| &old.conditions), drafts, judged),
+        state: state(seen, claim, &guest).to_owned(),
+        host: claim.map(|claim| claim.value.host.to_string()),
+        instance_id: claim.map(|claim| claim.value.vm.to_string()),
+        epoch: claim.map(|claim| claim.epoch.to_string()),
+        machine_type: claim.map(|claim| claim.value.machine_type.clone()),
+        address_text: claim.map(address_text).unwrap_or_default(),
+        interfaces: claim
+            .map(|claim| interfaces(seen, claim))
+            .unwrap_or_default(),
+        last_stop: guest
+            .last_stop
+            .or_else(|| old.and_then(|old| old.last_stop.clone())),
+        started_at: guest.started_at,
+    }
+}
+
+/// What its host last said of the guest.
+struct GuestSeen {
+    guest: Option<Guest>,
+    last_stop: Option<String>,
+    started_at: Option<String>,
+}
+
+impl GuestSeen {
+    fn find(seen: &Seen<'_>) -> Self {
+        match seen.said.map(|said| &said.detail) {
+            Some(Detail::Vm {
+                guest,
+                last_stop,
+                machine_type: _,
+                started_at,
+                restart: _,
+            }) => Self {
+                guest: Some(*guest),
+                last_stop: last_stop.map(|stop| format!("{stop:?}")),
+                started_at: started_at
+                    .and_then(|second| Timestamp::from_second(second).ok())
+                    .map(|at| at.to_string()),
+            },
+            Some(Detail::None | Detail::Image { .. } | Detail::Volume { .. }) | None => Self {
+                guest: None,
+                last_stop: None,
+                started_at: None,
+            },
+        }
+    }
+}
+
+fn state(seen: &Seen<'_>, claim: Option<&Claimed<VmClaim>>, guest: &GuestSeen) -> &'static str {
+    if object::life(&seen.vm.metadata) == Life::Deleting {
+        return "Releasing";
+    }
+    let Some(claim) = claim else {
+        return "Pending";
+    };
+    let presence = seen.index.host(&claim.value.host).map(|host| host.presence);
+    if presence != Some(Presence::Connected) {
+        return "Unknown";
+    }
+    match guest.guest {
+        None => "Pending",
+        Some(Guest::Absent) => match seen.vm.spec.power_state {
+            dc_crds::vm::PowerState::Running => "Starting",
+            dc_crds::vm::PowerState::Stopped => "Stopped",
+        },
+        Some(Guest::Starting) => "Starting",
+        Some(Guest::Running) => "Running",
+        Some(Guest::Paused) => "Paused",
+        Some(Guest::Stopping) => "Stopping",
+        Some(Guest::Stopped) => "Stopped",
+        Some(Guest::Crashed) => "Crashed",
+    }
+}
+
+fn placed(claim: Option<&Claimed<VmClaim>>) -> Draft {
+    match claim {
+        Some(claim) => Draft::new(
+            types::PLACED,
+            ConditionStatus::True,
+            Fact::Placed {
+                host: claim.value.host.to_string(),
+            }
+            .words(),
+        ),
+        None => Draft::new(
+            types::PLACED,
+            ConditionStatus::False,
+            Fact::NotPlaced.words(),
+        ),
+    }
+}
+
+fn attached(seen: &Seen<'_>, claim: Option<&Claimed<VmClaim>>) -> Draft {
+    let held = claim.map_or(0, |claim| {
+        let mine = |volume: &&dc_types::InstanceId| {
+            let attached = seen.claims.attachments.get(volume);
+            attached.is_some_and(|attached| attached.value.vm == claim.value.vm)
+        };
+        claim.value.volumes.iter().filter(mine).count()
+    });
+    match claim {
+        Some(_) => Draft::new(
+            types::ATTACHED,
+            ConditionStatus::True,
+            Fact::Attached { volumes: held }.words(),
+        ),
+        None => Draft::new(
+            types::ATTACHED,
+            ConditionStatus::False,
+            Fact::NotPlaced.words(),
+        ),
+    }
+}
+
+/// The first address, as `kubectl get vm` shows it.
+fn address_text(claim: &Claimed<VmClaim>) -> String {
+    let card = claim.value.cards.first();
+    let v4 = card.and_then(|card| card.v4).map(|v4| v4.to_string());
+    let v6 = card.and_then(|card| card.v6).map(|v6| v6.to_string());
+    v4.or(v6).unwrap_or_default()
+}
+
+fn interfaces(seen: &Seen<'_>, claim: &Claimed<VmClaim>) -> Vec<InterfaceStatus> {
+    let named = &seen.vm.spec.interfaces;
+    let with_names = claim.value.cards.iter().zip(named);
+    with_names
+        .map(|(card, named)| InterfaceStatus {
+            subnet: named.subnet.clone(),
+            mac: card.mac.to_string(),
+            ipv4: card.v4.map(|v4| v4.to_string()),
+            ipv6: card.v6.map(|v6| v6.to_string()),
+        })
+        .collect()
+}

@@ -1,0 +1,54 @@
+//! What people read of a volume.
+
+use dc_crds::VolumeStatus;
+use dc_types::report::Detail;
+
+use super::{Seen, id};
+use crate::conditions::{Draft, Judged, merge};
+use crate::object::{self, Life};
+use crate::plan::Plan;
+use crate::words::{Fact, Standing, all_words};
+
+#[must_use]
+pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus {
+    let id = id(seen.me);
+    let claim = seen.claims.volumes.get(&id);
+    let attached = seen.claims.attachments.get(&id).map(|attached| {
+        let vm = seen.claims.vms.get(&attached.value.vm);
+        vm.map_or(attached.value.vm.to_string(), |vm| {
+            vm.value.owner.name.clone()
+        })
+    });
+    let words = all_words(&plan.found).unwrap_or_else(|| match &attached {
+        Some(vm) => Fact::VolumeAttached { vm: vm.clone() }.words(),
+        None => Fact::Ready.words(),
+    });
+    let ready = words.standing == Standing::Settled;
+    let old = seen.volume.status.as_ref();
+    let state = match (object::life(&seen.volume.metadata), claim, ready, &attached) {
+        (Life::Deleting, ..) => "Releasing",
+        (Life::Wanted, None, ..) => "Pending",
+        (Life::Wanted, Some(_), true, Some(_)) => "Attached",
+        (Life::Wanted, Some(_), true, None) => "Available",
+        (Life::Wanted, Some(_), false, _) => match seen.said.map(|said| &said.detail) {
+            Some(Detail::Volume { size, .. }) if size.0 > 0 => match &attached {
+                Some(_) => "Attached",
+                None => "Available",
+            },
+            _ => "Creating",
+        },
+    };
+    let there = seen.said.and_then(|said| match &said.detail {
+        Detail::Volume { size, .. } => Some(size.to_string()),
+        Detail::None | Detail::Image { .. } | Detail::Vm { .. } => None,
+    });
+    let conditions = old.map_or(&[][..], |old| &old.conditions);
+    VolumeStatus {
+        conditions: merge(conditions, vec![Draft::ready(words)], judged),
+        state: state.to_owned(),
+        instance_id: claim.map(|_| id.to_string()),
+        size: there.or_else(|| old.and_then(|old| old.size.clone())),
+        attached_to: attached,
+        host: claim.map(|claim| claim.value.host.to_string()),
+    }
+}

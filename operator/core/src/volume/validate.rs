@@ -1,0 +1,232 @@
+//! What one Volume asks, checked against what it names.
+
+use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec};
+use dc_crds::{StoragePool, Volume};
+use dc_types::plan::{Disposition, VolumeSource};
+use dc_types::report::{Detail, ItemState, Observation};
+use dc_types::{Bytes, HostName, ImageUid, InstanceId, PoolName};
+
+use super::{ImageSeen, Named, Seen, SourceSeen, id};
+use crate::object;
+use crate::place::Presence;
+use crate::words::Fact;
+
+/// A volume that may be claimed, or is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidVolume {
+    pub id: InstanceId,
+    pub pool: PoolName,
+    /// The storage host.
+    pub host: HostName,
+    pub size: Bytes,
+    pub source: VolumeSource,
+    pub disposition: Disposition,
+}
+
+/// All that is wrong, or waits; a volume that is claimed already is held to less.
+pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
+    let VolumeSpec {
+        system,
+        pool,
+        size,
+        source,
+        access: _,
+        reclaim,
+        erase_method,
+    } = &seen.volume.spec;
+    let mut wrong = Vec::new();
+    if seen.system == Named::Absent {
+        wrong.push(Fact::SystemMissing {
+            system: system.clone(),
+        });
+    }
+    let size = size.parse::<Bytes>().map_err(|error| {
+        wrong.push(Fact::SizeInvalid {
+            error: format!("size: {error}"),
+        });
+    });
+    let place = pool_and_host(seen, pool).map_err(|fact| wrong.push(fact));
+    if wrong.is_empty()
+        && let (Ok(size), Ok((pool, host))) = (size, place)
+    {
+        let source = match validate_source(seen, source, &pool, size) {
+            Ok(source) => source,
+            Err(fact) => return Err(vec![fact]),
+        };
+        return Ok(ValidVolume {
+            id: id(seen.me),
+            pool,
+            host,
+            size,
+            source,
+            disposition: disposition(*reclaim, *erase_method),
+        });
+    }
+    Err(wrong)
+}
+
+/// What happens to the bytes when the volume goes.
+#[must_use]
+pub fn disposition(reclaim: Reclaim, method: EraseMethod) -> Disposition {
+    match (reclaim, method) {
+        (Reclaim::Retain, _) => Disposition::Retain,
+        (Reclaim::Erase, EraseMethod::Discard) => Disposition::EraseDiscard,
+        (Reclaim::Erase, EraseMethod::Zero) => Disposition::EraseZero,
+    }
+}
+
+/// The storage host that a pool's driver names.
+#[must_use]
+pub fn pool_host(pool: &StoragePool) -> Option<HostName> {
+    let driver = pool.spec.driver.iscsi.as_ref()?;
+    HostName::new(driver.host.clone()).ok()
+}
+
+fn pool_and_host(seen: &Seen<'_>, name: &str) -> Result<(PoolName, HostName), Fact> {
+    let missing = || Fact::PoolMissing {
+        pool: name.to_owned(),
+    };
+    let named = PoolName::new(name).map_err(|_| missing())?;
+    // Once claimed it is where the claim says, whatever became of the pool's object.
+    if let Some(claim) = seen.claims.volumes.get(&id(seen.me)) {
+        return Ok((claim.value.pool.clone(), claim.value.host.clone()));
+    }
+    let pool = seen.pool.ok_or_else(missing)?;
+    let host = pool_host(pool.pool).ok_or_else(missing)?;
+    let facts = match (pool.facts, pool.presence) {
+        (Some(facts), _) => facts,
+        (None, Presence::Connected) => {
+            return Err(Fact::PoolNotServed {
+                pool: name.to_owned(),
+                host: host.to_string(),
+            });
+        }
+        (None, Presence::Silent | Presence::Never) => {
+            return Err(Fact::PoolUnknown {
+                pool: name.to_owned(),
+                host: host.to_string(),
+            });
+        }
+    };
+    match &facts.fault {
+        Some(fault) => Err(Fact::PoolFaulty {
+            pool: name.to_owned(),
+            fault: fault.clone(),
+        }),
+        None => Ok((named, host)),
+    }
+}
+
+/// Whether the bytes are there, so that what they were made from no longer matters.
+fn is_made(said: Option<&Observation>) -> bool {
+    said.is_some_and(|said| {
+        said.state == ItemState::Ready
+            || matches!(said.detail, Detail::Volume { size, .. } if size.0 > 0)
+    })
+}
+
+fn validate_source(
+    seen: &Seen<'_>,
+    source: &SourceSpec,
+    pool: &PoolName,
+    size: Bytes,
+) -> Result<VolumeSource, Fact> {
+    let SourceSpec { image, volume } = source;
+    let made = is_made(seen.said);
+    match (image, volume) {
+        (None, None) => Ok(VolumeSource::Blank),
+        (Some(name), _) => match seen.image {
+            Some(image) => from_image(&image, name, pool, size, made),
+            None if made => Ok(VolumeSource::Blank),
+            None => Err(Fact::ImageMissing {
+                image: name.clone(),
+            }),
+        },
+        (None, Some(name)) => match seen.source {
+            Some(source) => from_volume(seen, &source, name, pool, size, made),
+            None if made => Ok(VolumeSource::Blank),
+            None => Err(Fact::SourceVolumeMissing {
+                volume: name.clone(),
+            }),
+        },
+    }
+}
+
+fn from_image(
+    seen: &ImageSeen<'_>,
+    name: &str,
+    pool: &PoolName,
+    size: Bytes,
+    made: bool,
+) -> Result<VolumeSource, Fact> {
+    let image = name.to_owned();
+    let uid = match object::uid(&seen.image.metadata) {
+        Some(uid) => ImageUid(uid.0),
+        None => return Err(Fact::ImageMissing { image }),
+    };
+    if made {
+        return Ok(VolumeSource::Image(uid));
+    }
+    let pool_name = pool.to_string();
+    if !seen.image.spec.pools.contains(&pool_name) {
+        return Err(Fact::ImageNotInPool {
+            image,
+            pool: pool_name,
+        });
+    }
+    let ready = seen.said.filter(|said| said.state == ItemState::Ready);
+    let Some(said) = ready else {
+        return Err(Fact::ImageNotReady {
+            image,
+            pool: pool_name,
+        });
+    };
+    match said.detail {
+        Detail::Image { virtual_size } if virtual_size > size => Err(Fact::ImageLarger {
+            image,
+            image_size: virtual_size.to_string(),
+            size: size.to_string(),
+        }),
+        _ => Ok(VolumeSource::Image(uid)),
+    }
+}
+
+fn from_volume(
+    seen: &Seen<'_>,
+    source: &SourceSeen<'_>,
+    name: &str,
+    pool: &PoolName,
+    size: Bytes,
+    made: bool,
+) -> Result<VolumeSource, Fact> {
+    let volume = name.to_owned();
+    let missing = || Fact::SourceVolumeMissing {
+        volume: name.to_owned(),
+    };
+    let Volume { metadata, .. } = source.volume;
+    let uid = object::uid(metadata).ok_or_else(missing)?;
+    let source_id = InstanceId(uid.0);
+    if made {
+        return Ok(VolumeSource::Volume(source_id));
+    }
+    let Some(claim) = seen.claims.volumes.get(&source_id) else {
+        return Err(Fact::SourceVolumeNotReady { volume });
+    };
+    if claim.value.pool != *pool {
+        return Err(Fact::SourceVolumeElsewhere {
+            volume,
+            pool: claim.value.pool.to_string(),
+        });
+    }
+    if claim.value.size > size {
+        return Err(Fact::SourceVolumeLarger {
+            volume,
+            source: claim.value.size.to_string(),
+            size: size.to_string(),
+        });
+    }
+    match is_made(source.said) {
+        true => Ok(VolumeSource::Volume(source_id)),
+        false => Err(Fact::SourceVolumeNotReady { volume }),
+    }
+}

@@ -1,0 +1,411 @@
+//! What people read: every fact the operator can find, with its reason and its sentence in English
+//! and Vietnamese. The tables are in `words/`, one for each part.
+//!
+//! A sentence says what is so, where (the field, when it is one), and what to do. A fact holds the
+//! evidence; whoever finds it chooses no words.
+
+use serde::{Deserialize, Serialize};
+
+mod machine;
+mod network;
+mod platform;
+mod storage;
+
+/// How an object stands, as far as one fact shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// As asked.
+    Settled,
+    /// As asked, and not in use: a machine that is to be stopped.
+    Resting,
+    /// On the way; it goes on by itself.
+    Moving,
+    /// Somebody has to do something.
+    Troubled,
+    /// Not known, because a host is silent.
+    Unseen,
+}
+
+/// A fact in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub standing: Standing,
+    /// PascalCase, for programs.
+    pub reason: String,
+    pub en: String,
+    pub vi: String,
+}
+
+/// The API server takes up to 32768 bytes in a condition's message of its own kinds; one screen is
+/// what a person reads.
+const MESSAGE_MAX: usize = 2048;
+
+impl Words {
+    fn new(standing: Standing, reason: &str, en: impl Into<String>, vi: impl Into<String>) -> Self {
+        Self {
+            standing,
+            reason: reason.to_owned(),
+            en: en.into(),
+            vi: vi.into(),
+        }
+    }
+
+    /// Both languages in one text.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut text = match (self.en.is_empty(), self.vi.is_empty()) {
+            (true, true) => String::new(),
+            (false, true) => self.en.clone(),
+            (true, false) => self.vi.clone(),
+            (false, false) => format!("{} · {}", self.en, self.vi),
+        };
+        if text.len() > MESSAGE_MAX {
+            let mut end = MESSAGE_MAX;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push('…');
+        }
+        text
+    }
+}
+
+/// What was found. Named after its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    // Everywhere.
+    Ready,
+    Creating,
+    Deleting,
+    /// What a host says of an item, in its own words.
+    HostSays {
+        host: String,
+        standing: Standing,
+        reason: String,
+        message: String,
+    },
+    HostSilent {
+        host: String,
+    },
+    HostNeverSeen {
+        host: String,
+    },
+    SystemMissing {
+        system: String,
+    },
+    DepartmentNotReady {
+        department: String,
+    },
+    /// The ledger holds a claim of an older object of this name.
+    ClaimOfAnother {
+        what: String,
+        uid: String,
+    },
+    /// A deletion waits for these.
+    StillUsed {
+        by: Vec<String>,
+    },
+    NothingOwned,
+
+    // Machines.
+    Running {
+        host: String,
+    },
+    Stopped,
+    Starting {
+        host: String,
+    },
+    Stopping,
+    Paused {
+        host: String,
+    },
+    Crashed {
+        host: String,
+    },
+    StoppedByItself,
+    ClassMissing {
+        class: String,
+    },
+    ClassBroken {
+        class: String,
+        memory: String,
+    },
+    ClassTooLarge {
+        class: String,
+        host: String,
+        need: String,
+        have: String,
+    },
+    SubnetMissing {
+        card: usize,
+        subnet: String,
+    },
+    SubnetNotReady {
+        card: usize,
+        subnet: String,
+    },
+    AddressOutside {
+        card: usize,
+        address: String,
+        prefix: String,
+    },
+    AddressReserved {
+        card: usize,
+        address: String,
+        subnet: String,
+    },
+    AddressTaken {
+        card: usize,
+        address: String,
+        subnet: String,
+    },
+    AddressFamilyAbsent {
+        card: usize,
+        address: String,
+        subnet: String,
+    },
+    SubnetFull {
+        card: usize,
+        subnet: String,
+        prefix: String,
+    },
+    MacInvalid {
+        card: usize,
+        error: String,
+    },
+    MacTaken {
+        card: usize,
+        mac: String,
+    },
+    CardsChanged,
+    ServiceNotNamed {
+        card: usize,
+        service: String,
+        zone: String,
+        named: Vec<String>,
+    },
+    VolumeMissing {
+        disk: String,
+        volume: String,
+    },
+    VolumeInUse {
+        disk: String,
+        volume: String,
+        by: String,
+    },
+    VolumeDeleting {
+        disk: String,
+        volume: String,
+    },
+    VolumeNameTaken {
+        disk: String,
+        volume: String,
+    },
+    VolumeTwice {
+        disk: String,
+        volume: String,
+    },
+    TemplateBroken {
+        disk: String,
+        error: String,
+    },
+    VolumesPending {
+        waiting: Vec<String>,
+    },
+    GrantsPending {
+        waiting: Vec<String>,
+    },
+    CloudInitKind,
+    CloudInitNotYaml {
+        error: String,
+    },
+    SecretMissing {
+        secret: String,
+    },
+    SecretKeyMissing {
+        secret: String,
+    },
+    SecretUnreadable {
+        secret: String,
+        error: String,
+    },
+    NoCapacity {
+        help: String,
+        hosts: String,
+    },
+    Placed {
+        host: String,
+    },
+    NotPlaced,
+    Attached {
+        volumes: usize,
+    },
+
+    // Storage.
+    PoolMissing {
+        pool: String,
+    },
+    PoolUnknown {
+        pool: String,
+        host: String,
+    },
+    PoolFaulty {
+        pool: String,
+        fault: String,
+    },
+    PoolFull {
+        pool: String,
+        need: String,
+        left: String,
+        limit: String,
+    },
+    PoolWarning {
+        pool: String,
+        percent: u64,
+        warn: u64,
+    },
+    PoolHasRoom {
+        percent: u64,
+    },
+    PoolNotServed {
+        pool: String,
+        host: String,
+    },
+    ImageMissing {
+        image: String,
+    },
+    ImageNotInPool {
+        image: String,
+        pool: String,
+    },
+    ImageNotReady {
+        image: String,
+        pool: String,
+    },
+    ImageLarger {
+        image: String,
+        image_size: String,
+        size: String,
+    },
+    ImagePending {
+        pools: Vec<String>,
+    },
+    SourceVolumeMissing {
+        volume: String,
+    },
+    SourceVolumeElsewhere {
+        volume: String,
+        pool: String,
+    },
+    SourceVolumeLarger {
+        volume: String,
+        source: String,
+        size: String,
+    },
+    SourceVolumeNotReady {
+        volume: String,
+    },
+    SizeInvalid {
+        error: String,
+    },
+    Shrinks {
+        from: String,
+        to: String,
+    },
+    Growing {
+        from: String,
+        to: String,
+    },
+    VolumeAttached {
+        vm: String,
+    },
+    VolumeReleased {
+        note: String,
+    },
+
+    // Network.
+    ZoneMissing {
+        zone: String,
+    },
+    ZoneCarriesNoMachines {
+        zone: String,
+        kind: String,
+    },
+    ZoneWithoutPool {
+        zone: String,
+    },
+    ZonePoolFull {
+        zone: String,
+        pool: String,
+    },
+    PrefixNotPrivate {
+        prefix: String,
+    },
+    PrefixOverlaps {
+        prefix: String,
+        other: String,
+        subnet: String,
+    },
+    PrefixLength {
+        prefix: String,
+    },
+    PrefixTaken {
+        prefix: String,
+        zone: String,
+    },
+    VnisUsedUp,
+    ZonePoolsOverlap {
+        zone: String,
+        other: String,
+    },
+
+    // Platform.
+    NamespaceForeign {
+        namespace: String,
+    },
+    NamespaceDeleting {
+        namespace: String,
+    },
+    Carries {
+        roles: String,
+    },
+    Maintenance,
+    MachinesNotReady {
+        ready: usize,
+        wanted: usize,
+    },
+    RolesDiffer {
+        asked: String,
+        found: String,
+    },
+}
+
+impl Fact {
+    /// The fact in words: the one place where they are chosen.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        platform::words(self)
+            .or_else(|| machine::words(self))
+            .or_else(|| storage::words(self))
+            .or_else(|| network::words(self))
+            .unwrap_or_else(|| Words::new(Standing::Troubled, "Unknown", "", ""))
+    }
+
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.words().standing
+    }
+}
+
+/// Several facts as one: the first one's reason, all sentences.
+#[must_use]
+pub fn all_words(facts: &[Fact]) -> Option<Words> {
+    let mut words = facts.iter().map(Fact::words);
+    let mut first = words.next()?;
+    for next in words {
+        first.en = format!("{}; {}", first.en, next.en);
+        first.vi = format!("{}; {}", first.vi, next.vi);
+    }
+    Some(first)
+}
