@@ -12,6 +12,9 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
+/// The first letters of a folder that is being filled.
+const UNFINISHED: &str = ".making-";
+
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
@@ -59,8 +62,9 @@ impl Cache {
         if let Some(place) = self.find(kind, key) {
             return Ok(place);
         }
+        clear_abandoned(&shelf)?;
         let bench = tempfile::Builder::new()
-            .prefix(".making-")
+            .prefix(UNFINISHED)
             .tempdir_in(&shelf)?;
         make(bench.path())?;
         let place = shelf.join(key);
@@ -68,6 +72,22 @@ impl Cache {
             .with_context(|| format!("cannot put {} in its place", place.display()))?;
         Ok(place)
     }
+}
+
+/// Whoever was killed while making has left its folder; nobody else makes anything on this shelf
+/// while its lock is held.
+fn clear_abandoned(shelf: &Path) -> Result<()> {
+    for entry in fs::read_dir(shelf)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(UNFINISHED))
+        {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A digest of parts, short enough for a file name (128 bits).
@@ -143,6 +163,16 @@ mod tests {
         let names = fs::read_dir(dir.path().join("bin")).unwrap().flatten();
         let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
         assert_eq!(names, [".lock"], "the half-made folder is gone");
+    }
+
+    #[test]
+    fn what_a_killed_maker_has_left_is_cleared_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let abandoned = dir.path().join("bin/.making-x/deep");
+        fs::create_dir_all(&abandoned).unwrap();
+        cache.get_or_make("bin", "k1", |_| Ok(())).unwrap();
+        assert!(!dir.path().join("bin/.making-x").exists());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::toolbox::{Tool, Toolbox};
 use crate::wait::Look;
 
 pub use etcd::{Durability, Etcd, Role};
-pub use test_lab::TestControlPlane;
+pub use test_lab::{TestControlPlane, test_lab};
 
 /// A control plane that answers.
 #[derive(Debug, Clone)]

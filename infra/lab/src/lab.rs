@@ -119,7 +119,10 @@ impl Lab {
         };
         let mut labs = Vec::new();
         for entry in entries {
-            let folder = entry?.path().canonicalize()?;
+            // Another command may take one away while we look.
+            let Ok(folder) = entry?.path().canonicalize() else {
+                continue;
+            };
             if let Some(found) = read_identification(&folder)? {
                 labs.push(Self::from_parts(found, folder));
             }

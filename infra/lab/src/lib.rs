@@ -28,6 +28,7 @@ pub mod pki;
 pub mod process;
 pub mod progress;
 pub mod registry;
+pub mod remains;
 pub mod san;
 pub mod simulated;
 pub mod status;

@@ -64,6 +64,8 @@ pub fn remove_orphans() -> Result<()> {
     for lab in Lab::list()? {
         if let Owner::Test(owner) = lab.owner()
             && !owner.is_alive()
+            // Whoever holds the lock is taking it away already.
+            && let Ok(_lock) = lab.lock()
         {
             remove(&lab)?;
         }

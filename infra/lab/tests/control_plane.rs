@@ -9,7 +9,7 @@ use dc_lab::kubectl::Kubectl;
 use dc_lab::process::{self, Ensured};
 use dc_lab::toolbox::Tool;
 use dc_lab::wait::{self, Look};
-use dc_lab::{helm, teardown};
+use dc_lab::{helm, remains, teardown};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -42,7 +42,7 @@ async fn a_control_plane_is_real_and_leaves_nothing_behind() {
     );
     plane.stop().unwrap();
     assert!(processes.iter().all(|process| !process.is_alive()));
-    assert!(!lab.folder().exists());
+    assert_eq!(remains::find(&lab).unwrap(), [""; 0]);
 }
 
 /// With the default service account, the work of the controller manager: once it is there, that is

@@ -2,10 +2,10 @@
 
 use std::os::unix::process::CommandExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::{Lab, LabName};
-use dc_lab::{progress, teardown};
+use dc_lab::{progress, remains, teardown};
 
 use crate::state::State;
 
@@ -17,6 +17,13 @@ pub fn take_down(name: &LabName) -> Result<()> {
     let _lock = lab.lock()?;
     let step = progress::step(format!("taking the lab {name} down"));
     teardown::remove(&lab)?;
+    let remains = remains::find(&lab)?;
+    if !remains.is_empty() {
+        bail!(
+            "something of the lab {name} is still there:\n  {}",
+            remains.join("\n  ")
+        );
+    }
     step.done("nothing of it is left");
     Ok(())
 }

@@ -30,7 +30,10 @@ pub async fn run(args: &UpArgs) -> Result<()> {
     let mut state = State::for_up(&lab, args)?;
     state.write(&lab)?;
 
-    apt::ensure(Packages::All)?;
+    apt::ensure(match args.hosts {
+        Hosts::Real => Packages::All,
+        Hosts::Fake => Packages::Core,
+    })?;
     build_tools(&state)?;
     let programs = build_programs()?;
     let images = build_images(args.hosts)?;
