@@ -1,11 +1,14 @@
 //! The small commands on a lab that is there.
 
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use dc_lab::inventory::Size;
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::{Lab, LabName};
-use dc_lab::{progress, remains, teardown};
+use dc_lab::machine::Machine;
+use dc_lab::{machines, progress, remains, teardown};
 
 use crate::state::State;
 
@@ -37,9 +40,56 @@ pub fn kubectl_of(state: &State) -> Option<Kubectl> {
 
 /// Becomes kubectl.
 pub fn run_kubectl(name: &LabName, args: &[String]) -> Result<()> {
-    let lab = Lab::open(name)?.with_context(|| format!("there is no lab {name}; `up` makes it"))?;
-    let state = State::read(&lab)?;
-    let kubectl = state.as_ref().and_then(kubectl_of);
-    let kubectl = kubectl.with_context(|| format!("the lab {name} has no cluster yet"))?;
+    let (_, kubectl) = open_with_cluster(name)?;
     Err(kubectl.command().args(args).exec()).context("cannot run kubectl")
+}
+
+/// Becomes `virsh console` on the machine that carries the guest.
+pub fn run_console(name: &LabName, vm: &str) -> Result<()> {
+    let (lab, kubectl) = open_with_cluster(name)?;
+    let (namespace, vm_name) = vm.split_once('/').context("name it as NAMESPACE/NAME")?;
+    let object = kubectl.json(&["get", "virtualmachine", vm_name, "--namespace", namespace])?;
+    let field = |pointer: &str| object.pointer(pointer).and_then(|value| value.as_str());
+    let host = field("/status/host").with_context(|| format!("{vm} is on no host yet"))?;
+    let domain = field("/status/instanceId").with_context(|| format!("{vm} has no id yet"))?;
+    let uri = find_machine(&lab, host)?.libvirt_uri();
+    let mut virsh = Command::new("virsh");
+    Err(virsh
+        .args(["--connect", &uri, "console", domain, "--force"])
+        .exec())
+    .context("cannot run virsh")
+}
+
+/// Becomes the command, or a shell, in the machine's namespaces.
+pub fn run_shell(name: &LabName, host: &str, command: &[String]) -> Result<()> {
+    let lab = open(name)?;
+    let (program, args) = match command {
+        [] => ("/bin/bash", [].as_slice()),
+        [program, args @ ..] => (program.as_str(), args),
+    };
+    let machine = find_machine(&lab, host)?;
+    Err(machine.command(program).args(args).exec()).with_context(|| format!("cannot run {program}"))
+}
+
+fn find_machine(lab: &Lab, host: &str) -> Result<Machine> {
+    let specs = machines::specs(Size::MACHINES);
+    let spec = specs
+        .iter()
+        .find(|spec| spec.name == host)
+        .with_context(|| {
+            let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            format!("{host} is none of the machines: {}", names.join(", "))
+        })?;
+    Machine::find(lab, spec)?.with_context(|| format!("{host} is not up"))
+}
+
+fn open(name: &LabName) -> Result<Lab> {
+    Lab::open(name)?.with_context(|| format!("there is no lab {name}; `cargo xtask up` makes it"))
+}
+
+fn open_with_cluster(name: &LabName) -> Result<(Lab, Kubectl)> {
+    let lab = open(name)?;
+    let kubectl = State::read(&lab)?.as_ref().and_then(kubectl_of);
+    let kubectl = kubectl.with_context(|| format!("the lab {name} has no cluster yet"))?;
+    Ok((lab, kubectl))
 }

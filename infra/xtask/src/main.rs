@@ -48,6 +48,22 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Join a guest's serial console (leave it with Ctrl and ]).
+    Console {
+        #[command(flatten)]
+        name: Name,
+        /// NAMESPACE/NAME of the virtual machine.
+        vm: String,
+    },
+    /// Run a command on one of the machines, a shell if none is given.
+    Shell {
+        #[command(flatten)]
+        name: Name,
+        /// Such as compute-1.
+        host: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
     /// Test: everything, or the named parts.
     Test { parts: Vec<test::Part> },
     /// Write the generated files anew: kinds, roles, the kinds' reference, the province's manifests.
@@ -127,6 +143,12 @@ async fn run(command: Command) -> Result<()> {
         Command::Down(Name { name }) => lab::take_down(&name),
         Command::Status { json, name } => status::run(&name.name, json),
         Command::Kubectl { name, args } => lab::run_kubectl(&name.name, &args),
+        Command::Console { name, vm } => lab::run_console(&name.name, &vm),
+        Command::Shell {
+            name,
+            host,
+            command,
+        } => lab::run_shell(&name.name, &host, &command),
         Command::Test { parts } => test::run(&parts),
         Command::Gen => generate(),
         Command::Tidy => tidy::run(),

@@ -1,12 +1,16 @@
 //! `cargo xtask status`: how the data centre stands and where its doors are.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use dc_lab::address::Port;
 use dc_lab::control_plane::api_server;
+use dc_lab::inventory::Size;
 use dc_lab::lab::{Lab, LabName};
 use dc_lab::operator::{Agents, Replica};
 use dc_lab::process;
 use dc_lab::status::{self, Counts};
+use dc_lab::{agents, machines, simulated};
 use serde::Serialize;
 
 use crate::lab::kubectl_of;
@@ -39,6 +43,8 @@ pub struct Endpoints {
     pub operator: String,
     /// gRPC over mTLS, for agents.
     pub operator_agents: String,
+    /// By host: `/metrics` and `/healthz`; one for all simulated hosts.
+    pub agents: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,41 +109,50 @@ fn read_daemons(lab: &Lab) -> Result<Vec<Daemon>> {
 }
 
 fn endpoints(lab: &Lab, state: &State) -> Endpoints {
-    let agents = match state.hosts {
-        Hosts::Real => Agents::OnMachines,
-        Hosts::Fake => Agents::Local,
+    let (reach, agents) = match state.hosts {
+        Hosts::Real => {
+            let specs = machines::specs(Size::MACHINES);
+            let urls = specs
+                .iter()
+                .map(|spec| (spec.name.clone(), agents::http_url(lab, spec)));
+            (Agents::OnMachines, urls.collect())
+        }
+        Hosts::Fake => {
+            let url = ("simulated".to_owned(), simulated::http_url(lab));
+            (Agents::Local, BTreeMap::from([url]))
+        }
     };
     Endpoints {
         api_server: state.given_cluster.is_none().then(|| api_server::url(lab)),
         ledger: format!("http://{}", lab.addresses().loopback(Port::Ledger)),
         operator: Replica::First.http_url(lab),
-        operator_agents: Replica::First.agents_address(lab, agents).to_string(),
+        operator_agents: Replica::First.agents_address(lab, reach).to_string(),
+        agents,
     }
 }
 
 pub fn render(report: &Report) -> String {
-    let Report {
-        lab,
-        up,
-        counts,
-        hosts_are: _,
-        wave: _,
-        kubeconfig,
-        endpoints,
-        daemons,
-        logs,
-    } = report;
-    if !up {
-        let dead: Vec<_> = daemons
-            .iter()
-            .filter(|daemon| daemon.pid.is_none())
-            .collect();
-        let dead = match dead.is_empty() {
-            true => String::new(),
-            false => format!(" (not running: {})", names(&dead)),
-        };
-        return format!("The lab {lab} is not up{dead}. Start it: cargo xtask up --name {lab}\n");
+    let lab = &report.lab;
+    let dead: Vec<_> = report
+        .daemons
+        .iter()
+        .filter(|daemon| daemon.pid.is_none())
+        .map(|daemon| daemon.name.as_str())
+        .collect();
+    let dead = match dead.as_slice() {
+        [] => String::new(),
+        names => format!("  NOT RUNNING  {} (`up` starts them)\n", names.join(", ")),
+    };
+    if !report.up {
+        let start = format!("Start it: cargo xtask up --name {lab}");
+        return format!("The lab {lab} is not up. {start}\n{dead}");
     }
+    let counts = render_counts(&report.counts);
+    let doors = render_doors(report);
+    format!("The data centre {lab}, ready of wanted\n{counts}{dead}\nHow to go on\n{doors}")
+}
+
+fn render_counts(counts: &Counts) -> String {
     let Counts {
         vms,
         departments,
@@ -148,9 +163,8 @@ pub fn render(report: &Report) -> String {
         volumes,
         subnets,
     } = counts;
-    let mut text = format!(
-        "The data centre {lab}, ready of wanted\n\
-         \x20 departments  {departments}\n\
+    format!(
+        "  departments  {departments}\n\
          \x20 systems      {systems}\n\
          \x20 hosts        {hosts}\n\
          \x20 pools        {pools}\n\
@@ -158,38 +172,33 @@ pub fn render(report: &Report) -> String {
          \x20 subnets      {subnets}\n\
          \x20 volumes      {volumes}\n\
          \x20 VMs          {vms}\n"
-    );
-    let dead: Vec<_> = daemons
-        .iter()
-        .filter(|daemon| daemon.pid.is_none())
-        .collect();
-    if !dead.is_empty() {
-        text.push_str(&format!(
-            "  NOT RUNNING  {} (`up` starts them)\n",
-            names(&dead)
-        ));
-    }
-    text.push_str("\nHow to go on\n");
-    if let Some(kubeconfig) = kubeconfig {
-        text.push_str(&format!("  export KUBECONFIG={}\n", kubeconfig.display()));
-    }
-    text.push_str(&format!(
-        "  cargo xtask kubectl --name {lab} get vm,vol,subnet -A   (or any other kubectl)\n"
-    ));
-    if let Some(endpoints) = endpoints {
-        text.push_str(&format!("  metrics: curl {}/metrics\n", endpoints.operator));
-    }
-    if let Some(logs) = logs {
-        text.push_str(&format!("  logs:    {}\n", logs.display()));
-    }
-    text.push_str(&format!("  cargo xtask down --name {lab}\n"));
-    text
+    )
 }
 
-fn names(daemons: &[&Daemon]) -> String {
-    daemons
-        .iter()
-        .map(|daemon| daemon.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+fn render_doors(report: &Report) -> String {
+    let lab = &report.lab;
+    let mut lines = Vec::new();
+    if let Some(kubeconfig) = &report.kubeconfig {
+        lines.push(format!("export KUBECONFIG={}", kubeconfig.display()));
+    }
+    lines.push(format!(
+        "cargo xtask kubectl --name {lab} get vm,vol,subnet -A   (or any other kubectl)"
+    ));
+    if report.hosts_are == Some(Hosts::Real) {
+        lines.push(format!("cargo xtask console --name {lab} NAMESPACE/VM"));
+        lines.push(format!("cargo xtask shell --name {lab} compute-1"));
+    }
+    if let Some(endpoints) = &report.endpoints {
+        let Endpoints {
+            operator, agents, ..
+        } = endpoints;
+        lines.push(format!("metrics: curl {operator}/metrics   (operator)"));
+        let agents = agents.iter();
+        lines.extend(agents.map(|(host, url)| format!("         curl {url}/metrics   ({host})")));
+    }
+    if let Some(logs) = &report.logs {
+        lines.push(format!("logs:    {}", logs.display()));
+    }
+    lines.push(format!("cargo xtask down --name {lab}"));
+    lines.iter().map(|line| format!("  {line}\n")).collect()
 }
