@@ -9,6 +9,7 @@ pub mod dhcp;
 pub mod enter;
 pub mod firewall;
 pub mod hypervisor;
+pub mod images;
 pub mod knobs;
 pub mod links;
 pub mod machine;

@@ -19,10 +19,13 @@ use crate::dhcp::{Dhcp, RealDhcp};
 use crate::enter::Enter;
 use crate::firewall::{Firewall, RealFirewall};
 use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
+use crate::images::{FakeImages, Images, RealImages};
 use crate::knobs::Knobs;
 use crate::links::{FakeNetwork, Links, RealLinks};
 use crate::machine::{FakeMachine, Machine, RealMachine};
 use crate::seed::{FakeSeeds, SeedFolder, Seeds};
+use crate::targets::{FakeTargets, RealTargets, Targets};
+use crate::volumes::{FakeVolumes, RealVolumes, Volumes};
 
 /// What the real tools need to know beyond the host's view of itself.
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ pub struct ToolsConfig {
 }
 
 /// Where tgtd is spoken to: `TGT_IPC_SOCKET` and the number given with `-C`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TgtControl {
     pub socket: Option<PathBuf>,
     pub number: u16,
@@ -53,6 +56,9 @@ pub enum ToolsError {
 pub struct Tools {
     pub machine: Arc<dyn Machine>,
     // storage
+    pub volumes: Arc<dyn Volumes>,
+    pub images: Arc<dyn Images>,
+    pub targets: Arc<dyn Targets>,
 
     // network
     pub links: Arc<dyn Links>,
@@ -69,9 +75,17 @@ impl Tools {
     /// The real ones. Opens what is kept open; changes nothing.
     #[allow(clippy::unused_async)]
     pub async fn real(config: &ToolsConfig) -> Result<Self, ToolsError> {
+        let folders = &config.host.folders;
+        let storage = folders.state.join("storage");
+        let volumes = RealVolumes::new(&config.host.pools, &storage);
+        // On a host without pools nobody asks it anything.
+        let tgt = config.tgt.clone().unwrap_or_default();
         Ok(Self {
             machine: Arc::new(RealMachine),
             // storage
+            images: Arc::new(RealImages::new(volumes.clone(), folders.images.clone())),
+            volumes: Arc::new(volumes),
+            targets: Arc::new(RealTargets::new(&tgt, &storage)),
 
             // network
             links: Arc::new(RealLinks::new(Enter::own())),
@@ -102,6 +116,9 @@ pub struct Fakes {
     pub knobs: Knobs,
     pub machine: Arc<FakeMachine>,
     // storage
+    pub volumes: FakeVolumes,
+    pub images: FakeImages,
+    pub targets: FakeTargets,
 
     // network
     pub network: FakeNetwork,
@@ -115,11 +132,14 @@ impl Fakes {
     /// A machine on which nothing of ours is yet. Each fake keeps a clone of `knobs`.
     #[must_use]
     pub fn new(host: &HostView) -> Self {
-        let _ = host;
         let knobs = Knobs::new();
+        let volumes = FakeVolumes::new(knobs.clone(), host.pools.keys().cloned());
         Self {
             machine: Arc::new(FakeMachine::new(knobs.clone())),
             // storage
+            images: FakeImages::new(knobs.clone(), volumes.clone()),
+            volumes,
+            targets: FakeTargets::new(knobs.clone()),
 
             // network
             network: FakeNetwork::new(knobs.clone()),
@@ -137,6 +157,9 @@ impl Fakes {
         Tools {
             machine: self.machine.clone(),
             // storage
+            volumes: Arc::new(self.volumes.clone()),
+            images: Arc::new(self.images.clone()),
+            targets: Arc::new(self.targets.clone()),
 
             // network
             links: Arc::new(self.network.clone()),
@@ -153,6 +176,7 @@ impl Fakes {
     /// What a reboot does: domains, namespaces, interfaces, rules and targets are gone; files stay.
     pub fn reboot(&self) {
         // storage
+        self.targets.restart();
 
         // network
         self.network.reboot();

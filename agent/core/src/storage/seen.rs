@@ -48,6 +48,8 @@ pub struct VolumeSeen {
     pub path: PathBuf,
     pub bytes: VolumeBytes,
     pub record: Option<VolumeRecord>,
+    /// Why nothing is done with it, such as a record that cannot be read.
+    pub fault: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

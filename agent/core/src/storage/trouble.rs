@@ -46,6 +46,10 @@ pub enum StorageTrouble {
     VolumeLost {
         path: String,
     },
+    VolumeUnusable {
+        path: String,
+        fault: String,
+    },
     VolumeGone {
         note: String,
     },
@@ -111,6 +115,7 @@ impl StorageTrouble {
             Self::SourceMissing { .. } => "SourceMissing",
             Self::VolumeMissing { .. } => "VolumeMissing",
             Self::VolumeLost { .. } => "VolumeLost",
+            Self::VolumeUnusable { .. } => "VolumeUnusable",
             Self::VolumeGone { .. } => "VolumeGone",
             Self::VolumeInUse { .. } => "VolumeInUse",
             Self::VolumeGrowing => "VolumeGrowing",
@@ -170,6 +175,9 @@ impl StorageTrouble {
             Self::VolumeLost { path } => format!(
                 "the volume's file {path} is not there although it was made: nothing is made in \
                  its place; look for it, put it back, or delete the volume and restore a backup"
+            ),
+            Self::VolumeUnusable { path, fault } => format!(
+                "nothing is done with the volume {path}: {fault}; put that right on the host"
             ),
             Self::VolumeGone { note } => format!(
                 "the volume was released under this claim or a newer one ({note}): a new volume \

@@ -11,7 +11,7 @@ use dc_types::plan::{GrantItem, Item, ItemBody, ItemKey, ItemKind, Release};
 use dc_types::report::Detail;
 use dc_types::{Bytes, Epoch, InstanceId};
 
-use super::volume::present_size;
+use super::volume::{present_size, sound};
 use super::{Judged, Removal, faulty, highest_target, listed, live, sensible, usable};
 use crate::storage::seen::{Seen, TargetSeen, VolumeSeen, Watermark};
 use crate::storage::step::{Expose, Note, Step};
@@ -34,6 +34,9 @@ pub(super) fn grant(
         Err(trouble) => return waits(trouble),
     };
     let there = pool.volumes.get(&body.volume);
+    if let Some(Err(trouble)) = there.map(sound) {
+        return waits(trouble);
+    }
     let Some((there, size)) = there.and_then(|there| Some((there, granted_size(there)?))) else {
         let pool = body.pool.clone();
         return waits(StorageTrouble::VolumeMissing { pool });
@@ -164,6 +167,13 @@ fn fence(key: ItemKey, target: &TargetSeen) -> Step {
 pub(in crate::storage) fn grant_release(seen: &Seen, release: &Release) -> Removal {
     let volume = InstanceId(release.key.id);
     if let Err(trouble) = listed(seen) {
+        return Removal::Waits(trouble);
+    }
+    let mut found = seen
+        .pools
+        .values()
+        .filter_map(|pool| pool.volumes.get(&volume));
+    if let Some(trouble) = found.find_map(|there| sound(there).err()) {
         return Removal::Waits(trouble);
     }
     let steps = grant_removal_steps(seen, release.key, volume, Some(release.epoch));

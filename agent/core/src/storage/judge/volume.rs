@@ -30,6 +30,7 @@ pub(super) fn volume(seen: &Seen, item: &Item, body: &VolumeItem) -> Result<Judg
     let Some(there) = pool.volumes.get(&body.volume) else {
         return create(pool, item, body, None);
     };
+    sound(there).map_err(|trouble| Judged::waits(trouble, Detail::None))?;
     not_older(there.record.as_ref(), item)?;
     match there.bytes {
         VolumeBytes::Erasing => Err(Judged::waits(StorageTrouble::Releasing, Detail::None)),
@@ -51,6 +52,16 @@ pub(super) fn volume(seen: &Seen, item: &Item, body: &VolumeItem) -> Result<Judg
             };
             keep(seen, item, body, there, size, detail)
         }
+    }
+}
+
+pub(super) fn sound(there: &VolumeSeen) -> Result<(), StorageTrouble> {
+    match &there.fault {
+        None => Ok(()),
+        Some(fault) => Err(StorageTrouble::VolumeUnusable {
+            path: there.path.display().to_string(),
+            fault: fault.clone(),
+        }),
     }
 }
 
@@ -242,6 +253,9 @@ pub(in crate::storage) fn volume_release(
 
 fn remove(seen: &Seen, release: &Release, pool: &PoolName, there: &VolumeSeen) -> Removal {
     let volume = InstanceId(release.key.id);
+    if let Err(trouble) = sound(there) {
+        return Removal::Waits(trouble);
+    }
     if let Some(record) = &there.record {
         if record.epoch > release.epoch {
             return Removal::Done(format!(

@@ -413,3 +413,16 @@ fn a_file_holds_whole_sectors() {
     assert_eq!(file_size(Bytes(1)), Bytes(512));
     assert_eq!(file_size(Bytes(1025)), Bytes(1536));
 }
+
+#[test]
+fn a_volume_whose_record_cannot_be_read_is_left_as_it_is() {
+    let mut model = granted(6);
+    model.volume(1).fault = Some("its record is not JSON".into());
+    model.put(grant_item(1, 9));
+    model.release(ItemKind::Volume, volume_id(1).0, 5, Disposition::EraseZero);
+    assert_eq!(model.plan(), []);
+    assert_eq!(model.released(), []);
+    assert_eq!(model.reason(key(ItemKind::Grant, 1)), "VolumeUnusable");
+    model.releases.clear();
+    assert_eq!(model.reason(key(ItemKind::Volume, 1)), "VolumeUnusable");
+}

@@ -222,6 +222,7 @@ impl Model {
             path,
             bytes: VolumeBytes::Absent,
             record: None,
+            fault: None,
         })
     }
 

@@ -1,0 +1,91 @@
+//! Images that remember, in the pools of [`FakeVolumes`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use dc_agent_core::storage::{ImageProgress, ImageSeen};
+use dc_types::plan::ImageItem;
+use dc_types::{Bytes, Epoch, ImageUid, PoolName};
+
+use super::{Images, ImagesError};
+use crate::knobs::Knobs;
+use crate::volumes::FakeVolumes;
+
+/// The disk in every fake image, unless a test says otherwise.
+const VIRTUAL_SIZE: Bytes = Bytes(2 << 30);
+
+/// The images of a fake machine; clones share them.
+#[derive(Clone)]
+pub struct FakeImages {
+    knobs: Knobs,
+    pools: FakeVolumes,
+    sizes: Arc<Mutex<BTreeMap<ImageUid, Bytes>>>,
+}
+
+impl FakeImages {
+    #[must_use]
+    pub fn new(knobs: Knobs, pools: FakeVolumes) -> Self {
+        Self {
+            knobs,
+            pools,
+            sizes: Arc::default(),
+        }
+    }
+
+    /// The size of the disk that will be found in an image.
+    pub fn set_virtual_size(&self, image: ImageUid, size: Bytes) {
+        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.insert(image, size);
+    }
+
+    fn virtual_size(&self, image: ImageUid) -> Bytes {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.get(&image).copied().unwrap_or(VIRTUAL_SIZE)
+    }
+}
+
+#[async_trait]
+impl Images for FakeImages {
+    async fn list_images(
+        &self,
+        pool: &PoolName,
+    ) -> Result<BTreeMap<ImageUid, ImageSeen>, ImagesError> {
+        self.knobs.gate("images.list_images").await?;
+        Ok(self.pools.with_images(pool, |images| images.clone())?)
+    }
+
+    async fn fetch_image(&self, item: &ImageItem, epoch: Epoch) -> Result<(), ImagesError> {
+        self.knobs.gate("images.fetch_image").await?;
+        let virtual_size = self.virtual_size(item.image);
+        if virtual_size > item.max_virtual {
+            return Err(ImagesError::DiskTooLarge {
+                source_name: format!("{:?}", item.source),
+                is: virtual_size,
+                limit: item.max_virtual,
+            });
+        }
+        let seen = ImageSeen {
+            sha256: item.sha256.clone(),
+            format: item.format,
+            virtual_size,
+            epoch,
+        };
+        self.pools.with_images(&item.pool, |images| {
+            images.insert(item.image, seen);
+        })?;
+        Ok(self.knobs.answer("images.fetch_image")?)
+    }
+
+    async fn remove_image(&self, pool: &PoolName, image: ImageUid) -> Result<(), ImagesError> {
+        self.knobs.gate("images.remove_image").await?;
+        self.pools.with_images(pool, |images| {
+            images.remove(&image);
+        })?;
+        Ok(self.knobs.answer("images.remove_image")?)
+    }
+
+    fn read_progress(&self) -> BTreeMap<ImageUid, ImageProgress> {
+        BTreeMap::new()
+    }
+}

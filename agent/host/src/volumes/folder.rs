@@ -1,0 +1,291 @@
+//! One pool's folder: where everything lies, and how a file gets there whole.
+//!
+//! ```text
+//! pool.json            shows that this is the pool, and which
+//! volumes/ID.raw       the bytes of a volume in use
+//! records/ID.json      what is kept beside it; stays when the bytes are gone
+//! images/UID.raw,json  an image and what it was made from
+//! retained/ID-EPOCH.*  the bytes of a released volume, and whose they were
+//! erasing/ID.raw       taken out of use, being erased
+//! erased.jsonl         one line for each volume that was erased
+//! tmp/PROCESS.*        being made
+//! ```
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use dc_types::{Epoch, ImageUid, InstanceId, PoolName};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::VolumesError;
+
+/// The newest form of the files in a pool's folder that this agent knows.
+pub const FORMAT: u32 = 1;
+
+const FOLDERS: [&str; 6] = ["volumes", "records", "images", "retained", "erasing", "tmp"];
+
+/// What `pool.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    pub format: u32,
+    pub pool: PoolName,
+    pub id: Uuid,
+}
+
+/// The folder of one pool.
+#[derive(Clone, Debug)]
+pub struct PoolFolder {
+    pub pool: PoolName,
+    pub root: PathBuf,
+    /// Begins the names of this process's files in `tmp`.
+    process: Uuid,
+}
+
+impl PoolFolder {
+    pub fn new(pool: PoolName, root: PathBuf, process: Uuid) -> Self {
+        Self {
+            pool,
+            root,
+            process,
+        }
+    }
+
+    pub fn volume(&self, volume: InstanceId) -> PathBuf {
+        self.root.join("volumes").join(format!("{volume}.raw"))
+    }
+
+    pub fn record(&self, volume: InstanceId) -> PathBuf {
+        self.root.join("records").join(format!("{volume}.json"))
+    }
+
+    pub fn image(&self, image: ImageUid) -> PathBuf {
+        self.root.join("images").join(format!("{image}.raw"))
+    }
+
+    pub fn image_record(&self, image: ImageUid) -> PathBuf {
+        self.root.join("images").join(format!("{image}.json"))
+    }
+
+    pub fn retained(&self, volume: InstanceId, epoch: Epoch) -> PathBuf {
+        let name = format!("{volume}-{epoch}.raw");
+        self.root.join("retained").join(name)
+    }
+
+    pub fn erasing(&self, volume: InstanceId) -> PathBuf {
+        self.root.join("erasing").join(format!("{volume}.raw"))
+    }
+
+    pub fn erased_log(&self) -> PathBuf {
+        self.root.join("erased.jsonl")
+    }
+
+    /// A new name in `tmp`; what is made there goes when it is dropped, unless it is moved away.
+    pub fn temporary(&self, kind: &str) -> Temporary {
+        let name = format!("{}.{kind}.{}", self.process, Uuid::new_v4());
+        Temporary {
+            path: self.root.join("tmp").join(name),
+        }
+    }
+
+    /// Whether the folder is the pool. An empty one that was never a pool becomes it; `remembered`
+    /// is the id this host knows the pool by.
+    pub fn ready(&self, remembered: Option<Uuid>) -> Result<Uuid, String> {
+        let root = self.root.display();
+        let metadata = fs::metadata(&self.root).map_err(|error| format!("{root}: {error}"))?;
+        if !metadata.is_dir() {
+            return Err(format!("{root} is not a folder"));
+        }
+        let marker = match (self.read_marker()?, remembered) {
+            (Some(marker), _) => marker,
+            (None, Some(_)) => {
+                return Err(format!(
+                    "{root} has lost its pool.json: see that the pool's disk is mounted there"
+                ));
+            }
+            (None, None) => self.become_pool()?,
+        };
+        if marker.format > FORMAT {
+            return Err(format!("{root} was written by a newer agent"));
+        }
+        if marker.pool != self.pool || remembered.is_some_and(|id| id != marker.id) {
+            return Err(format!(
+                "{root} is another pool ({}, {}): see that the right disk is mounted there",
+                marker.pool, marker.id
+            ));
+        }
+        for name in FOLDERS {
+            make_folder(&self.root.join(name))
+                .map_err(|error| format!("{root}/{name}: {error}"))?;
+        }
+        Ok(marker.id)
+    }
+
+    fn read_marker(&self) -> Result<Option<Marker>, String> {
+        let path = self.root.join("pool.json");
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| format!("{}: {error}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn become_pool(&self) -> Result<Marker, String> {
+        let root = self.root.display();
+        let told = |error: io::Error| format!("{root}: {error}");
+        for entry in fs::read_dir(&self.root).map_err(told)? {
+            let name = entry.map_err(told)?.file_name();
+            let ours = FOLDERS.iter().any(|folder| name == OsStr::new(folder));
+            if !ours && name != "lost+found" {
+                return Err(format!(
+                    "{root} holds {name:?} and no pool.json: a pool begins as an empty folder"
+                ));
+            }
+        }
+        let marker = Marker {
+            format: FORMAT,
+            pool: self.pool.clone(),
+            id: Uuid::new_v4(),
+        };
+        let text = serde_json::to_vec(&marker).map_err(|error| error.to_string())?;
+        make_folder(&self.root.join("tmp")).map_err(told)?;
+        self.write(&self.root.join("pool.json"), &text)
+            .map_err(|error| error.to_string())?;
+        Ok(marker)
+    }
+
+    /// Removes what other processes of ours left in `tmp`, and nothing else.
+    pub fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join("tmp"))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let process = name
+                .to_str()
+                .and_then(|name| name.split('.').next())
+                .and_then(|id| Uuid::parse_str(id).ok());
+            if process.is_some_and(|id| id != self.process) && entry.file_type()?.is_file() {
+                tracing::info!(pool = %self.pool, file = ?name, "removing what a crash left");
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a small file so that a crash leaves the old one or the new one.
+    pub fn write(&self, path: &Path, text: &[u8]) -> Result<(), VolumesError> {
+        let temporary = self.temporary("small");
+        let mut file = temporary.create().map_err(|e| self.io("making", path, e))?;
+        file.write_all(text)
+            .and_then(|()| file.sync_all())
+            .map_err(|e| self.io("writing", path, e))?;
+        temporary
+            .replace(path)
+            .map_err(|e| self.io("putting in place", path, e))
+    }
+
+    pub fn io(
+        &self,
+        what: &'static str,
+        path: impl Into<PathBuf>,
+        source: io::Error,
+    ) -> VolumesError {
+        VolumesError::io(&self.pool, what, path, source)
+    }
+}
+
+/// A file in `tmp`, removed when it is dropped.
+#[derive(Debug)]
+pub struct Temporary {
+    pub path: PathBuf,
+}
+
+impl Temporary {
+    /// Opens it, new and readable by root alone.
+    pub fn create(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.path)
+    }
+
+    /// Moves it to where nothing is yet.
+    pub fn place(self, to: &Path) -> io::Result<()> {
+        rename_new(&self.path, to)?;
+        sync_parent(to)
+    }
+
+    /// Moves it to where something may be.
+    pub fn replace(self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        sync_parent(to)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        match fs::remove_file(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It is swept at the next start.
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "not removed"),
+        }
+    }
+}
+
+/// Writes a small file of the agent's own, outside the pools, so that a crash leaves the old one
+/// or the new one. Makes its folder.
+pub fn write_durably(path: &Path, text: &[u8]) -> io::Result<()> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)?;
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_parent(path)
+}
+
+/// Opens a file of ours; a link in its place is an error.
+pub fn open_ours(path: &Path, write: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(write)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)
+}
+
+/// Renames, unless something is there already.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)?;
+    Ok(())
+}
+
+/// Makes a rename durable.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    File::open(parent)?.sync_all()
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
