@@ -20,9 +20,19 @@ export SOURCE_DATE_EPOCH
 disk_mib=29
 first_sector=2048
 
+newest_kernel() {
+    apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+        awk '/Depends: linux-image/ { print $2; exit }'
+}
+
 fetch_kernel() {
-    package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ { print $2; exit }')
-    [ -n "$package" ] || { echo "apt knows no linux-image-cloud-amd64: run apt-get update" >&2; exit 1; }
+    package=$(newest_kernel)
+    if [ -z "$package" ]; then
+        # A machine whose package lists were cleared to save room.
+        apt-get -q update
+        package=$(newest_kernel)
+    fi
+    [ -n "$package" ] || { echo "apt knows no linux-image-cloud-amd64" >&2; exit 1; }
     # apt drops to the user _apt for downloads; it may not write in our folder, and need not.
     (cd "$work" && apt-get -q -o APT::Sandbox::User=root download "$package")
     dpkg-deb -x "$work"/linux-image-*.deb "$work/kernel"
