@@ -23,6 +23,7 @@ use dc_types::{Epoch, HostName, Term};
 use thiserror::Error;
 use tokio::sync::{broadcast, watch};
 
+use crate::metrics::Metrics;
 use mirror::Mirror;
 pub use mirror::{LeaderValue, SeenLeader};
 
@@ -141,13 +142,14 @@ struct Inner {
     leader: watch::Sender<Option<SeenLeader>>,
     changes: broadcast::Sender<Change>,
     known: RwLock<Known>,
+    metrics: Metrics,
 }
 
 impl Ledger {
     /// Begins to follow the store, for as long as a clone of the answer or the task lives.
     ///
     /// A store without an incarnation is given the first one if `known` has none either.
-    pub fn start(store: Store, known: Known) -> Self {
+    pub fn start(store: Store, known: Known, metrics: &Metrics) -> Self {
         let inner = Arc::new(Inner {
             store,
             mirror: RwLock::new(Mirror::new(known.incarnation)),
@@ -157,6 +159,7 @@ impl Ledger {
             leader: watch::Sender::new(None),
             changes: broadcast::Sender::new(CHANGES),
             known: RwLock::new(known),
+            metrics: metrics.clone(),
         });
         tokio::spawn(follow::follow(Arc::downgrade(&inner)));
         Self { inner }
@@ -172,10 +175,17 @@ impl Ledger {
     /// It answers only when the outcome is certain. If the caller goes away, it is still settled.
     pub async fn commit(&self, txn: &Txn) -> Result<Commit, LedgerError> {
         let (inner, txn) = (self.inner.clone(), txn.clone());
-        match tokio::spawn(commit::commit(inner, txn)).await {
+        let outcome = match tokio::spawn(commit::commit(inner, txn)).await {
             Ok(outcome) => outcome,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        };
+        self.inner.metrics.committed(match &outcome {
+            Ok(Commit::Done { .. }) => "done",
+            Ok(Commit::Conflict) => "conflict",
+            Ok(Commit::NotLeader) => "not_leader",
+            Err(_) => "error",
+        });
+        outcome
     }
 
     /// Every key that changes from now on, by whomever. A subscriber that lags behind must look at

@@ -124,7 +124,8 @@ where
     let store = Store::connect(&config.store)
         .await
         .with_context(|| format!("cannot use the ledger {:?}", config.store.endpoints))?;
-    let ledger = Ledger::start(store, known);
+    let metrics = Metrics::default();
+    let ledger = Ledger::start(store, known, &metrics);
     let parts = Parts {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -132,7 +133,7 @@ where
         ledger,
         board: Board::default(),
         observed: Observed::default(),
-        metrics: Metrics::default(),
+        metrics,
         ledger_key,
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;

@@ -94,7 +94,7 @@ fn operator() -> Vec<Value> {
     // Its own keys, certificates and join tokens.
     let own = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "dc-operator", "namespace": "{{ .Release.Namespace }}"},
-        "rules": [rule("", &["secrets"], ALL)]});
+        "rules": [rule("", &["configmaps", "secrets"], ALL)]});
     let account = json!([{"kind": "ServiceAccount", "name": "dc-operator",
                           "namespace": "{{ .Release.Namespace }}"}]);
     vec![
