@@ -26,7 +26,7 @@ pub use plan::{Received, RefusedDelta, receive_delta, send_delta};
 
 /// The DNS name in the operator's certificate, whatever address it is dialled at. Hosts'
 /// certificates do not carry it, so that no host can pose as the operator.
-pub const OPERATOR_TLS_NAME: &str = "operator.dc.sonla.gov.vn";
+pub const OPERATOR_TLS_NAME: &str = "dc-operator";
 
 /// Metadata of a refused session: where the leader is, `host:port`.
 pub const LEADER_METADATA: &str = "dc-leader";

@@ -1184,8 +1184,7 @@ pub mod agent_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Over TLS without a client certificate: the token is the proof. It is used up by success; the
-        /// same key may ask again with it, since the first answer can be lost.
+        /// Over TLS without a client certificate: the token is the proof. It is used up by success.
         pub async fn join(
             &mut self,
             request: impl tonic::IntoRequest<super::JoinRequest>,
@@ -1262,8 +1261,7 @@ pub mod agent_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AgentServer.
     #[async_trait]
     pub trait Agent: std::marker::Send + std::marker::Sync + 'static {
-        /// Over TLS without a client certificate: the token is the proof. It is used up by success; the
-        /// same key may ask again with it, since the first answer can be lost.
+        /// Over TLS without a client certificate: the token is the proof. It is used up by success.
         async fn join(
             &self,
             request: tonic::Request<super::JoinRequest>,
