@@ -16,6 +16,7 @@
 mod file;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dc_types::plan::{GrantItem, Item, ItemBody, ItemHash, ItemKey, Items, Release, VmItem};
 use dc_types::report::{Detail, Held, ItemState, Observation, Trouble};
@@ -26,15 +27,18 @@ use crate::wanted::Releases;
 
 pub use file::{LedgerFileError, parse, render};
 
-/// The ledger in memory. `sent` are the operator's own digests of the items: what it is told is
-/// held, and what an observation speaks of.
+/// The ledger in memory; a clone shares what is not changed. `sent` are the operator's own digests
+/// of the items: what it is told is held, and what an observation speaks of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     pub term: Term,
-    pub items: Items,
-    pub sent: BTreeMap<ItemKey, ItemHash>,
-    pub releases: Releases,
+    pub items: Arc<Items>,
+    pub sent: Arc<Sent>,
+    pub releases: Arc<Releases>,
 }
+
+/// The operator's digest of each item.
+pub type Sent = BTreeMap<ItemKey, ItemHash>;
 
 /// One change that the operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,8 +144,8 @@ impl Ledger {
         if let ItemBody::Vm(vm) = &item.body {
             belongs_here(host, key, vm)?;
         }
-        self.items.insert(key, item);
-        self.sent.insert(key, sent);
+        Arc::make_mut(&mut self.items).insert(key, item);
+        Arc::make_mut(&mut self.sent).insert(key, sent);
         Ok(())
     }
 
@@ -152,13 +156,13 @@ impl Ledger {
             .get(&key)
             .is_some_and(|i| i.epoch <= release.epoch)
         {
-            self.items.remove(&key);
-            self.sent.remove(&key);
+            Arc::make_mut(&mut self.items).remove(&key);
+            Arc::make_mut(&mut self.sent).remove(&key);
         }
         match self.releases.get(&key) {
             Some(held) if held.epoch > release.epoch => {}
             _ => {
-                self.releases.insert(key, release);
+                Arc::make_mut(&mut self.releases).insert(key, release);
             }
         }
     }
@@ -167,7 +171,7 @@ impl Ledger {
     pub fn confirmed(&mut self, key: &ItemKey, epoch: Epoch) -> bool {
         let done = self.releases.get(key).is_some_and(|r| r.epoch <= epoch);
         if done {
-            self.releases.remove(key);
+            Arc::make_mut(&mut self.releases).remove(key);
         }
         done
     }

@@ -3,6 +3,8 @@
 //! A later version keeps reading this one; an agent that finds a newer form than it knows stops
 //! rather than starting with nothing.
 
+use std::sync::Arc;
+
 use dc_types::plan::{Item, ItemHash, Release};
 use dc_types::{HostName, Term};
 use serde::{Deserialize, Serialize};
@@ -93,14 +95,15 @@ pub fn parse(host: &HostName, text: &[u8]) -> Result<Ledger, LedgerFileError> {
             host: host.clone(),
         });
     }
-    let mut ledger = Ledger {
+    let hashes = items
+        .iter()
+        .map(|kept| (kept.item.key, kept.sent))
+        .collect();
+    let items = items.into_iter().map(|kept| (kept.item.key, kept.item));
+    Ok(Ledger {
         term,
-        releases: releases.into_iter().map(|r| (r.key, r)).collect(),
-        ..Ledger::default()
-    };
-    for Kept { item, sent } in items {
-        ledger.sent.insert(item.key, sent);
-        ledger.items.insert(item.key, item);
-    }
-    Ok(ledger)
+        sent: Arc::new(hashes),
+        items: Arc::new(items.collect()),
+        releases: Arc::new(releases.into_iter().map(|r| (r.key, r)).collect()),
+    })
 }

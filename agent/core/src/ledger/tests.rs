@@ -12,8 +12,8 @@ fn fixture() -> Ledger {
 
 fn one(kind: ItemKind) -> Item {
     let ledger = fixture();
-    let mut items = ledger.items.into_values();
-    items.find(|item| item.key.kind == kind).unwrap()
+    let mut items = ledger.items.values();
+    items.find(|i| i.key.kind == kind).cloned().unwrap()
 }
 
 fn epoch(revision: u64) -> Epoch {
