@@ -4,6 +4,7 @@
 //! Nothing here links libvirt: what does is built by `up` and `test` themselves, after they have
 //! installed what it needs.
 
+mod bench;
 mod lab;
 mod manifests;
 mod state;
@@ -70,6 +71,9 @@ enum Command {
     Gen,
     /// Look for what the compiler does not see.
     Tidy,
+    /// Measure what is to be fast.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -151,6 +155,7 @@ async fn run(command: Command) -> Result<()> {
         } => lab::run_shell(&name.name, &host, &command),
         Command::Test { parts } => test::run(&parts),
         Command::Gen => generate(),
+        Command::Bench(bench) => bench::run(&bench).await,
         Command::Tidy => tidy::run(),
     }
 }

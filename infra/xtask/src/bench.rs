@@ -1,0 +1,41 @@
+//! `cargo xtask bench`: what is fast enough, measured; never a test's assertion.
+//!
+//! Each bench prints what it measured and ends with lines for `docs/performance.md`.
+
+mod control_plane;
+mod metrics;
+mod place;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// The pure placement at 1,000 hosts.
+    Place,
+    /// From create to Running on simulated hosts, and what it costs the API server and the operator.
+    ControlPlane(ControlPlaneArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ControlPlaneArgs {
+    /// Simulated compute hosts.
+    #[arg(long, default_value_t = 200)]
+    hosts: usize,
+    /// Machines to create, each with one volume.
+    #[arg(long, default_value_t = 300)]
+    vms: usize,
+    /// Machines created a second.
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+    /// Seconds to look at the idle control plane afterwards.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+}
+
+pub async fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Place => place::run(),
+        Bench::ControlPlane(args) => control_plane::run(args).await,
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading counters: of the API server from its own metrics, of a process from /proc.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Requests by (verb, resource with subresource).
+pub type Requests = BTreeMap<(String, String), f64>;
+
+/// Parses `apiserver_request_total` out of the Prometheus text format.
+pub fn api_requests(text: &str) -> Requests {
+    let mut requests = Requests::new();
+    for line in text
+        .lines()
+        .filter(|line| line.starts_with("apiserver_request_total{"))
+    {
+        let Some((labels, value)) = line.rsplit_once("} ") else {
+            continue;
+        };
+        let label = |name: &str| {
+            let start = labels.find(&format!("{name}=\""))? + name.len() + 2;
+            Some(
+                labels[start..]
+                    .split('"')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            )
+        };
+        let resource = label("resource").unwrap_or_default();
+        let resource = match label("subresource").filter(|sub| !sub.is_empty()) {
+            Some(sub) => format!("{resource}/{sub}"),
+            None => resource,
+        };
+        let verb = label("verb").unwrap_or_default();
+        *requests.entry((verb, resource)).or_default() += value.parse().unwrap_or(0.0);
+    }
+    requests
+}
+
+/// What came in between two looks, without the zeros.
+pub fn difference(before: &Requests, after: &Requests) -> Requests {
+    let grown = after
+        .iter()
+        .map(|(key, value)| (key.clone(), value - before.get(key).unwrap_or(&0.0)));
+    grown.filter(|(_, count)| *count > 0.0).collect()
+}
+
+/// CPU seconds used and resident bytes of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    pub cpu_seconds: f64,
+    pub resident_bytes: f64,
+}
+
+/// The kernel counts a hundred ticks a second on every Linux we run on (USER_HZ).
+const TICKS: f64 = 100.0;
+const PAGE: f64 = 4096.0;
+
+pub fn usage(pid: i32) -> Result<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name may hold spaces; the fields follow its closing parenthesis, beginning with field 3.
+    let fields: Vec<&str> = stat
+        .rsplit_once(") ")
+        .context("no name in stat")?
+        .1
+        .split(' ')
+        .collect();
+    let field = |number: usize| fields.get(number - 3).and_then(|f| f.parse::<f64>().ok());
+    let user = field(14).context("no utime in stat")?;
+    let system = field(15).context("no stime in stat")?;
+    let pages = field(24).context("no rss in stat")?;
+    Ok(Usage {
+        cpu_seconds: (user + system) / TICKS,
+        resident_bytes: pages * PAGE,
+    })
+}
+
+/// The value at `percent` of sorted samples.
+pub fn percentile(sorted: &[f64], percent: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    sorted[((last as f64) * percent / 100.0).round() as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_summed_by_verb_and_resource() {
+        let text = "# HELP x\napiserver_request_total{code=\"200\",verb=\"PATCH\",resource=\"volumes\",subresource=\"status\"} 3\n\
+                    apiserver_request_total{code=\"201\",verb=\"PATCH\",resource=\"volumes\",subresource=\"status\"} 2\n\
+                    apiserver_request_total{code=\"200\",verb=\"LIST\",resource=\"hosts\",subresource=\"\"} 1\n";
+        let requests = api_requests(text);
+        assert_eq!(
+            requests[&("PATCH".to_owned(), "volumes/status".to_owned())],
+            5.0
+        );
+        assert_eq!(requests[&("LIST".to_owned(), "hosts".to_owned())], 1.0);
+        assert!(difference(&requests, &requests).is_empty());
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_samples() {
+        let sorted = [1.0, 2.0, 3.0, 4.0];
+        assert_eq!(percentile(&sorted, 0.0), 1.0);
+        assert_eq!(percentile(&sorted, 100.0), 4.0);
+        assert!(percentile(&[], 50.0).is_nan());
+    }
+}
