@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use dc_operator_core::claims::{HostIdentity, host_key};
 use dc_operator_core::txn::Txn;
+use dc_proto::join::JOIN_KEY;
 use dc_types::HostName;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -29,11 +30,10 @@ pub mod token;
 pub mod tokens;
 
 use authority::{Authority, AuthorityError, Issued};
-use token::{JoinFile, TokenError};
+use token::{Token, TokenError};
 
 /// An annotation of a Host: any text that was not there before makes a new token.
 pub const REJOIN: &str = "dc.sonla.gov.vn/rejoin";
-const JOIN_FILE: &str = "join.json";
 
 #[derive(Debug, Error)]
 pub enum JoinError {
@@ -150,11 +150,9 @@ impl Joins {
         let Some(secret) = found else {
             return Err(self.no_token(host));
         };
-        let file = read_file(&secret).ok_or_else(|| JoinError::File { host: host.clone() })?;
-        if file.host != *host {
-            return Err(JoinError::File { host: host.clone() });
-        }
-        file.check(token, Timestamp::now())?;
+        let found = read_token(&secret).filter(|found| found.file.host == *host);
+        let found = found.ok_or_else(|| JoinError::File { host: host.clone() })?;
+        found.check(token, Timestamp::now())?;
         // Signed before the token is gone, so that a bad request does not use it up.
         let now = SystemTime::now();
         let issued = self
@@ -292,7 +290,7 @@ fn secret_name(host: &HostName) -> String {
     format!("join-{host}")
 }
 
-fn read_file(secret: &Secret) -> Option<JoinFile> {
-    let data = secret.data.as_ref()?.get(JOIN_FILE)?;
-    serde_json::from_slice(&data.0).ok()
+fn read_token(secret: &Secret) -> Option<Token> {
+    let json = secret.data.as_ref()?.get(JOIN_KEY)?;
+    serde_json::from_slice(&json.0).ok()
 }

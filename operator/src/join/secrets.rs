@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use thiserror::Error;
-use uuid::Uuid;
 
 use super::authority::{Authority, AuthorityError};
+use super::token::random_text;
 
 pub const AUTHORITY_SECRET: &str = "dc-agent-ca";
 pub const LEDGER_KEY_SECRET: &str = "dc-ledger-key";
@@ -62,8 +62,7 @@ pub async fn ensure_ledger_key(
     namespace: &str,
 ) -> Result<dc_types::plan::Secret, SecretError> {
     let secret = ensure(client, namespace, LEDGER_KEY_SECRET, || {
-        let key = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        Ok(BTreeMap::from([(LEDGER_KEY, key)]))
+        Ok(BTreeMap::from([(LEDGER_KEY, random_text().0)]))
     })
     .await?;
     let key = text(&secret, namespace, LEDGER_KEY_SECRET, LEDGER_KEY)?;

@@ -1,16 +1,19 @@
 //! Keeps a token for every Host that has not joined, or is to join again, and none for others.
 //!
-//! Only the leader does this. It looks at Hosts and at its own Secrets (names alone), and acts on
-//! the difference; a Secret that was deleted by hand is made again with another token.
+//! Only the leader does this. It looks at Hosts and at its own Secrets (names alone), and
+//! acts on the difference; a Secret that was deleted by hand is made again with another token.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
 use dc_crds::Host;
+use dc_crds::host::HostRole;
 use dc_operator_core::claims::{HOST, host_key};
 use dc_operator_core::txn::Txn;
+use dc_proto::join::JOIN_KEY;
 use dc_types::HostName;
+use dc_types::report::Role;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -21,8 +24,8 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::token::JoinFile;
-use super::{JOIN_FILE, Joins, REJOIN, secret_name};
+use super::token::Token;
+use super::{Joins, REJOIN, secret_name};
 use crate::ledger::Change;
 
 /// On every Secret of ours: whose token it holds.
@@ -66,43 +69,38 @@ fn plan(seen: &Seen) -> Step {
     }
 }
 
-type Metas<K> = BTreeMap<String, PartialObjectMeta<K>>;
+type ByName<K> = BTreeMap<String, K>;
+type SecretMeta = PartialObjectMeta<Secret>;
 
 /// Objects of one kind, by name.
 struct Store<K> {
     what: &'static str,
-    metas: Metas<K>,
-    /// Being listed anew; takes the place of `metas` when it is whole.
-    listing: Metas<K>,
+    found: ByName<K>,
+    /// Being listed anew; takes the place of `found` when it is whole.
+    listing: ByName<K>,
     whole: bool,
 }
 
-impl<K> Store<K> {
+impl<K: ResourceExt> Store<K> {
     fn new(what: &'static str) -> Self {
         Self {
             what,
-            metas: Metas::new(),
-            listing: Metas::new(),
+            found: ByName::new(),
+            listing: ByName::new(),
             whole: false,
         }
     }
 
     /// Takes in one event; answers the names to look at.
-    fn take(
-        &mut self,
-        event: Option<Result<Event<PartialObjectMeta<K>>, watcher::Error>>,
-    ) -> Vec<String>
-    where
-        PartialObjectMeta<K>: ResourceExt,
-    {
+    fn take(&mut self, event: Option<Result<Event<K>, watcher::Error>>) -> Vec<String> {
         match event {
             Some(Ok(Event::Apply(meta))) => {
                 let name = meta.name_any();
-                self.metas.insert(name.clone(), meta);
+                self.found.insert(name.clone(), meta);
                 vec![name]
             }
             Some(Ok(Event::Delete(meta))) => {
-                self.metas.remove(&meta.name_any());
+                self.found.remove(&meta.name_any());
                 vec![meta.name_any()]
             }
             Some(Ok(Event::Init)) => {
@@ -114,9 +112,9 @@ impl<K> Store<K> {
                 Vec::new()
             }
             Some(Ok(Event::InitDone)) => {
-                let old = std::mem::replace(&mut self.metas, std::mem::take(&mut self.listing));
+                let old = std::mem::replace(&mut self.found, std::mem::take(&mut self.listing));
                 self.whole = true;
-                self.metas.keys().chain(old.keys()).cloned().collect()
+                self.found.keys().chain(old.keys()).cloned().collect()
             }
             Some(Err(error)) => {
                 tracing::warn!(what = self.what, %error, "the watch is interrupted");
@@ -131,9 +129,8 @@ impl<K> Store<K> {
 impl Joins {
     /// Runs until it is dropped.
     pub async fn keep_tokens(&self) {
-        let hosts: Api<PartialObjectMeta<Host>> = Api::all(self.client.clone());
-        let secrets: Api<PartialObjectMeta<Secret>> =
-            Api::namespaced(self.client.clone(), &self.namespace);
+        let hosts: Api<Host> = Api::all(self.client.clone());
+        let secrets: Api<SecretMeta> = Api::namespaced(self.client.clone(), &self.namespace);
         let ours = watcher::Config::default().labels(TOKEN_LABEL);
         let hosts = watch(hosts, watcher::Config::default()).default_backoff();
         let secrets = watch(secrets, ours).default_backoff();
@@ -141,7 +138,7 @@ impl Joins {
         let mut ledger = self.ledger.subscribe();
 
         let mut hosts = Store::<Host>::new("hosts");
-        let mut tokens = Store::<Secret>::new("join secrets");
+        let mut tokens = Store::<SecretMeta>::new("join secrets");
         let mut dirty = BTreeSet::new();
         let mut first = true;
         loop {
@@ -166,7 +163,7 @@ impl Joins {
             }
             let mut again = BTreeSet::new();
             for name in std::mem::take(&mut dirty) {
-                if let Err(error) = self.serve(&name, &hosts.metas, &tokens.metas).await {
+                if let Err(error) = self.serve(&name, &hosts.found, &tokens.found).await {
                     tracing::warn!(host = name, %error, "the host's token cannot be looked after");
                     again.insert(name);
                 }
@@ -183,8 +180,8 @@ impl Joins {
     async fn serve(
         &self,
         name: &str,
-        hosts: &Metas<Host>,
-        tokens: &Metas<Secret>,
+        hosts: &ByName<Host>,
+        tokens: &ByName<SecretMeta>,
     ) -> Result<(), super::JoinError> {
         let Ok(host) = HostName::new(name) else {
             // Its condition says so; it can never join.
@@ -207,14 +204,17 @@ impl Joins {
         }
     }
 
-    async fn make_token(
-        &self,
-        host: &HostName,
-        object: &PartialObjectMeta<Host>,
-    ) -> Result<(), super::JoinError> {
+    async fn make_token(&self, host: &HostName, object: &Host) -> Result<(), super::JoinError> {
         let ca = self.authority.certificate_pem().to_owned();
-        let file = JoinFile::new(host.clone(), ca, self.advertise.clone(), Timestamp::now());
-        let json = serde_json::to_vec_pretty(&file).expect("texts are representable as JSON");
+        let roles = object
+            .spec
+            .roles
+            .iter()
+            .map(|role| role_of(*role))
+            .collect();
+        let operator = self.advertise.clone();
+        let token = Token::new(host.clone(), roles, ca, operator, Timestamp::now());
+        let json = serde_json::to_vec_pretty(&token).expect("texts are representable as JSON");
         let rejoin = object.annotations().get_key_value(REJOIN);
         let owner = object.owner_ref(&());
         let secret = Secret {
@@ -229,7 +229,7 @@ impl Joins {
                 owner_references: owner.map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
-            data: Some(BTreeMap::from([(JOIN_FILE.to_owned(), ByteString(json))])),
+            data: Some(BTreeMap::from([(JOIN_KEY.to_owned(), ByteString(json))])),
             ..Secret::default()
         };
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -266,6 +266,14 @@ impl Joins {
         .delete(key);
         self.ledger.commit(&txn).await?;
         Ok(())
+    }
+}
+
+fn role_of(role: HostRole) -> Role {
+    match role {
+        HostRole::Compute => Role::Compute,
+        HostRole::Storage => Role::Storage,
+        HostRole::Gateway => Role::Gateway,
     }
 }
 
