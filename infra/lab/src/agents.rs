@@ -17,7 +17,7 @@ use crate::join;
 use crate::lab::Lab;
 use crate::machine::{Machine, MachineSpec};
 use crate::operator::{Agents, Replica};
-use crate::process::{self, Ensured};
+use crate::process::{self, Ensured, Restart};
 use crate::{san, wires};
 
 /// Where an agent's `/metrics` and `/healthz` are, on its management address.
@@ -60,7 +60,8 @@ pub fn ensure(
             "--config".to_owned(),
             config_file.display().to_string(),
         ])
-        .depends_on([digest([config])]);
+        .depends_on([digest([config])])
+        .restart(Restart::Always);
     process::ensure(machine.lab(), &spec)
 }
 

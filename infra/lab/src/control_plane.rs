@@ -127,7 +127,7 @@ pub async fn look_alive(
     match probe().await {
         Ok(()) => Look::Holds(()),
         Err(error) => match process::running(lab, name) {
-            Ok(Some(_)) => Look::NotYet(format!("{error:#}")),
+            Ok(Some(_)) => Look::NotYet(format!("{error:#}; {}", process::tail(lab, name))),
             Ok(None) => Look::Never(anyhow!("{name} has ended; {}", process::tail(lab, name))),
             Err(error) => Look::Never(error),
         },

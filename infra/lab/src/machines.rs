@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::agents;
 use crate::cargo::Programs;
@@ -13,10 +13,10 @@ use crate::join;
 use crate::kubectl::Kubectl;
 use crate::lab::Lab;
 use crate::machine::{Machine, MachineSpec};
-use crate::progress;
 use crate::simulated::FIELD_MANAGER;
 use crate::status;
 use crate::wait::{self, Look};
+use crate::{process, progress};
 
 /// The first machine's number on the networks.
 const FIRST_NUMBER: u8 = 11;
@@ -67,21 +67,24 @@ pub async fn ensure(
 }
 
 async fn wait_hosts_ready(lab: &Lab, kubectl: &Kubectl, machines: &[Machine]) -> Result<()> {
-    wait::until("all hosts to be ready", READY_DEADLINE, async || {
-        for machine in machines {
-            let agent = agents::process_name(machine);
-            if let Ok(None) = crate::process::running(lab, &agent) {
-                let end = crate::process::tail(lab, &agent);
-                return Look::Never(anyhow!("{agent} has ended; {end}"));
-            }
-        }
-        match status::read_unready(kubectl, "hosts") {
+    wait::until(
+        "all hosts to be ready",
+        READY_DEADLINE,
+        async || match status::read_unready(kubectl, "hosts") {
             Ok(unready) if unready.is_empty() => Look::Holds(()),
-            Ok(unready) => Look::NotYet(unready.join("; ")),
+            Ok(unready) => Look::NotYet(format!("{}{}", unready.join("; "), silent(lab, machines))),
             Err(error) => Look::NotYet(format!("{error:#}")),
-        }
-    })
+        },
+    )
     .await
+}
+
+/// The ends of the logs of agents that do not run.
+fn silent(lab: &Lab, machines: &[Machine]) -> String {
+    let names = machines.iter().map(agents::process_name);
+    let dead = names.filter(|name| !matches!(process::working(lab, name), Ok(Some(_))));
+    dead.map(|name| format!("\n{name} has ended; {}", process::tail(lab, &name)))
+        .collect()
 }
 
 /// Images are immutable: one that is there already is kept, even if this program would now build

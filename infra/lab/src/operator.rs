@@ -10,7 +10,7 @@ use crate::address::{Network, Port};
 use crate::control_plane::{ControlPlane, http, look_alive};
 use crate::helm;
 use crate::lab::Lab;
-use crate::process::{self, Ensured, Spec};
+use crate::process::{self, Ensured, Restart, Spec};
 use crate::wait;
 
 /// Where the chart puts the operator, and as whom.
@@ -93,6 +93,7 @@ pub async fn ensure(
             "--http".to_owned(),
             lab.addresses().loopback(http_port).to_string(),
         ]);
+    spec = spec.restart(Restart::Always);
     if let Ok(filter) = std::env::var("RUST_LOG") {
         spec = spec.env("RUST_LOG", filter);
     }

@@ -3,17 +3,19 @@
 //! A process is known by pid **and** start time, so a pid that was given to a stranger is never
 //! signalled. Its environment carries the lab's id ([`MARKER`]), so that even a process whose
 //! record was never written (a crash between fork and write) is found by [`find_marked`].
-//! Supervision (restart on exit) is not done here: the next `up` starts again what has died.
+//! What production's systemd or Kubernetes would start again when it ends by itself is run under a
+//! small loop that does the same ([`Restart`]); everything else is started again by the next `up`.
 
 mod pidfd;
 mod proc_table;
 mod record;
+mod spec;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,121 +27,15 @@ use crate::lab::Lab;
 pub use proc_table::{find_marked, find_sharing_mount_namespace};
 pub use record::Identity;
 use record::Record;
+pub use spec::{Restart, Spec, enter_command};
 
 /// The environment variable that every daemon of a lab carries; its value is the lab's id.
 pub const MARKER: &str = "DC_LAB_ID";
 
-/// How long a daemon may take to end after SIGTERM before it is killed, unless it says otherwise.
-const USUAL_GRACE: Duration = Duration::from_secs(10);
 /// A killed process is gone as soon as the kernel has torn it down; this only bounds a hang.
 const KILL_DEADLINE: Duration = Duration::from_secs(20);
 /// How much of a log is shown when its process has failed.
 const TAIL_BYTES: u64 = 3000;
-
-/// What to run. `name` is unique in its lab and names the record and the log.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    pub name: String,
-    pub program: PathBuf,
-    pub args: Vec<String>,
-    pub env: Vec<(String, String)>,
-    pub dir: Option<PathBuf>,
-    /// Run in the mount, network and UTS namespaces of this process.
-    pub enter: Option<u32>,
-    pub stop_grace: Duration,
-    /// Lines on which the process depends beside its arguments (digests of configuration files,
-    /// say): a change in them restarts it.
-    pub depends_on: Vec<String>,
-}
-
-impl Spec {
-    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
-        Self {
-            name: name.into(),
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            dir: None,
-            enter: None,
-            stop_grace: USUAL_GRACE,
-            depends_on: Vec::new(),
-        }
-    }
-
-    pub fn arg(mut self, arg: impl Into<String>) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-
-    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.env.push((name.to_owned(), value.into()));
-        self
-    }
-
-    pub fn depends_on(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.depends_on.extend(lines);
-        self
-    }
-
-    pub fn enter(mut self, pid: u32) -> Self {
-        self.enter = Some(pid);
-        self
-    }
-
-    /// The command as it will be executed. nsenter replaces itself by the program, so the pid of
-    /// the one is the pid of the other.
-    fn command(&self) -> Command {
-        let mut command = match self.enter {
-            None => {
-                let mut command = Command::new(&self.program);
-                command.args(&self.args);
-                if let Some(dir) = &self.dir {
-                    command.current_dir(dir);
-                }
-                command
-            }
-            Some(pid) => {
-                let mut command = enter_command(pid, self.dir.as_deref().unwrap_or(Path::new("/")));
-                command.arg(&self.program).args(&self.args);
-                command
-            }
-        };
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
-    }
-
-    /// Changes whenever the running process is no longer what the spec asks for.
-    fn fingerprint(&self) -> String {
-        let Self {
-            name,
-            program,
-            args,
-            env,
-            dir,
-            enter,
-            stop_grace: _,
-            depends_on,
-        } = self;
-        let built = fs::metadata(program).and_then(|file| file.modified()).ok();
-        crate::cache::digest([format!(
-            "{name:?} {program:?} {built:?} {args:?} {env:?} {dir:?} {enter:?} {depends_on:?}"
-        )])
-    }
-}
-
-/// `nsenter` into the mount, network and UTS namespaces of `pid`; the program is still to be
-/// added. `--wdns` because entering a mount namespace leaves the working folder at its root.
-pub fn enter_command(pid: u32, dir: &Path) -> Command {
-    let mut command = Command::new("nsenter");
-    command.args(["--target", &pid.to_string(), "--mount", "--net", "--uts"]);
-    command.arg(format!("--wdns={}", dir.display())).arg("--");
-    command
-}
 
 /// What [`ensure`] found or did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +97,7 @@ fn start(lab: &Lab, spec: &Spec, fingerprint: String) -> Result<Identity> {
         identity,
         fingerprint,
         stop_grace: spec.stop_grace,
+        restart: spec.restart,
     }
     .write(lab, &spec.name)?;
     Ok(identity)
@@ -219,22 +116,47 @@ pub fn recorded(lab: &Lab) -> Result<Vec<String>> {
     Record::names(lab)
 }
 
+/// The process that does the daemon's work, if it runs: of a restarted daemon the program itself
+/// and not the loop that starts it.
+pub fn working(lab: &Lab, name: &str) -> Result<Option<Identity>> {
+    let Some(record) = Record::read(lab, name)?.filter(|record| record.identity.is_alive()) else {
+        return Ok(None);
+    };
+    Ok(match record.restart {
+        Restart::Never => Some(record.identity),
+        Restart::Always => proc_table::children(record.identity).into_iter().next(),
+    })
+}
+
 /// Ends the named daemon and forgets it: SIGTERM, its grace, SIGKILL. Nothing to do is no error.
 pub fn stop(lab: &Lab, name: &str) -> Result<()> {
     let Some(record) = Record::read(lab, name)? else {
         return Ok(());
     };
-    stop_identity(record.identity, record.stop_grace)
-        .with_context(|| format!("cannot stop {name}"))?;
+    end(&record, record.stop_grace).with_context(|| format!("cannot stop {name}"))?;
     Record::remove(lab, name)
 }
 
-/// Kills the named daemon without warning, as a test of what comes after; its record stays.
+/// Kills the named daemon without warning, as a test of what comes after; its record stays, and it
+/// stays dead until [`ensure`]. To see it come back by itself, kill what [`working`] names.
 pub fn kill(lab: &Lab, name: &str) -> Result<()> {
-    match running(lab, name)? {
-        Some(identity) => stop_identity(identity, Duration::ZERO),
+    match Record::read(lab, name)?.filter(|record| record.identity.is_alive()) {
+        Some(record) => end(&record, Duration::ZERO),
         None => bail!("{name} is not running"),
     }
+}
+
+/// The loop of a restarted daemon goes first, so that it starts nothing again; what it had started
+/// is ended by it in order, or here when it could not.
+fn end(record: &Record, grace: Duration) -> Result<()> {
+    let started = match record.restart {
+        Restart::Never => Vec::new(),
+        Restart::Always => proc_table::children(record.identity),
+    };
+    stop_identity(record.identity, grace)?;
+    started
+        .into_iter()
+        .try_for_each(|child| stop_identity(child, Duration::ZERO))
 }
 
 /// Ends a process that is still the one that was meant; a grace of zero kills at once.

@@ -10,7 +10,7 @@ use crate::control_plane::{ControlPlane, http, look_alive};
 use crate::inventory::{self, Size};
 use crate::join;
 use crate::lab::Lab;
-use crate::process::{self, Ensured, Spec};
+use crate::process::{self, Ensured, Restart, Spec};
 use crate::wait;
 
 pub const PROCESS: &str = "simulated-agents";
@@ -35,6 +35,7 @@ pub async fn ensure(plane: &ControlPlane, agent: &Path, size: Size) -> Result<En
     let names: Vec<String> = hosts.into_iter().map(|host| host.name).collect();
     join::fetch(&kubectl, &names, &joins).await?;
     let state = lab.subfolder("simulated")?;
+    let pools = size.pools().into_iter().flat_map(|pool| ["--pool", pool]);
     let spec = Spec::new(PROCESS, agent)
         .arg("simulate")
         .args(["--joins".to_owned(), joins.display().to_string()])
@@ -44,7 +45,9 @@ pub async fn ensure(plane: &ControlPlane, agent: &Path, size: Size) -> Result<En
             lab.addresses().loopback(Port::SimulatedAgents).to_string(),
         ])
         // The agents read the folder when they start.
-        .depends_on(names);
+        .depends_on(names)
+        .args(pools)
+        .restart(Restart::Always);
     let ensured = process::ensure(lab, &spec)?;
     wait_ready(lab).await?;
     Ok(ensured)

@@ -33,6 +33,16 @@ fn pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// What the process has started and not yet waited for.
+pub(super) fn children(parent: Identity) -> Vec<Identity> {
+    let pid = parent.pid;
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let pids = listed.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter_map(Identity::of)
+        .filter(Identity::is_alive)
+        .collect()
+}
+
 /// All processes that carry the lab's marker in their environment, recorded or not.
 pub fn find_marked(lab: Uuid) -> Vec<Identity> {
     let marker = format!("{MARKER}={lab}").into_bytes();

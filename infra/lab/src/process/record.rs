@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::proc_table;
+use super::{Restart, proc_table};
 use crate::lab::Lab;
 
 /// A process, told apart from a later one with the same pid by its start time.
@@ -44,6 +44,7 @@ pub(super) struct Record {
     pub identity: Identity,
     pub fingerprint: String,
     pub stop_grace: Duration,
+    pub restart: Restart,
 }
 
 impl Record {

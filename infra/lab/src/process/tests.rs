@@ -106,3 +106,57 @@ fn what_a_daemon_prints_is_in_its_log() {
     }
     assert!(tail(&lab.0, "talker").contains("out"));
 }
+
+fn restarted() -> Spec {
+    Spec::new("restarted", "/bin/sleep")
+        .arg("1000")
+        .restart(Restart::Always)
+}
+
+fn wait_working(lab: &Lab, other_than: Option<Identity>) -> Identity {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match working(lab, "restarted").unwrap() {
+            Some(identity) if Some(identity) != other_than => return identity,
+            _ => assert!(Instant::now() < deadline, "{}", tail(lab, "restarted")),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_daemon_that_ends_by_itself_is_started_again() {
+    let lab = TestLab::new("again");
+    ensure(&lab.0, &restarted()).unwrap();
+    let first = wait_working(&lab.0, None);
+    stop_identity(first, Duration::ZERO).unwrap();
+    assert!(wait_working(&lab.0, Some(first)).is_alive());
+    assert!(matches!(
+        ensure(&lab.0, &restarted()).unwrap(),
+        Ensured::Kept(_)
+    ));
+}
+
+#[test]
+fn a_restarted_daemon_ends_with_its_loop_when_it_is_stopped() {
+    let lab = TestLab::new("stopped");
+    ensure(&lab.0, &restarted()).unwrap();
+    let program = wait_working(&lab.0, None);
+    stop(&lab.0, "restarted").unwrap();
+    assert!(!program.is_alive());
+    assert!(find_marked(lab.0.id()).is_empty());
+}
+
+#[test]
+fn a_restarted_daemon_that_is_killed_stays_dead_until_it_is_wanted_again() {
+    let lab = TestLab::new("dead");
+    ensure(&lab.0, &restarted()).unwrap();
+    let program = wait_working(&lab.0, None);
+    kill(&lab.0, "restarted").unwrap();
+    assert!(!program.is_alive());
+    assert!(find_marked(lab.0.id()).is_empty());
+    assert!(matches!(
+        ensure(&lab.0, &restarted()).unwrap(),
+        Ensured::Started(_)
+    ));
+}
