@@ -57,7 +57,8 @@ impl Family {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
     pub name: String,
-    /// Such as `ipv4_addr`, or `mark : verdict` for a map.
+    /// Such as `ipv4_addr`, or `mark : verdict` for a map. One with raw bytes of a packet (`@th`)
+    /// is taken as an expression whose type it has.
     pub type_: &'static str,
     pub form: Form,
     pub elements: Vec<Element>,
@@ -202,7 +203,12 @@ impl Set {
             "set"
         };
         let _ = writeln!(out, "  {word} {} {{", self.name);
-        let _ = writeln!(out, "    type {}", self.type_);
+        let keyword = if self.type_.contains('@') {
+            "typeof"
+        } else {
+            "type"
+        };
+        let _ = writeln!(out, "    {keyword} {}", self.type_);
         if self.form == Form::Interval {
             out.push_str("    flags interval\n");
         }

@@ -160,7 +160,7 @@ fn from_card(endpoint: &Endpoint, tap: &str) -> Chain {
 }
 
 /// The addresses of endpoints on other hosts, bound to their MACs.
-fn remote_sets(network: &Network, segment: &Segment) -> [Set; 2] {
+fn remote_sets(network: &Network, segment: &Segment) -> [Set; 3] {
     let number = segment.vni;
     let mut v4 = Set::new(
         format!("remote4_{number}"),
@@ -170,6 +170,11 @@ fn remote_sets(network: &Network, segment: &Segment) -> [Set; 2] {
     let mut v6 = Set::new(
         format!("remote6_{number}"),
         "ether_addr . ipv6_addr",
+        Form::Single,
+    );
+    let mut advertised = Set::new(
+        format!("advertised_{number}"),
+        "ether saddr . @th,64,128",
         Form::Single,
     );
     for endpoint in &network.endpoints {
@@ -182,11 +187,14 @@ fn remote_sets(network: &Network, segment: &Segment) -> [Set; 2] {
         }
         if let Some(address) = endpoint.body.v6 {
             let own = link_local(mac);
-            v6.elements.push(Element::new(format!("{mac} . {address}")));
-            v6.elements.push(Element::new(format!("{mac} . {own}")));
+            for address in [address, own] {
+                v6.elements.push(Element::new(format!("{mac} . {address}")));
+                let target = format!("{mac} . {}", hex(address));
+                advertised.elements.push(Element::new(target));
+            }
         }
     }
-    [v4, v6]
+    [v4, v6, advertised]
 }
 
 fn from_tunnel(segment: &Segment) -> Chain {
@@ -205,10 +213,15 @@ fn from_tunnel(segment: &Segment) -> Chain {
             segment.gateway_mac
         ))
         .rule(format!(
-            "ether type arp ether saddr . arp saddr ip @remote4_{number} accept"
+            "ether type arp ether saddr . arp saddr ip @remote4_{number} \
+             arp saddr ether . arp saddr ip @remote4_{number} accept"
         ))
         .rule(format!(
             "ether type ip ether saddr . ip saddr @remote4_{number} accept"
+        ))
+        .rule(format!(
+            "ether type ip6 icmpv6 type nd-neighbor-advert \
+             ether saddr . @th,64,128 != @advertised_{number} counter drop"
         ))
         .rule(format!(
             "ether type ip6 ether saddr . ip6 saddr @remote6_{number} accept"
