@@ -28,6 +28,9 @@ pub mod state;
 pub mod status;
 pub mod validate;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 pub use change::{Change, Machine};
