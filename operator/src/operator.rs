@@ -82,7 +82,8 @@ where
 {
     let started = Started::default();
     let pages = http::serve(config.http, started.clone());
-    let work = work(&config, client, control, &started);
+    let gate = Gate::default();
+    let work = work(&config, client, control, &started, &gate);
     tokio::select! {
         served = pages => {
             served.with_context(|| format!("cannot serve metrics on {}", config.http))?;
@@ -90,6 +91,8 @@ where
         ended = work => return ended,
         () = stop => {}
     }
+    // Nothing is sent any more by the time that another may begin.
+    gate.close();
     if let Some(parts) = started.get() {
         tracing::info!("stopping");
         if tokio::time::timeout(FAREWELL, parts.leader.resign())
@@ -102,7 +105,13 @@ where
     Ok(End::Stopped)
 }
 
-async fn work<C, F>(config: &Config, client: Client, control: C, started: &Started) -> Result<End>
+async fn work<C, F>(
+    config: &Config,
+    client: Client,
+    control: C,
+    started: &Started,
+    gate: &Gate,
+) -> Result<End>
 where
     C: Fn(Parts, Term) -> F,
     F: Future<Output = Result<()>>,
@@ -138,8 +147,7 @@ where
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;
     let joins = Joins::new(&parts, Arc::new(authority), HOST_LIFE, &config.advertise);
-    let gate = Gate::default();
-    let sessions = Sessions::new(&parts, &gate, &joins);
+    let sessions = Sessions::new(&parts, gate, &joins);
     // The first to come here; nobody else fills it.
     let _ = started.set(parts.clone());
     tracing::info!(listen = %config.listen, advertise = config.advertise, "serving agents");
@@ -149,7 +157,7 @@ where
             served?;
             Ok(End::Again)
         }
-        never = lead_again_and_again(&parts, &gate, &joins, &record, control) => match never {},
+        never = lead_again_and_again(&parts, gate, &joins, &record, control) => match never {},
         () = rebuilt(&parts.ledger) => {
             tracing::warn!("the ledger lives under a new incarnation; starting anew");
             Ok(End::Again)

@@ -1,3 +1,5 @@
 //! The operator and the kinds against a real API server and a real ledger.
 
+mod ledger;
 mod rules;
+mod sessions;
