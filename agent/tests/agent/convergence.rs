@@ -1,10 +1,11 @@
 //! An agent over fakes brings its host to what the plan says, wherever it is interrupted.
 
-mod host;
-
 use std::future::Future;
 use std::time::Duration;
 
+use crate::host::{
+    DEADLINE, TestHost, all_ready, all_released, carried, is_ready, plan, releases, until, upserts,
+};
 use dc_agent::agent::Agent;
 use dc_agent::metrics::Metrics;
 use dc_agent_core::ledger::Change;
@@ -12,7 +13,6 @@ use dc_host::{Knobs, Rule};
 use dc_proto::session::ReleaseRef;
 use dc_types::plan::{ItemKey, ItemKind};
 use futures::StreamExt;
-use host::{DEADLINE, TestHost, all_ready, all_released, carried, plan, releases, until, upserts};
 
 /// Agents at a time: each is quick, and mostly waits.
 const AT_A_TIME: usize = 48;
@@ -183,7 +183,7 @@ async fn a_release_is_told_until_it_is_confirmed_and_then_forgotten() {
     });
     // A confirmation of what is not done yet is not believed.
     let confirmed = [ReleaseRef { key, epoch }];
-    host.fakes.knobs.set("hypervisor.*", Rule::hang());
+    host.fakes.knobs.set("libvirt.*", Rule::hang());
     agent
         .keeper
         .accept(release.into_iter().collect())
@@ -191,7 +191,7 @@ async fn a_release_is_told_until_it_is_confirmed_and_then_forgotten() {
         .unwrap();
     agent.keeper.confirm(&confirmed).await.unwrap();
     assert!(agent.keeper.ledger().await.releases.contains_key(&key));
-    host.fakes.knobs.clear("hypervisor.*");
+    host.fakes.knobs.clear("libvirt.*");
     until(&agent, "it is done", |s| s.released.contains_key(&key)).await;
     // The agent dies before it could tell: the next one tells.
     drop(agent);
@@ -209,29 +209,18 @@ async fn a_release_is_told_until_it_is_confirmed_and_then_forgotten() {
 async fn a_hanging_call_holds_back_its_own_item_alone() {
     let host = TestHost::new();
     let agent = host.start();
-    host.fakes.knobs.set("images.fetch", Rule::hang());
+    host.fakes.knobs.set("images.fetch_image", Rule::hang());
     let image = |key: &ItemKey| key.kind == ItemKind::Image;
     agent.keeper.accept(upserts()).await.unwrap();
-    let needless: Vec<ItemKey> = plan()
-        .items
-        .into_keys_of(|key| matches!(key.kind, ItemKind::Network | ItemKind::Endpoint));
+    let network = |key: &ItemKey| matches!(key.kind, ItemKind::Network | ItemKind::Endpoint);
+    let plan = plan();
     until(&agent, "what needs no image is ready", |standing| {
-        needless.iter().all(|key| host::is_ready(standing, key))
+        let mut keys = plan.items.keys();
+        keys.all(|key| !network(key) || is_ready(standing, key))
     })
     .await;
-    let standing = agent.keeper.standing().borrow().clone();
-    assert!(standing.ready().iter().all(|key| !image(key)));
-    host.fakes.knobs.clear("images.fetch");
+    let ready = agent.keeper.standing().borrow().ready();
+    assert!(ready.iter().all(|key| !image(key)), "{ready:?}");
+    host.fakes.knobs.clear("images.fetch_image");
     until(&agent, "the rest follows", all_ready).await;
-}
-
-/// Keys of a plan that are of interest.
-trait Keys {
-    fn into_keys_of(&self, of: fn(&ItemKey) -> bool) -> Vec<ItemKey>;
-}
-
-impl Keys for dc_types::plan::Items {
-    fn into_keys_of(&self, of: fn(&ItemKey) -> bool) -> Vec<ItemKey> {
-        self.keys().filter(|key| of(key)).copied().collect()
-    }
 }
