@@ -107,6 +107,10 @@ pub fn settled(wanted: &Wanted<'_>, vm: InstanceId, seen: &Seen) -> Record {
         }
         (None, _) => Record::default(),
     };
+    if seen.foreign.iter().any(|foreign| foreign.uuid == vm.0) {
+        // Whatever that domain is, it says nothing of how our machine stands.
+        return record;
+    }
     settle(&record, power, seen.now, &wanted.host.boot_id)
 }
 

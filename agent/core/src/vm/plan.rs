@@ -200,7 +200,7 @@ fn plan_running(
         let metadata = metadata_of_running(valid, &domain.metadata, currency);
         if metadata != domain.metadata {
             acts.push(Act::Adopt {
-                metadata: metadata.render().render(),
+                metadata: metadata.render_alone(),
             });
         }
     }

@@ -104,7 +104,7 @@ impl Simulator {
             }
             Act::Destroy => self.domain(step).power = Power::Off(Off::Destroyed),
             Act::Adopt { metadata } => {
-                let metadata = Metadata::find(metadata).unwrap().expect("ours");
+                let metadata = Metadata::read_alone(metadata).unwrap();
                 self.domain(step).metadata = metadata;
             }
             Act::RemoveFiles => {

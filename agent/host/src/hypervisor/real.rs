@@ -253,11 +253,7 @@ fn read_domain(domain: &virt::domain::Domain, domains: &mut Domains) -> Result<(
     let (uuid, name) = (domain.uuid()?, domain.name()?);
     let metadata = match read_metadata(domain)? {
         None => Err("it carries no metadata of ours".to_owned()),
-        Some(xml) => match Metadata::find(&xml) {
-            Ok(Some(metadata)) => Ok(metadata),
-            Ok(None) => Err("its metadata is of another version".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
+        Some(xml) => Metadata::read_alone(&xml).map_err(|error| error.to_string()),
     };
     match metadata {
         Ok(metadata) => {

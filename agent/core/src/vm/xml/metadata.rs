@@ -17,8 +17,7 @@ use super::writer::clean;
 
 /// Names the element and its first version; a later version keeps reading this one.
 pub const NAMESPACE: &str = "https://dc.sonla.gov.vn/xml/machine/1";
-/// The prefix libvirt asks for when the element is written anew; the element itself has none, for
-/// libvirt adds the declaration and refuses one that is there already.
+/// The prefix of the namespace within a domain.
 pub const PREFIX: &str = "dc";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +52,21 @@ pub enum MetadataError {
 }
 
 impl Metadata {
+    /// The element within a domain's definition.
     #[must_use]
     pub fn render(&self) -> Element {
+        let element = Element::new("dc:machine").attr("xmlns:dc", NAMESPACE);
+        self.fill(element, "dc:grant")
+    }
+
+    /// The element alone, as libvirt takes and gives it: it knows the namespace from the call, adds
+    /// it when it writes, and takes it off when it reads.
+    #[must_use]
+    pub fn render_alone(&self) -> String {
+        self.fill(Element::new("machine"), "grant").render()
+    }
+
+    fn fill(&self, element: Element, grant: &'static str) -> Element {
         let Self {
             object,
             system,
@@ -66,8 +78,7 @@ impl Metadata {
             stop_deadline_s,
             machine_type,
         } = self;
-        Element::new("machine")
-            .attr("xmlns", NAMESPACE)
+        element
             .attr("namespace", &object.namespace)
             .attr("name", &object.name)
             .attr("uid", object.uid)
@@ -79,29 +90,37 @@ impl Metadata {
             .attr("stop-deadline", stop_deadline_s)
             .attr("machine-type", machine_type)
             .children(grants.iter().map(|(volume, epoch)| {
-                Element::new("grant")
+                Element::new(grant)
                     .attr("volume", volume)
                     .attr("epoch", epoch)
             }))
     }
 
-    /// Reads the element alone, or a whole domain that holds it; `None` when there is none.
-    pub fn find(xml: &str) -> Result<Option<Self>, MetadataError> {
-        let document = roxmltree::Document::parse(xml)
-            .map_err(|error| MetadataError::NotXml(error.to_string()))?;
+    /// Reads the element in a whole domain; `None` when there is none.
+    pub fn find(domain: &str) -> Result<Option<Self>, MetadataError> {
+        let document = read(domain)?;
         document
             .descendants()
             .find(|node| node.has_tag_name((NAMESPACE, "machine")))
             .map(parse)
             .transpose()
     }
+
+    /// Reads the element alone.
+    pub fn read_alone(xml: &str) -> Result<Self, MetadataError> {
+        parse(read(xml)?.root_element())
+    }
+}
+
+fn read(xml: &str) -> Result<roxmltree::Document<'_>, MetadataError> {
+    roxmltree::Document::parse(xml).map_err(|error| MetadataError::NotXml(error.to_string()))
 }
 
 fn parse(node: roxmltree::Node<'_, '_>) -> Result<Metadata, MetadataError> {
     let text = |name| attribute(node, name).map(str::to_owned);
     let grants = node
         .children()
-        .filter(|child| child.has_tag_name((NAMESPACE, "grant")))
+        .filter(|child| child.is_element() && child.tag_name().name() == "grant")
         .map(|child| {
             Ok((
                 InstanceId(parsed::<Uuid>(child, "volume")?),
@@ -180,12 +199,15 @@ mod tests {
 
     #[test]
     fn an_element_that_cannot_be_read_says_what_is_wrong() {
-        let good = metadata("", "").render().render();
-        let bad = good.replace("epoch=\"1.7\"", "epoch=\"seven\"");
-        let error = Metadata::find(&bad).unwrap_err();
+        let good = metadata("", "").render_alone();
+        let bad = good.replacen("epoch=\"1.7\"", "epoch=\"seven\"", 1);
+        let error = Metadata::read_alone(&bad).unwrap_err();
         assert!(error.to_string().contains("epoch"), "{error}");
         let bad = good.replace(" restart=\"\"", "");
-        assert_eq!(Metadata::find(&bad), Err(MetadataError::Missing("restart")));
+        assert_eq!(
+            Metadata::read_alone(&bad),
+            Err(MetadataError::Missing("restart"))
+        );
     }
 
     proptest! {
@@ -193,7 +215,9 @@ mod tests {
         fn what_is_written_reads_back(restart in any::<String>(), system in any::<String>()) {
             let written = metadata(&clean(&restart), &clean(&system));
             let read = Metadata::find(&written.render().render()).unwrap();
-            prop_assert_eq!(read, Some(written));
+            prop_assert_eq!(read.as_ref(), Some(&written));
+            let read = Metadata::read_alone(&written.render_alone()).unwrap();
+            prop_assert_eq!(read, written);
         }
     }
 }
