@@ -107,6 +107,7 @@ async fn install_chart(plane: &ControlPlane) -> Result<()> {
 async fn start_simulated(plane: &ControlPlane, programs: &Programs) -> Result<()> {
     let step = progress::step("starting the simulated hosts");
     simulated::ensure(plane, &programs.agent, Size::SIMULATED).await?;
+    simulated::ensure_images(&plane.kubectl()?, Size::SIMULATED)?;
     step.done("they answer");
     Ok(())
 }
