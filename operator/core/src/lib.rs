@@ -27,3 +27,6 @@ pub mod vm;
 pub mod volume;
 pub mod words;
 pub mod zone;
+
+#[cfg(test)]
+mod sim;

@@ -1,0 +1,728 @@
+//! A data centre in memory for the tests of this crate: objects, a ledger that applies
+//! transactions with their guards, and hosts that do at once what they are told.
+//!
+//! Controllers are played by [`Sim::look`]: it looks at every object in turn until nothing changes,
+//! as the real ones do, only without waiting.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dc_crds::host::{HostRole, HostSpec};
+use dc_crds::machine_class::MachineClassSpec;
+use dc_crds::pool::{Driver, IscsiDriver, StoragePoolSpec};
+use dc_crds::subnet::SubnetSpec;
+use dc_crds::vm::{Disk, Interface, VirtualMachineSpec};
+use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec, VolumeTemplate};
+use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
+use dc_crds::{FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone};
+use dc_types::claim::SubnetClaim;
+use dc_types::plan::{Chap, Firmware, Item, ItemBody, ItemKey, Portal, Power, Secret};
+use dc_types::report::{
+    Accelerator, Detail, Guest, HostFacts, ItemState, Observation, PoolFacts, Role, Trouble,
+};
+use dc_types::{Bytes, Epoch, HostName, InstanceId, MiB, ObjectRef, PoolName, SubnetUid};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::claims::Claims;
+use crate::host::placement_state;
+use crate::object;
+use crate::place::{Index, Presence};
+use crate::plan::{Hold, Plan};
+use crate::sight::Removal;
+use crate::txn::{Guard, Txn, Write};
+use crate::volume::Named;
+use crate::{subnet, vm, volume};
+
+pub const NAMESPACE: &str = "so-nnmt";
+pub const POOL: &str = "san";
+pub const STORAGE: &str = "s1";
+
+/// The ledger: keys with their revisions, and the mirror of them.
+#[derive(Default)]
+pub struct Ledger {
+    keys: BTreeMap<String, u64>,
+    revision: u64,
+    pub claims: Claims,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            revision: 100,
+            claims: Claims::new(1),
+        }
+    }
+
+    /// All or nothing, as etcd does it; also refuses to write a key twice.
+    pub fn commit(&mut self, txn: &Txn) -> bool {
+        let holds = txn.guards.iter().all(|guard| match guard {
+            Guard::Absent(key) => !self.keys.contains_key(key),
+            Guard::Unchanged { key, revision } => self.keys.get(key) == Some(revision),
+        });
+        if !holds {
+            return false;
+        }
+        self.revision += 1;
+        let mut written = BTreeSet::new();
+        for write in &txn.writes {
+            let (key, value) = match write {
+                Write::Put { key, value } => (key, Some(value.as_str())),
+                Write::Delete { key } => (key, None),
+            };
+            assert!(written.insert(key), "{key} is written twice in {}", txn.why);
+            match value {
+                Some(_) => self.keys.insert(key.clone(), self.revision),
+                None => self.keys.remove(key),
+            };
+            let applied = self.claims.apply(key, value, self.revision);
+            applied.unwrap_or_else(|error| panic!("{}: {error}", txn.why));
+        }
+        true
+    }
+
+    fn delete(&mut self, key: &str) {
+        self.commit(&Txn::new("test").delete(key));
+    }
+}
+
+/// What one host holds, and what it has said.
+#[derive(Default)]
+pub struct SimHost {
+    pub silent: bool,
+    pub held: BTreeMap<ItemKey, Item>,
+    pub said: BTreeMap<ItemKey, Observation>,
+    pub released: BTreeMap<ItemKey, Epoch>,
+}
+
+pub struct Sim {
+    pub ledger: Ledger,
+    pub index: Index,
+    pub hosts: BTreeMap<HostName, SimHost>,
+    host_objects: BTreeMap<HostName, (Host, HostFacts)>,
+    pub boards: BTreeMap<HostName, BTreeMap<ItemKey, Item>>,
+    pub classes: BTreeMap<String, MachineClass>,
+    pub zones: BTreeMap<String, Zone>,
+    pub pools: BTreeMap<String, StoragePool>,
+    pub subnets: BTreeMap<String, Subnet>,
+    pub volumes: BTreeMap<String, Volume>,
+    pub vms: BTreeMap<String, VirtualMachine>,
+    pub plans: BTreeMap<String, Plan>,
+    next_uid: u128,
+}
+
+pub fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn pool_name() -> PoolName {
+    PoolName::new(POOL).unwrap()
+}
+
+impl Sim {
+    /// Two compute hosts of 4 GiB, a storage host with 100 GiB, zones, a class and a subnet.
+    pub fn new() -> Self {
+        let mut sim = Self {
+            ledger: Ledger::new(),
+            index: Index::default(),
+            hosts: BTreeMap::new(),
+            host_objects: BTreeMap::new(),
+            boards: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            subnets: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            vms: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            next_uid: 1,
+        };
+        sim.add_host("h1", HostRole::Compute);
+        sim.add_host("h2", HostRole::Compute);
+        sim.add_host(STORAGE, HostRole::Storage);
+        sim.classes.insert(
+            "small".into(),
+            MachineClass::new(
+                "small",
+                MachineClassSpec {
+                    vcpus: 2,
+                    memory: "1Gi".into(),
+                    cpu_model: "qemu64".into(),
+                },
+            ),
+        );
+        sim.pools.insert(
+            POOL.into(),
+            StoragePool::new(
+                POOL,
+                StoragePoolSpec {
+                    driver: Driver {
+                        iscsi: Some(IscsiDriver {
+                            host: STORAGE.into(),
+                        }),
+                    },
+                    promise_percent: 100,
+                    warn_percent: 80,
+                },
+            ),
+        );
+        sim.zones
+            .insert("dmz".into(), zone("dmz", "10.16.0.0/16", "fd00:16::/48"));
+        sim.add_subnet("web");
+        sim.look();
+        sim
+    }
+
+    fn add_host(&mut self, name: &str, role: HostRole) {
+        let object = Host::new(
+            name,
+            HostSpec {
+                roles: vec![role],
+                maintenance: false,
+                zones: vec![],
+                vcpu_ratio: 4,
+                reserved_memory: "1Mi".into(),
+            },
+        );
+        let storage = role == HostRole::Storage;
+        let facts = HostFacts {
+            boot_id: "b".into(),
+            roles: vec![if storage {
+                Role::Storage
+            } else {
+                Role::Compute
+            }],
+            vcpus: 4,
+            memory: MiB(4097),
+            memory_available: MiB(4000),
+            machine_types: vec!["pc-q35-7.2".into()],
+            firmwares: vec![Firmware::Bios],
+            accelerator: Accelerator::Tcg,
+            cpu_models: vec!["qemu64".into()],
+            overlay: "10.250.0.1".parse().unwrap(),
+            portal: storage.then(|| Portal {
+                address: "10.250.1.9".parse().unwrap(),
+                port: 3260,
+            }),
+            pools: match storage {
+                false => vec![],
+                true => vec![PoolFacts {
+                    pool: pool_name(),
+                    capacity: Bytes(100 << 30),
+                    used: Bytes(0),
+                    reflink: true,
+                    fault: None,
+                }],
+            },
+        };
+        self.host_objects.insert(host(name), (object, facts));
+        self.hosts.insert(host(name), SimHost::default());
+        self.refresh(&host(name));
+    }
+
+    /// Ends or begins a host's session.
+    pub fn set_silent(&mut self, name: &str, silent: bool) {
+        self.hosts.get_mut(&host(name)).unwrap().silent = silent;
+        self.refresh(&host(name));
+    }
+
+    fn presence(&self, name: &HostName) -> Presence {
+        match self.hosts[name].silent {
+            true => Presence::Silent,
+            false => Presence::Connected,
+        }
+    }
+
+    fn refresh(&mut self, name: &HostName) {
+        let (object, facts) = &self.host_objects[name];
+        let presence = self.presence(name);
+        self.index
+            .upsert(placement_state(object, name, presence, Some(facts)));
+    }
+
+    pub fn meta(&mut self, name: &str) -> ObjectMeta {
+        self.next_uid += 1;
+        ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some(NAMESPACE.into()),
+            uid: Some(Uuid::from_u128(self.next_uid).to_string()),
+            generation: Some(1),
+            finalizers: Some(vec![FINALIZER.into()]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    pub fn add_subnet(&mut self, name: &str) {
+        let spec = SubnetSpec {
+            system: None,
+            zone: "dmz".into(),
+            ipv4: None,
+            ipv6: None,
+            dns: vec![],
+        };
+        let mut subnet = Subnet::new(name, spec);
+        subnet.metadata = self.meta(name);
+        self.subnets.insert(name.into(), subnet);
+    }
+
+    pub fn add_volume(&mut self, name: &str, size: &str) {
+        let mut volume = Volume::new(name, volume_spec(size));
+        volume.metadata = self.meta(name);
+        self.volumes.insert(name.into(), volume);
+    }
+
+    /// A machine with one template volume and one card.
+    pub fn add_vm(&mut self, name: &str) {
+        let mut vm = VirtualMachine::new(name, vm_spec());
+        vm.metadata = self.meta(name);
+        self.vms.insert(name.into(), vm);
+    }
+
+    pub fn vm(&mut self, name: &str) -> &mut VirtualMachine {
+        self.vms.get_mut(name).unwrap()
+    }
+
+    pub fn me(&self, name: &str) -> ObjectRef {
+        object::object_ref(&self.vms[name].metadata).unwrap()
+    }
+
+    pub fn plan_of(&self, key: &str) -> &Plan {
+        &self.plans[key]
+    }
+
+    /// Looks at everything until nothing changes any more.
+    pub fn look(&mut self) {
+        for _ in 0..100 {
+            if !self.look_once() {
+                return;
+            }
+        }
+        panic!("it does not come to rest: {:#?}", self.plans);
+    }
+
+    fn look_once(&mut self) -> bool {
+        let mut changed = false;
+        for name in keys(&self.subnets) {
+            changed |= self.look_at_subnet(&name);
+        }
+        for name in keys(&self.volumes) {
+            changed |= self.look_at_volume(&name);
+        }
+        for name in keys(&self.vms) {
+            changed |= self.look_at_vm(&name);
+        }
+        for name in keys(&self.hosts) {
+            changed |= self.play_host(&name);
+        }
+        changed | self.collect_garbage()
+    }
+
+    /// Volumes whose machine is gone are deleted, as the garbage collector does.
+    fn collect_garbage(&mut self) -> bool {
+        let vms: BTreeSet<String> = self
+            .vms
+            .values()
+            .filter_map(|vm| vm.metadata.uid.clone())
+            .collect();
+        let mut changed = false;
+        for volume in self.volumes.values_mut() {
+            let owners = volume.metadata.owner_references.iter().flatten();
+            let orphaned = owners.into_iter().any(|owner| !vms.contains(&owner.uid));
+            if orphaned && volume.metadata.deletion_timestamp.is_none() {
+                delete(&mut volume.metadata);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn carry_out(&mut self, key: &str, plan: Plan) -> (bool, Hold) {
+        let mut changed = false;
+        for (host, item) in &plan.uncarry {
+            let board = self.boards.entry(host.clone()).or_default();
+            changed |= board.remove(item).is_some();
+        }
+        if let Some(txn) = &plan.txn {
+            assert!(self.ledger.commit(txn), "{key}: {txn:?}");
+            changed = true;
+            for name in keys(&self.hosts) {
+                let promise = self.ledger.claims.promised_on(&name);
+                self.index.set_promise(&name, promise);
+            }
+        }
+        for volume in &plan.make {
+            let mut object = volume.object();
+            let owners = object.metadata.owner_references.clone();
+            object.metadata = self.meta(&volume.name);
+            object.metadata.owner_references = owners;
+            self.volumes.insert(volume.name.clone(), object);
+            changed = true;
+        }
+        for (host, item) in &plan.carry {
+            let board = self.boards.entry(host.clone()).or_default();
+            changed |= board.insert(item.key, item.clone()).as_ref() != Some(item);
+        }
+        let hold = plan.hold;
+        self.plans.insert(key.to_owned(), plan);
+        (changed, hold)
+    }
+
+    fn said(&self, host: &HostName, item: &ItemKey) -> Option<Observation> {
+        self.hosts[host].said.get(item).cloned()
+    }
+
+    fn removal(&self, host: &HostName, item: &ItemKey, epoch: Epoch) -> Removal {
+        if self.hosts[host].released.get(item) >= Some(&epoch) {
+            return Removal::Done;
+        }
+        match self
+            .ledger
+            .claims
+            .releases
+            .contains_key(&(host.clone(), *item))
+        {
+            true => Removal::Pending,
+            false => Removal::NotAsked,
+        }
+    }
+
+    fn look_at_subnet(&mut self, name: &str) -> bool {
+        let object = self.subnets[name].clone();
+        let me = object::object_ref(&object.metadata).unwrap();
+        let siblings: Vec<(String, SubnetClaim)> = self
+            .subnets
+            .iter()
+            .filter(|(other, _)| *other != name)
+            .filter_map(|(other, subnet)| {
+                let uid = object::uid(&subnet.metadata)?;
+                let claim = self.ledger.claims.subnets.get(&SubnetUid(uid.0))?;
+                Some((other.clone(), claim.value.clone()))
+            })
+            .collect();
+        let plan = subnet::plan(&subnet::Seen {
+            subnet: &object,
+            me: &me,
+            system: Named::There,
+            zone: self.zones.get(&object.spec.zone),
+            claims: &self.ledger.claims,
+            siblings: &siblings,
+        });
+        let (changed, hold) = self.carry_out(&format!("subnet {name}"), plan);
+        if hold == Hold::LetGo {
+            self.subnets.remove(name);
+            return true;
+        }
+        changed
+    }
+
+    fn look_at_volume(&mut self, name: &str) -> bool {
+        let object = self.volumes[name].clone();
+        let me = object::object_ref(&object.metadata).unwrap();
+        let storage = host(STORAGE);
+        let claim = self.ledger.claims.volumes.get(&volume::id(&me));
+        let epoch = claim.map_or(Epoch::default(), |claim| claim.epoch);
+        let facts = self.host_objects[&storage].1.pools[0].clone();
+        let source = object.spec.source.volume.as_ref();
+        let source = source.and_then(|name| self.volumes.get(name));
+        let source_said = source.and_then(|source| {
+            let me = object::object_ref(&source.metadata)?;
+            self.said(&storage, &volume::key(&me))
+        });
+        let grant = vm::grant_key(volume::id(&me));
+        let pending = self
+            .ledger
+            .claims
+            .releases
+            .contains_key(&(storage.clone(), grant));
+        let said = self.said(&storage, &volume::key(&me));
+        let plan = volume::plan(&volume::Seen {
+            volume: &object,
+            me: &me,
+            system: Named::There,
+            pool: self
+                .pools
+                .get(&object.spec.pool)
+                .map(|pool| volume::PoolSeen {
+                    pool,
+                    presence: self.presence(&storage),
+                    facts: Some(&facts),
+                }),
+            image: None,
+            source: source.map(|volume| volume::SourceSeen {
+                volume,
+                said: source_said.as_ref(),
+            }),
+            claims: &self.ledger.claims,
+            said: said.as_ref(),
+            removal: self.removal(&storage, &volume::key(&me), epoch),
+            grant_removal: match pending {
+                true => Removal::Pending,
+                false => Removal::Done,
+            },
+            note: None,
+        });
+        let (changed, hold) = self.carry_out(&format!("volume {name}"), plan);
+        if hold == Hold::LetGo {
+            self.volumes.remove(name);
+            return true;
+        }
+        changed
+    }
+
+    /// What the operator decides for a machine now; nothing is carried out.
+    pub fn decide(&self, name: &str) -> Plan {
+        let object = &self.vms[name];
+        let me = object::object_ref(&object.metadata).unwrap();
+        self.with_seen(object, &me, vm::plan)
+    }
+
+    pub fn with_seen<R>(
+        &self,
+        object: &VirtualMachine,
+        me: &ObjectRef,
+        look: impl FnOnce(&vm::Seen<'_>) -> R,
+    ) -> R {
+        let storage = host(STORAGE);
+        let cards: Vec<vm::CardSeen<'_>> = object
+            .spec
+            .interfaces
+            .iter()
+            .map(|card| {
+                let subnet = self.subnets.get(&card.subnet);
+                vm::CardSeen {
+                    subnet,
+                    zone: subnet.and_then(|subnet| self.zones.get(&subnet.spec.zone)),
+                }
+            })
+            .collect();
+        let disks: Vec<vm::DiskSeen<'_>> = object
+            .spec
+            .disks
+            .iter()
+            .map(|disk| self.disk_seen(me, disk, &storage))
+            .collect();
+        let claim = self.ledger.claims.vms.get(&vm::id(me));
+        let on = claim.map(|claim| (claim.value.host.clone(), claim.epoch));
+        let said = on.as_ref().and_then(|(on, _)| self.said(on, &vm::key(me)));
+        look(&vm::Seen {
+            vm: object,
+            me,
+            system: Named::There,
+            class: self.classes.get(&object.spec.class),
+            cards: &cards,
+            disks: &disks,
+            user_data: vm::UserData::Absent,
+            claims: &self.ledger.claims,
+            index: &self.index,
+            spread: &BTreeMap::new(),
+            said: said.as_ref(),
+            removal: on.map_or(Removal::NotAsked, |(on, epoch)| {
+                self.removal(&on, &vm::key(me), epoch)
+            }),
+            chap: &chap,
+        })
+    }
+
+    fn disk_seen(&self, me: &ObjectRef, disk: &Disk, storage: &HostName) -> vm::DiskSeen<'_> {
+        let volume = self.volumes.get(&vm::volume_name(&me.name, disk));
+        let volume_ref = volume.and_then(|v| object::object_ref(&v.metadata));
+        let grant = volume_ref.as_ref().map(|v| vm::grant_key(volume::id(v)));
+        let releases = &self.ledger.claims.releases;
+        let pending = grant.is_some_and(|g| releases.contains_key(&(storage.clone(), g)));
+        vm::DiskSeen {
+            volume,
+            portal: self.host_objects[storage].1.portal.clone(),
+            volume_said: volume_ref.and_then(|v| self.said(storage, &volume::key(&v))),
+            grant_said: grant.and_then(|grant| self.said(storage, &grant)),
+            grant_removal: match pending {
+                true => Removal::Pending,
+                false => Removal::Done,
+            },
+        }
+    }
+
+    fn look_at_vm(&mut self, name: &str) -> bool {
+        let plan = self.decide(name);
+        let (changed, hold) = self.carry_out(&format!("vm {name}"), plan);
+        if hold == Hold::LetGo {
+            self.vms.remove(name);
+            return true;
+        }
+        changed
+    }
+
+    /// The host takes its board and its releases, does everything at once, and says so.
+    fn play_host(&mut self, name: &HostName) -> bool {
+        if self.hosts[name].silent {
+            return false;
+        }
+        let pending: Vec<_> = self.ledger.claims.releases_of(name).cloned().collect();
+        let board = self.boards.entry(name.clone()).or_default();
+        let sim_host = self.hosts.get_mut(name).unwrap();
+        let mut changed = false;
+        let mut confirmed = Vec::new();
+        for release in pending {
+            let release = &release.value.release;
+            let held = sim_host.held.get(&release.key);
+            if held.is_some_and(|held| held.epoch <= release.epoch) {
+                sim_host.held.remove(&release.key);
+                sim_host.said.remove(&release.key);
+            }
+            sim_host.released.insert(release.key, release.epoch);
+            confirmed.push(dc_types::claim::keys::release(name, &release.key));
+            changed = true;
+        }
+        for (key, item) in board.iter() {
+            let held = sim_host.held.get(key);
+            if held == Some(item) {
+                continue;
+            }
+            assert!(
+                held.is_none_or(|held| held.epoch <= item.epoch),
+                "an epoch goes back"
+            );
+            assert!(
+                sim_host.released.get(key) < Some(&item.epoch),
+                "{key} was released up to {:?} and comes back",
+                sim_host.released.get(key)
+            );
+            sim_host.held.insert(*key, item.clone());
+            sim_host.said.insert(*key, observe(item));
+            changed = true;
+        }
+        for key in confirmed {
+            self.ledger.delete(&key);
+        }
+        changed
+    }
+}
+
+/// What a host says of an item it has done.
+pub fn observe(item: &Item) -> Observation {
+    let detail = match &item.body {
+        ItemBody::Volume(volume) => Detail::Volume {
+            size: volume.size,
+            allocated: Bytes(0),
+        },
+        ItemBody::Vm(vm) => Detail::Vm {
+            guest: match vm.power {
+                Power::On => Guest::Running,
+                Power::Off => Guest::Stopped,
+            },
+            last_stop: None,
+            machine_type: Some(vm.machine_type.clone()),
+            started_at: Some(1_700_000_000),
+            restart: vm.restart.clone(),
+        },
+        ItemBody::Image(_) | ItemBody::Grant(_) | ItemBody::Network(_) | ItemBody::Endpoint(_) => {
+            Detail::None
+        }
+    };
+    Observation {
+        key: item.key,
+        epoch: item.epoch,
+        hash: item.hash(),
+        state: ItemState::Ready,
+        detail,
+    }
+}
+
+/// What a host says of an item it could not do.
+pub fn fail(item: &Item, reason: &str) -> Observation {
+    Observation {
+        state: ItemState::Failed(Trouble {
+            reason: reason.into(),
+            message: "it did not work".into(),
+        }),
+        ..observe(item)
+    }
+}
+
+pub fn delete(meta: &mut ObjectMeta) {
+    meta.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+}
+
+fn chap(volume: InstanceId, epoch: Epoch) -> Chap {
+    Chap {
+        user: "dc".into(),
+        secret: Secret(format!("{volume} {epoch}")),
+    }
+}
+
+fn keys<K: Clone + Ord, V>(map: &BTreeMap<K, V>) -> Vec<K> {
+    map.keys().cloned().collect()
+}
+
+pub fn zone(name: &str, v4: &str, v6: &str) -> Zone {
+    Zone::new(
+        name,
+        ZoneSpec {
+            type_: ZoneKind::Dmz,
+            pool_v4: Some(PoolV4 {
+                cidr: v4.parse().unwrap(),
+                prefix_length: 28,
+            }),
+            pool_v6: Some(PoolV6 {
+                cidr: v6.parse().unwrap(),
+            }),
+            ingress: vec![],
+        },
+    )
+}
+
+pub fn volume_spec(size: &str) -> VolumeSpec {
+    VolumeSpec {
+        system: "portal".into(),
+        pool: POOL.into(),
+        size: size.into(),
+        source: SourceSpec::default(),
+        access: dc_crds::volume::Access::Exclusive,
+        reclaim: Reclaim::Retain,
+        erase_method: EraseMethod::Discard,
+    }
+}
+
+pub fn disk(name: &str, volume: Option<&str>) -> Disk {
+    Disk {
+        name: name.into(),
+        volume: volume.map(Into::into),
+        template: match volume {
+            Some(_) => None,
+            None => Some(VolumeTemplate {
+                pool: POOL.into(),
+                size: "1Gi".into(),
+                source: SourceSpec::default(),
+                reclaim: Reclaim::Erase,
+                erase_method: EraseMethod::Discard,
+            }),
+        },
+    }
+}
+
+pub fn card(subnet: &str) -> Interface {
+    Interface {
+        subnet: subnet.into(),
+        ipv4: None,
+        ipv6: None,
+        mac: None,
+        publish: vec![],
+    }
+}
+
+pub fn vm_spec() -> VirtualMachineSpec {
+    VirtualMachineSpec {
+        system: "portal".into(),
+        class: "small".into(),
+        power_state: dc_crds::vm::PowerState::Running,
+        restart: None,
+        firmware: dc_crds::vm::FirmwareKind::Bios,
+        disks: vec![disk("root", None)],
+        interfaces: vec![card("web")],
+        cloud_init: None,
+        stop_deadline_seconds: 60,
+        on_guest_stop: dc_crds::vm::OnGuestStop::Restart,
+        spread_group: None,
+        physical_exception: None,
+    }
+}
