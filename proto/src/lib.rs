@@ -17,7 +17,7 @@ mod scalar;
 pub mod session;
 
 #[rustfmt::skip]
-#[allow(clippy::all, clippy::pedantic)]
+#[allow(clippy::all, clippy::pedantic, reason = "generated")]
 #[path = "generated/dc.agent.v1.rs"]
 pub mod wire;
 

@@ -73,7 +73,6 @@ pub struct Tools {
 
 impl Tools {
     /// The real ones. Opens what is kept open; changes nothing.
-    #[allow(clippy::unused_async)]
     pub async fn real(config: &ToolsConfig) -> Result<Self, ToolsError> {
         let folders = &config.host.folders;
         let storage = folders.state.join("storage");

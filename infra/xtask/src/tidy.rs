@@ -48,10 +48,16 @@ impl Source {
 
 pub fn run() -> Result<()> {
     let mut findings = Vec::new();
-    for source in read_sources()? {
-        findings.extend(manifest::check(&source));
+    let sources = read_sources()?;
+    let test_files = text::test_files(&sources);
+    for source in &sources {
+        findings.extend(manifest::check(source));
         if !source.is_generated() {
-            findings.extend(text::check(&source));
+            let role = match test_files.contains(&source.path) {
+                true => text::Role::Test,
+                false => text::Role::Code,
+            };
+            findings.extend(text::check(source, role));
         }
     }
     findings.extend(pure::check()?);
