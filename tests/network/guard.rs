@@ -12,7 +12,7 @@ use dc_types::{Mac, PortRange, Protocol, Service};
 use crate::desk::{DMZ, Department, Guest, address_v4, address_v6};
 use crate::frames::{BROADCAST, advertisement, arp, ethernet, icmp6, udp4, udp6};
 use crate::tap::{Tap, holds};
-use crate::world::World;
+use crate::world::{World, batch};
 
 const IP4: u16 = 0x0800;
 const IP6: u16 = 0x86dd;
@@ -234,17 +234,30 @@ async fn a_stranger_on_the_overlay_is_not_let_in() -> Result<()> {
     world.settle().await?;
     let [known, _, far, neighbour] = &guests;
     let tap = start(&world, &department, far).await?;
-    let socket = world.hosts[0]
-        .enter
-        .inside(&Place::Host, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
-        .await??;
+    let unknown_host = Ipv4Addr::new(10, 250, 0, 77);
+    let enter = &world.hosts[0].enter;
+    batch(
+        enter,
+        &[&format!("address add {unknown_host}/24 dev overlay")],
+    )
+    .await?;
+    let bind = |address| enter.inside(&Place::Host, move || UdpSocket::bind((address, 0)));
+    let known_socket = bind(World::vtep(0)).await??;
+    let unknown_socket = bind(unknown_host.into()).await??;
     let to = SocketAddr::new(World::vtep(1), 4789);
     let vni = department.vni(DMZ).0.to_be_bytes();
-    let send = |frame: &[u8]| -> Result<()> {
+    let send_by = |socket: &UdpSocket, frame: &[u8]| -> Result<()> {
         let head = [8, 0, 0, 0, vni[1], vni[2], vni[3], 0];
         socket.send_to(&[&head[..], frame].concat(), to)?;
         Ok(())
     };
+    let send = |frame: &[u8]| send_by(&known_socket, frame);
+    // A host that carries nothing of ours is not heard at all.
+    let body = udp4(known.v4(), far.v4(), PORTS, b"forged");
+    send_by(
+        &unknown_socket,
+        &ethernet(known.mac(), far.mac(), IP4, &body),
+    )?;
     let unknown = Mac([0x52, 0x54, 0, 9, 9, 9]);
     let gateway = Mac::of_gateway(department.vni(DMZ));
     let bad = udp4(known.v4(), far.v4(), PORTS, b"forged");

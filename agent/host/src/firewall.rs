@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 use dc_agent_core::network::Place;
 use dc_agent_core::network::firewall::department::Cuts;
-use dc_agent_core::network::firewall::{Ruleset, TableSeen, department, edge, guard};
+use dc_agent_core::network::firewall::{Ruleset, TableSeen, department, edge, guard, overlay};
 use thiserror::Error;
 
 use crate::enter::EnterError;
@@ -18,10 +18,11 @@ use crate::knobs::Injected;
 pub use real::RealFirewall;
 
 /// Family and name of the tables that are ours. Others are neither read nor touched.
-pub const OURS: [(&str, &str); 3] = [
+pub const OURS: [(&str, &str); 4] = [
     ("inet", department::TABLE),
     ("bridge", guard::TABLE),
     ("inet", edge::TABLE),
+    ("inet", overlay::TABLE),
 ];
 
 #[derive(Debug, Error)]

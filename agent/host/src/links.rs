@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::enter::EnterError;
 use crate::knobs::Injected;
 
-pub use fake::FakeNetwork;
+pub use fake::{Connection, FakeNetwork};
 pub use real::RealLinks;
 
 #[derive(Debug, Error)]

@@ -38,7 +38,9 @@ pub async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Seen, ReadError
     let view = wanted.as_wanted();
     let concerned = [ItemKind::Network, ItemKind::Endpoint]
         .into_iter()
-        .any(|kind| view.of_kind(kind).next().is_some() || view.releases_of_kind(kind).next().is_some());
+        .any(|kind| {
+            view.of_kind(kind).next().is_some() || view.releases_of_kind(kind).next().is_some()
+        });
     if !concerned {
         return Ok(Seen::default());
     }
@@ -50,9 +52,6 @@ pub async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Seen, ReadError
     for place in places(tools).await? {
         if let Some(state) = state(tools, &place).await? {
             seen.machine.put(place.clone(), state);
-        }
-        if place == Place::Host {
-            continue;
         }
         let tables = tools.firewall.tables(&place).await;
         let tables = tables.map_err(|source| ReadError::Firewall {

@@ -1,6 +1,6 @@
 //! nftables rulesets as values, and their text.
 //!
-//! A [`Table`] is built by [`department`], [`guard`] or [`edge`], rendered here, loaded whole and
+//! A [`Table`] is built by [`department`], [`guard`], [`edge`] or [`overlay`], rendered here, loaded whole and
 //! at once by `nft -f`, and recognised again by [`TableSeen`]: every table carries the digest of
 //! its own text as the comment of an element, and is compared by that, by the number of rules in
 //! each chain and of elements in each set. So a table that somebody flushed or added to is loaded
@@ -12,6 +12,7 @@
 pub mod department;
 pub mod edge;
 pub mod guard;
+pub mod overlay;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

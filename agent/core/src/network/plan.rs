@@ -8,19 +8,25 @@
 //! Everything of one department stands under its network's key, its endpoints' entries included;
 //! the edge and the host's own settings stand under the first network's key.
 
-use std::collections::BTreeSet;
+mod difference;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::plan::{ItemKey, ItemKind};
 
 use super::change::{Change, Machine};
-use super::desired::{self, Beyond, Department, Edge};
+use super::desired::{self, Department, Edge};
 use super::firewall::department::{self, Cuts};
-use super::firewall::{Ruleset, edge, guard};
+use super::firewall::{Ruleset, Table, guard, overlay};
 use super::seen::Seen;
-use super::state::{Admin, Link, LinkKind, NetState, Place, is_link_local};
+use super::state::{Admin, Link, NetState, Place};
 use super::validate::{is_live, validate};
 use crate::names;
 use crate::wanted::Wanted;
+
+use difference::{
+    closing, closing_on, has_ports, is_firewall_setting, is_ours, opening, opening_entries,
+};
 
 /// One step. Steps of one key are done in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +86,7 @@ pub fn plan(wanted: &Wanted, seen: &Seen) -> Vec<Step> {
         steps: Vec::new(),
     };
     if let Some(network) = valid.networks.first() {
-        let settings = desired::texts(&desired::HOST_SYSCTLS);
-        let host = Place::Host;
-        let changes = plan.sysctls(&host, &settings);
-        plan.change(network.key(), host, changes);
+        plan.host(network.key(), overlay::table(&valid.networks));
     }
     if let Some(edge) = desired::edge(&valid.networks, &openings) {
         plan.edge(&edge);
@@ -173,11 +176,7 @@ impl Plan<'_> {
         self.machine.get(place).cloned().unwrap_or_default()
     }
 
-    fn sysctls(
-        &self,
-        place: &Place,
-        wanted: &std::collections::BTreeMap<String, String>,
-    ) -> Vec<Change> {
+    fn sysctls(&self, place: &Place, wanted: &BTreeMap<String, String>) -> Vec<Change> {
         let state = self.state(place);
         wanted
             .iter()
@@ -196,6 +195,22 @@ impl Plan<'_> {
             self.push(key, Act::AddNetns(netns.to_owned()));
         }
         place
+    }
+
+    /// The host's own namespace.
+    fn host(&mut self, key: ItemKey, table: Table) {
+        let settings = desired::texts(&desired::HOST_SYSCTLS);
+        let changes = self.sysctls(&Place::Host, &settings);
+        self.change(key, Place::Host, changes);
+        self.load_one(key, &Place::Host, table);
+    }
+
+    fn load_one(&mut self, key: ItemKey, place: &Place, table: Table) {
+        if !table.is_loaded_as(self.seen.table(place, table.name)) {
+            let tables = vec![table];
+            let (place, ruleset) = (place.clone(), Ruleset { tables });
+            self.push(key, Act::LoadTables { place, ruleset });
+        }
     }
 
     fn department(&mut self, wanted: &Department) {
@@ -283,15 +298,7 @@ impl Plan<'_> {
         let place = self.namespace(key, names::EDGE_NETNS);
         let settings = self.sysctls(&place, &desired::texts(&desired::EDGE_SYSCTLS));
         self.change(key, place.clone(), settings);
-        if !wanted
-            .table
-            .is_loaded_as(self.seen.table(&place, edge::TABLE))
-        {
-            let tables = vec![wanted.table.clone()];
-            let ruleset = Ruleset { tables };
-            let place = place.clone();
-            self.push(key, Act::LoadTables { place, ruleset });
-        }
+        self.load_one(key, &place, wanted.table.clone());
         let name = wanted.view.interface.clone();
         if !self.state(&place).links.contains_key(&name) {
             let to = names::EDGE_NETNS.to_owned();
@@ -344,175 +351,4 @@ fn outside(wanted: &Edge, state: &NetState) -> NetState {
         out.links.insert(view.interface.clone(), link);
     }
     out
-}
-
-fn is_firewall_setting(change: &Change) -> bool {
-    matches!(change, Change::SetSysctl { name, .. } if name.starts_with("net.bridge."))
-}
-
-fn has_ports(state: &NetState) -> bool {
-    state.links.values().any(|link| link.master.is_some())
-}
-
-/// Links that this vertical names: bridges, tunnels, and the department's end of a pair.
-fn is_ours(name: &str) -> bool {
-    ["br", "vx", "ul"].iter().any(|prefix| {
-        let number = name.strip_prefix(prefix).unwrap_or_default();
-        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
-    })
-}
-
-/// What must go from a department's namespace.
-fn closing(seen: &NetState, wanted: &NetState) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for (name, link) in &seen.links {
-        let keeps = wanted.links.get(name).is_some_and(|w| w.kind == link.kind);
-        if is_ours(name) && !keeps {
-            changes.push(Change::DeleteLink { name: name.clone() });
-        }
-    }
-    let gone: BTreeSet<String> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::DeleteLink { name } => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
-    changes.extend(closing_on(seen, wanted, |dev| {
-        is_ours(dev) && !gone.contains(dev)
-    }));
-    changes
-}
-
-/// Entries, routes and addresses that must go from the links that `owned` names.
-fn closing_on(seen: &NetState, wanted: &NetState, owned: impl Fn(&str) -> bool) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for route in &seen.routes {
-        // A route to the same place is replaced, not deleted: replacing leaves no gap.
-        let replaced = wanted.routes.iter().any(|r| r.to == route.to);
-        if owned(&route.dev) && !replaced {
-            changes.push(Change::DeleteRoute(route.clone()));
-        }
-    }
-    for entry in seen.fdb.difference(&wanted.fdb) {
-        if owned(&entry.dev) {
-            changes.push(Change::DeleteFdb(entry.clone()));
-        }
-    }
-    for neighbour in seen.neighbours.difference(&wanted.neighbours) {
-        let same = |n: &super::state::Neighbour| (&n.dev, n.ip) == (&neighbour.dev, neighbour.ip);
-        if owned(&neighbour.dev) && !wanted.neighbours.iter().any(same) {
-            changes.push(Change::DeleteNeighbour(neighbour.clone()));
-        }
-    }
-    for (name, link) in &seen.links {
-        let Some(want) = wanted.links.get(name).filter(|_| owned(name)) else {
-            continue;
-        };
-        for address in link.addresses.difference(&want.addresses) {
-            if !is_link_local(&address.addr()) {
-                let (dev, address) = (name.clone(), *address);
-                changes.push(Change::DeleteAddress { dev, address });
-            }
-        }
-    }
-    changes
-}
-
-/// What must come into a department's namespace: links first, bridges before their ports.
-fn opening(seen: &NetState, wanted: &NetState, beyond: Option<&Beyond>) -> Vec<Change> {
-    let mut missing: Vec<(&String, &Link)> = wanted
-        .links
-        .iter()
-        .filter(|(name, _)| !seen.links.contains_key(*name))
-        .collect();
-    missing.sort_by_key(|(_, link)| link.kind != LinkKind::Bridge);
-    let mut changes: Vec<Change> = missing
-        .iter()
-        .filter_map(|(name, link)| add_link(name, link, beyond))
-        .collect();
-    changes.extend(opening_entries(seen, wanted));
-    changes
-}
-
-fn add_link(name: &str, link: &Link, beyond: Option<&Beyond>) -> Option<Change> {
-    let name = name.to_owned();
-    let mtu = link.mtu;
-    match &link.kind {
-        LinkKind::Bridge => Some(Change::AddBridge {
-            name,
-            mac: link.mac?,
-            mtu,
-        }),
-        LinkKind::Vxlan { vni, local, .. } => Some(Change::AddVxlan {
-            name,
-            vni: *vni,
-            local: *local,
-            mac: link.mac,
-            mtu,
-        }),
-        LinkKind::Veth => Some(Change::AddVeth {
-            name,
-            mac: link.mac?,
-            mtu,
-            peer: beyond?.peer.clone(),
-        }),
-        LinkKind::Tap(_) | LinkKind::Other(_) => None,
-    }
-}
-
-/// Properties of links that are there or just made, then everything that hangs on them.
-fn opening_entries(seen: &NetState, wanted: &NetState) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for (name, want) in &wanted.links {
-        changes.extend(shape_link(name, seen.links.get(name), want));
-    }
-    for neighbour in wanted.neighbours.difference(&seen.neighbours) {
-        changes.push(Change::SetNeighbour(neighbour.clone()));
-    }
-    for entry in wanted.fdb.difference(&seen.fdb) {
-        changes.push(Change::AddFdb(entry.clone()));
-    }
-    for route in wanted.routes.difference(&seen.routes) {
-        changes.push(Change::SetRoute(route.clone()));
-    }
-    changes
-}
-
-fn shape_link(name: &str, seen: Option<&Link>, want: &Link) -> Vec<Change> {
-    let own = || name.to_owned();
-    let mut changes = Vec::new();
-    if let (Some(mac), Some(seen)) = (want.mac, seen)
-        && seen.mac != Some(mac)
-    {
-        changes.push(Change::SetMac { name: own(), mac });
-    }
-    if seen.is_some_and(|seen| seen.mtu != want.mtu) {
-        let mtu = want.mtu;
-        changes.push(Change::SetMtu { name: own(), mtu });
-    }
-    if let Some(bridge) = &want.master
-        && seen.and_then(|seen| seen.master.as_ref()) != Some(bridge)
-    {
-        let bridge = bridge.clone();
-        changes.push(Change::SetMaster {
-            name: own(),
-            bridge,
-        });
-    }
-    if let Some(port) = want.port
-        && seen.and_then(|seen| seen.port) != Some(port)
-    {
-        changes.push(Change::SetPort { name: own(), port });
-    }
-    let nothing = BTreeSet::new();
-    let there = seen.map_or(&nothing, |seen| &seen.addresses);
-    for address in want.addresses.difference(there) {
-        let (dev, address) = (own(), *address);
-        changes.push(Change::AddAddress { dev, address });
-    }
-    if want.up == Admin::Up && seen.is_none_or(|seen| seen.up == Admin::Down) {
-        changes.push(Change::SetUp { name: own() });
-    }
-    changes
 }

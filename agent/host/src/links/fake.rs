@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use dc_agent_core::names;
 use dc_agent_core::network::change::{Machine, tap};
 use dc_agent_core::network::firewall::TableSeen;
-use dc_agent_core::network::state::LinkKind;
+use dc_agent_core::network::state::{Link, LinkKind};
 use dc_agent_core::network::{Change, NetState, Place};
 
 use super::{Links, LinksError, TapSeen};
@@ -68,6 +68,11 @@ impl FakeNetwork {
     /// Something done behind the agent's back.
     pub fn meddle(&self, place: &Place, change: &Change) -> Result<(), String> {
         self.lock().machine.apply(place, change)
+    }
+
+    /// A card of the machine, or a link that somebody else made.
+    pub fn add_link(&self, place: &Place, name: &str, link: Link) -> Result<(), String> {
+        self.lock().machine.add(place, name, link)
     }
 
     /// Empties every table of a namespace, as `nft flush ruleset` does.
