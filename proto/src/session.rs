@@ -1,6 +1,6 @@
 //! The messages of a session in the domain's words.
 
-use dc_types::plan::{Delta, ItemKey};
+use dc_types::plan::{Delta, Item, ItemKey};
 use dc_types::report::{Hello, Report};
 use dc_types::{Epoch, HostName, Sequence, Term};
 
@@ -18,6 +18,8 @@ pub enum AgentSays {
     /// Everything up to this sequence is on the agent's disk.
     Accepted(Sequence),
     Report(Report),
+    /// Some of what the host holds, as an answer to [`OperatorSays::AskInventory`].
+    Inventory(Inventory),
     /// Items that this agent does not understand, in the words they came in.
     NotUnderstood(Vec<wire::Observation>),
 }
@@ -28,6 +30,7 @@ pub enum OperatorSays {
     Welcome(Welcome),
     Deltas(Vec<Delta>),
     Confirmed(Vec<ReleaseRef>),
+    AskInventory,
 }
 
 /// The same as an agent takes it.
@@ -43,6 +46,34 @@ pub enum ReceivedSays {
     Welcome(Welcome),
     Deltas(Vec<Result<Received, RefusedDelta>>),
     Confirmed(Vec<ReleaseRef>),
+    AskInventory,
+}
+
+/// Whole items, in as many messages as it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    pub items: Vec<Item>,
+    /// Nothing comes after this one.
+    pub last: bool,
+}
+
+impl Inventory {
+    /// All that a host holds, in the messages that carry it.
+    #[must_use]
+    pub fn messages(items: Vec<Item>) -> Vec<Self> {
+        let mut messages: Vec<Self> = items
+            .chunks(DELTAS_PER_MESSAGE)
+            .map(|items| Self {
+                items: items.to_vec(),
+                last: false,
+            })
+            .collect();
+        match messages.last_mut() {
+            Some(message) => message.last = true,
+            None => messages.push(Self { items, last: true }),
+        }
+        messages
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +120,10 @@ impl OnWire for AgentSays {
                 sequence: *sequence,
             }),
             AgentSays::Report(report) => report_to_wire(report),
+            AgentSays::Inventory(Inventory { items, last }) => Says::Inventory(wire::Inventory {
+                items: to_list(items),
+                last: *last,
+            }),
             AgentSays::NotUnderstood(observations) => Says::Observed(wire::Observed {
                 observations: observations.clone(),
             }),
@@ -117,6 +152,10 @@ impl OnWire for AgentSays {
                 OnWire::from_wire(w).map_err(|e| e.inside("released"))?,
             )),
             Says::ReleaseFailed(w) => AgentSays::Report(release_failed_from_wire(w)?),
+            Says::Inventory(wire::Inventory { items, last }) => AgentSays::Inventory(Inventory {
+                items: list(items, "inventory.items")?,
+                last,
+            }),
         })
     }
 }
@@ -174,6 +213,7 @@ pub fn send(term: Term, sequence: Sequence, says: &OperatorSays) -> wire::Operat
         OperatorSays::Confirmed(releases) => Says::Confirmed(wire::Confirmed {
             releases: to_list(releases),
         }),
+        OperatorSays::AskInventory => Says::AskInventory(wire::AskInventory {}),
     };
     wire::OperatorMessage {
         term: Some(term.to_wire()),
@@ -211,6 +251,7 @@ pub fn receive(message: wire::OperatorMessage) -> Result<FromOperator, WireError
             Says::Confirmed(wire::Confirmed { releases }) => {
                 ReceivedSays::Confirmed(list(releases, "confirmed")?)
             }
+            Says::AskInventory(wire::AskInventory {}) => ReceivedSays::AskInventory,
         },
     })
 }

@@ -3,7 +3,8 @@
 mod values;
 
 use dc_proto::session::{
-    AgentSays, FromOperator, OperatorSays, ReceivedSays, ReleaseRef, Welcome, receive, send,
+    AgentSays, DELTAS_PER_MESSAGE, FromOperator, Inventory, OperatorSays, ReceivedSays, ReleaseRef,
+    Welcome, receive, send,
 };
 use dc_proto::{OnWire, Received, receive_delta, send_delta, wire};
 use dc_types::plan::{Delta, Item, ItemBody};
@@ -78,10 +79,30 @@ proptest! {
         for (says, received) in [
             (OperatorSays::Welcome(welcome.clone()), ReceivedSays::Welcome(welcome)),
             (OperatorSays::Confirmed(releases.clone()), ReceivedSays::Confirmed(releases)),
+            (OperatorSays::AskInventory, ReceivedSays::AskInventory),
         ] {
             let arrived = receive(carry(&send(TERM, Sequence(n), &says))).unwrap();
             prop_assert_eq!(arrived, FromOperator { term: TERM, sequence: Sequence(n), says: received });
         }
+    }
+
+    #[test]
+    fn an_inventory_arrives_whole_in_as_many_messages_as_it_takes(
+        item in item(),
+        count in 0..3 * DELTAS_PER_MESSAGE,
+    ) {
+        let items = vec![item; count];
+        let messages = Inventory::messages(items.clone());
+        let ends = messages.iter().filter(|message| message.last).count();
+        prop_assert!(ends == 1 && messages.last().unwrap().last);
+        let mut arrived = Vec::new();
+        for message in messages {
+            match carry_says(&AgentSays::Inventory(message)) {
+                AgentSays::Inventory(message) => arrived.extend(message.items),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        prop_assert_eq!(arrived, items);
     }
 
     /// No bytes of a peer may bring the process down.

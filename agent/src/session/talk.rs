@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use dc_agent_core::Standing;
 use dc_agent_core::ledger::Change;
 use dc_agent_core::standing::Told;
-use dc_proto::session::{AgentSays, FromOperator, ReceivedSays, ReleaseRef, receive};
+use dc_proto::session::{AgentSays, FromOperator, Inventory, ReceivedSays, ReleaseRef, receive};
 use dc_proto::wire::{AgentMessage, OperatorMessage};
 use dc_proto::{OnWire, Received, RefusedDelta};
 use dc_types::report::{Hello, HostFacts, Report};
@@ -63,6 +63,7 @@ struct Batch {
     confirmed: Vec<ReleaseRef>,
     not_understood: Vec<dc_proto::wire::Observation>,
     deltas: bool,
+    inventory: bool,
 }
 
 impl Talk<'_> {
@@ -263,6 +264,7 @@ impl Talk<'_> {
         match says {
             ReceivedSays::Welcome(_) => return Err(self.protocol("it says Welcome twice")),
             ReceivedSays::Confirmed(releases) => batch.confirmed.extend(releases),
+            ReceivedSays::AskInventory => batch.inventory = true,
             ReceivedSays::Deltas(deltas) => {
                 batch.deltas = true;
                 for delta in deltas {
@@ -290,6 +292,7 @@ impl Talk<'_> {
             confirmed,
             not_understood,
             deltas,
+            inventory,
         } = batch;
         if deltas {
             let refused = self.around.keeper.accept(changes).await?;
@@ -315,6 +318,13 @@ impl Talk<'_> {
         }
         if !confirmed.is_empty() {
             self.around.keeper.confirm(&confirmed).await?;
+        }
+        if inventory {
+            let ledger = self.around.keeper.ledger().await;
+            let messages = Inventory::messages(ledger.items.values().cloned().collect());
+            info!(host = %self.around.host.name, "telling the operator all that this host holds");
+            let says = messages.into_iter().map(AgentSays::Inventory);
+            progress.outbox.extend(says);
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ pub struct RenewResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
-    #[prost(oneof = "agent_message::Says", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "agent_message::Says", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub says: ::core::option::Option<agent_message::Says>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -51,6 +51,8 @@ pub mod agent_message {
         Released(super::Released),
         #[prost(message, tag = "6")]
         ReleaseFailed(super::ReleaseFailed),
+        #[prost(message, tag = "7")]
+        Inventory(super::Inventory),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -59,7 +61,7 @@ pub struct OperatorMessage {
     pub term: ::core::option::Option<Term>,
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
-    #[prost(oneof = "operator_message::Says", tags = "3, 4, 5")]
+    #[prost(oneof = "operator_message::Says", tags = "3, 4, 5, 6")]
     pub says: ::core::option::Option<operator_message::Says>,
 }
 /// Nested message and enum types in `OperatorMessage`.
@@ -72,6 +74,8 @@ pub mod operator_message {
         Deltas(super::Deltas),
         #[prost(message, tag = "5")]
         Confirmed(super::Confirmed),
+        #[prost(message, tag = "6")]
+        AskInventory(super::AskInventory),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -124,6 +128,18 @@ pub struct ReleaseRef {
 pub struct Accepted {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
+}
+/// What does the host hold? Asked by an operator whose ledger was lost or rolled back, and that
+/// sends no plan until claims are rebuilt from the answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskInventory {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Inventory {
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<Item>,
+    /// Nothing comes after this one.
+    #[prost(bool, tag = "2")]
+    pub last: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Term {
