@@ -4,6 +4,8 @@
 
 mod apply;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use apply::apply;
 pub use read::{ReadError, read, read_at};

@@ -15,6 +15,8 @@ use dc_agent_core::wanted::{Folders, HostAddresses, HostView};
 use dc_host::{Tools, ToolsConfig};
 use dc_lab::address::Network;
 use dc_lab::apt::{self, Packages};
+use dc_lab::cache::Cache;
+use dc_lab::images::GuestImage;
 use dc_lab::inventory::HostRole;
 use dc_lab::lab::{Lab, Owner};
 use dc_lab::machine::{Machine, MachineSpec};
@@ -54,6 +56,8 @@ pub struct Carrier {
     hands: Option<Runtime>,
     pub machine: Machine,
     pub host: Arc<HostView>,
+    /// The tiny image, which volumes are made from.
+    image: PathBuf,
     _lab: TestLab,
 }
 
@@ -68,6 +72,7 @@ impl Carrier {
             hands: Some(runtime_inside(machine.pid())?),
             machine,
             host,
+            image: GuestImage::Tiny.ensure(&Cache::from_env()?)?.path,
             _lab: lab,
         })
     }
@@ -97,13 +102,13 @@ impl Carrier {
     }
 
     /// A target for a disk, as the storage reconciler makes it; the file is thin.
-    pub fn make_target(&self, number: u32, disk: &DiskItem, from: &PathBuf) -> Result<()> {
+    pub fn make_target(&self, number: u32, disk: &DiskItem) -> Result<()> {
         let file = self
             .machine
             .folder("volumes")?
             .join(disk.volume.to_string());
         if !file.exists() {
-            fs::copy(from, &file)?;
+            fs::copy(&self.image, &file)?;
             File::options()
                 .write(true)
                 .open(&file)?
@@ -119,6 +124,25 @@ impl Carrier {
              $T --op new --mode account --user {user} --password {secret} || true
              $T --op bind --mode account --tid {number} --user {user}
              $T --op bind --mode target --tid {number} --initiator-name {initiator}"
+        ))?;
+        Ok(())
+    }
+
+    /// Deletes a target under whoever is connected to it: the storage's fence.
+    pub fn fence(&self, number: u32, disk: &DiskItem) -> Result<()> {
+        let initiator = &disk.initiator;
+        self.run(&format!(
+            r#"T='tgtadm --lld iscsi'
+             $T --op unbind --mode target --tid {number} --initiator-name {initiator}
+             until $T --op delete --mode target --tid {number}; do
+                 $T --op show --mode conn --tid {number} |
+                     awk '/Session:/ {{ s = $2 }} /Connection:/ {{ print s, $2 }}' |
+                     while read -r session connection; do
+                         $T --op delete --mode conn --tid {number} \
+                             --sid "$session" --cid "$connection"
+                     done
+                 sleep 0.05
+             done"#
         ))?;
         Ok(())
     }

@@ -8,10 +8,9 @@ use anyhow::{Context, Result, ensure};
 use dc_agent_core::names::{domain_name, netns_name, tap_name};
 use dc_agent_core::vm::plan;
 use dc_agent_core::vm::step::Act;
-use dc_lab::cache::Cache;
-use dc_lab::images::GuestImage;
 use dc_lab::process::Identity;
-use dc_types::plan::{OnStop, Power, Secret};
+use dc_types::MiB;
+use dc_types::plan::{Firmware, OnStop, Power, Secret};
 use dc_types::report::{Guest, ItemState, Stop};
 
 use crate::carrier::Carrier;
@@ -20,10 +19,9 @@ use order::{Order, TRANSIT};
 /// A carrier with the network of the order's department and the target of its disk.
 async fn carrier(name: &str) -> Result<(Carrier, Order)> {
     let carrier = Carrier::new(name).await?;
-    let image = GuestImage::Tiny.ensure(&Cache::from_env()?)?;
     let order = Order::new(&carrier);
     carrier.run(&order.network_script())?;
-    carrier.make_target(1, &order.vm.disks[0], &image.path)?;
+    carrier.make_target(1, &order.vm.disks[0])?;
     Ok((carrier, order))
 }
 
@@ -324,5 +322,58 @@ async fn the_host_says_what_its_emulator_can_do() -> Result<()> {
         "OVMF is installed: {facts:?}"
     );
     ensure!(facts.vcpus > 0 && facts.memory.0 > 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_newer_grant_ends_the_guest_that_hangs_on_the_old_one_and_starts_it_anew() -> Result<()> {
+    let (carrier, mut order) = carrier("fenced").await?;
+    let tools = carrier.tools().await?;
+    order
+        .settle(&carrier, &tools, "the guest runs", |seen| {
+            seen.guest == Guest::Running
+        })
+        .await?;
+    order.console_says(&carrier, 1, "dc-tiny: ready").await?;
+    carrier.fence(1, &order.vm.disks[0])?;
+    order.vm.disks[0].grant.revision += 1;
+    carrier.make_target(2, &order.vm.disks[0])?;
+    let seen = order
+        .settle(
+            &carrier,
+            &tools,
+            "the guest runs on the new target",
+            |seen| seen.guest == Guest::Running && seen.last_stop.is_some(),
+        )
+        .await?;
+    ensure!(seen.last_stop == Some(Stop::Forced), "{seen:?}");
+    order.console_says(&carrier, 2, "dc-tiny: ready").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_uefi_machine_has_variables_of_its_own_and_they_go_with_it() -> Result<()> {
+    let (carrier, mut order) = carrier("uefi").await?;
+    let tools = carrier.tools().await?;
+    order.vm.firmware = Firmware::Uefi;
+    order.vm.memory = MiB(256);
+    order
+        .settle(&carrier, &tools, "the firmware runs", |seen| {
+            seen.guest == Guest::Running
+        })
+        .await?;
+    let folder = carrier.host.folders.seeds.join(order.vm.vm.to_string());
+    let variables = std::fs::metadata(folder.join("nvram.fd"))?;
+    ensure!(variables.len() > 0);
+    // The tiny image does not boot from UEFI, so nobody hears the button.
+    order.vm.stop_deadline_s = 0;
+    order
+        .settle(&carrier, &tools, "the deadline is known", |_| true)
+        .await?;
+    order.release();
+    order
+        .settle(&carrier, &tools, "it is released", |seen| seen.released)
+        .await?;
+    ensure!(!folder.exists(), "{} is left", folder.display());
     Ok(())
 }

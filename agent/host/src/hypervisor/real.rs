@@ -1,13 +1,7 @@
-//! libvirt through its own client library.
-//!
-//! A call blocks its thread until libvirtd answers, so each runs on a thread for blocking work and
-//! is given up after its limit: the thread stays behind until libvirtd answers or dies, and a
-//! bounded number of permits keeps a hung libvirtd from eating threads. A connection that has
-//! failed is dropped, and the next call opens another: a restart of libvirtd is no more than one
-//! failed call.
+//! libvirt through its own client library. How it is reached and given up is in [`connection`].
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +14,7 @@ use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::Firmware;
 use dc_types::report::Accelerator;
 use dc_types::{InstanceId, MiB};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 use virt::connect::Connect;
 use virt::enumutil::Enum;
@@ -30,7 +24,10 @@ use virt::sys;
 use super::capabilities::{cpu_models, machine_types};
 use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
 
+mod connection;
 mod power;
+
+use connection::{CallError, Connection};
 
 /// Most calls take milliseconds.
 const QUICK: Duration = Duration::from_secs(20);
@@ -38,35 +35,15 @@ const QUICK: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(120);
 /// Measured: 12 s when the storage is fenced.
 const DESTROY: Duration = Duration::from_secs(60);
-/// Threads that a libvirtd which does not answer may hold.
-const CALLS_MAX: usize = 16;
 /// How often the states of all domains are compared.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// One libvirtd.
 pub struct Libvirt {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     accelerator: Accelerator,
     changes: watch::Receiver<u64>,
     watcher: tokio::task::JoinHandle<()>,
-}
-
-struct Shared {
-    uri: String,
-    connection: Mutex<Option<Arc<Connect>>>,
-    permits: Arc<Semaphore>,
-}
-
-/// What a call on a blocking thread ends with.
-enum CallError {
-    Virt(VirtError),
-    Told(HypervisorError),
-}
-
-impl From<VirtError> for CallError {
-    fn from(error: VirtError) -> Self {
-        Self::Virt(error)
-    }
 }
 
 impl Libvirt {
@@ -77,15 +54,11 @@ impl Libvirt {
         // libvirt would write every error to our standard error as well.
         static QUIET: Once = Once::new();
         QUIET.call_once(virt::error::clear_error_callback);
-        let shared = Arc::new(Shared {
-            uri: uri.into(),
-            connection: Mutex::new(None),
-            permits: Arc::new(Semaphore::new(CALLS_MAX)),
-        });
+        let connection = Arc::new(Connection::new(uri.into()));
         let (sender, changes) = watch::channel(0);
-        let watcher = tokio::spawn(watch_states(Arc::clone(&shared), sender));
+        let watcher = tokio::spawn(watch_states(Arc::clone(&connection), sender));
         Self {
-            shared,
+            connection,
             accelerator,
             changes,
             watcher,
@@ -96,113 +69,6 @@ impl Libvirt {
 impl Drop for Libvirt {
     fn drop(&mut self) {
         self.watcher.abort();
-    }
-}
-
-impl Shared {
-    /// Makes one call. One that found its connection dead is made again on a new one when it only
-    /// `looks`.
-    async fn call<T: Send + 'static>(
-        self: &Arc<Self>,
-        name: &'static str,
-        limit: Duration,
-        call: impl Fn(&Connect) -> Result<T, CallError> + Send + Sync + 'static,
-    ) -> Result<T, HypervisorError> {
-        let call = Arc::new(call);
-        let work = async {
-            let permit = Arc::clone(&self.permits)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            let shared = Arc::clone(self);
-            tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                shared.call_blocking(name, &*call)
-            })
-            .await
-            .unwrap_or_else(|error| {
-                Err(HypervisorError::Unreadable {
-                    call: name,
-                    message: error.to_string(),
-                })
-            })
-        };
-        match tokio::time::timeout(limit, work).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.forget_connection();
-                Err(HypervisorError::TimedOut {
-                    call: name,
-                    limit_s: limit.as_secs(),
-                })
-            }
-        }
-    }
-
-    async fn look<T: Send + 'static>(
-        self: &Arc<Self>,
-        name: &'static str,
-        call: impl Fn(&Connect) -> Result<T, CallError> + Clone + Send + Sync + 'static,
-    ) -> Result<T, HypervisorError> {
-        match self.call(name, QUICK, call.clone()).await {
-            // libvirtd has been started anew since: the first call finds the old connection dead.
-            Err(HypervisorError::Unreachable { .. }) => self.call(name, QUICK, call).await,
-            result => result,
-        }
-    }
-
-    fn call_blocking<T>(
-        &self,
-        name: &'static str,
-        call: &(impl Fn(&Connect) -> Result<T, CallError> + ?Sized),
-    ) -> Result<T, HypervisorError> {
-        let unreachable = |error: &VirtError| HypervisorError::Unreachable {
-            uri: self.uri.clone(),
-            message: error.message().to_owned(),
-        };
-        let connection = self.connect().map_err(|error| unreachable(&error))?;
-        match call(&connection) {
-            Ok(value) => Ok(value),
-            Err(CallError::Told(error)) => Err(error),
-            Err(CallError::Virt(error)) => {
-                if connection.is_alive().unwrap_or(false) {
-                    Err(HypervisorError::Refused {
-                        call: name,
-                        message: error.message().to_owned(),
-                    })
-                } else {
-                    self.forget_connection();
-                    Err(unreachable(&error))
-                }
-            }
-        }
-    }
-
-    fn connect(&self) -> Result<Arc<Connect>, VirtError> {
-        let slot = || {
-            self.connection
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(connection) = slot().clone() {
-            return Ok(connection);
-        }
-        // Opened without the lock: opening may hang, and others must be able to give up.
-        let connection = Arc::new(Connect::open(Some(&self.uri))?);
-        *slot() = Some(Arc::clone(&connection));
-        Ok(connection)
-    }
-
-    fn forget_connection(&self) {
-        let old = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        // Closing talks to libvirtd as well, so it is not done on this thread.
-        if let Some(old) = old {
-            std::thread::spawn(move || drop(old));
-        }
     }
 }
 
@@ -272,13 +138,13 @@ fn read_domain(domain: &virt::domain::Domain, domains: &mut Domains) -> Result<(
 }
 
 /// Bumps the value when any domain came, went or changed its state.
-async fn watch_states(shared: Arc<Shared>, changes: watch::Sender<u64>) {
+async fn watch_states(connection: Arc<Connection>, changes: watch::Sender<u64>) {
     let mut last = None;
     let mut ticks = tokio::time::interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let states = shared
+        let states = connection
             .look("watch", |connection| {
                 let mut states = Vec::new();
                 for domain in connection.list_all_domains(0)? {
@@ -301,12 +167,12 @@ async fn watch_states(shared: Arc<Shared>, changes: watch::Sender<u64>) {
 #[async_trait]
 impl Hypervisor for Libvirt {
     async fn domains(&self) -> Result<Domains, HypervisorError> {
-        self.shared.look("domains", read_domains).await
+        self.connection.look("domains", read_domains).await
     }
 
     async fn define(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
         let xml = xml.to_owned();
-        self.shared
+        self.connection
             .call("define", QUICK, move |connection| {
                 find(connection, vm)?;
                 connection.define_domain_xml(&xml)?;
@@ -320,7 +186,7 @@ impl Hypervisor for Libvirt {
             | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
             | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
             | sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
-        self.shared
+        self.connection
             .call("undefine", QUICK, move |connection| {
                 if let Some(domain) = find(connection, vm)? {
                     domain.undefine_flags(flags)?;
@@ -331,7 +197,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn start_paused(&self, vm: InstanceId) -> Result<(), HypervisorError> {
-        self.shared
+        self.connection
             .call("start", START, move |connection| {
                 let domain = get(connection, vm)?;
                 if !domain.is_active()? {
@@ -343,7 +209,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn resume(&self, vm: InstanceId) -> Result<(), HypervisorError> {
-        self.shared
+        self.connection
             .call("resume", QUICK, move |connection| {
                 let domain = get(connection, vm)?;
                 let (state, _) = domain.state()?;
@@ -356,7 +222,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError> {
-        self.shared
+        self.connection
             .call("shutdown", QUICK, move |connection| {
                 let domain = get(connection, vm)?;
                 if domain.is_active()? {
@@ -368,7 +234,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn destroy(&self, vm: InstanceId) -> Result<(), HypervisorError> {
-        self.shared
+        self.connection
             .call("destroy", DESTROY, move |connection| {
                 if let Some(domain) = find(connection, vm)?
                     && domain.is_active()?
@@ -382,7 +248,7 @@ impl Hypervisor for Libvirt {
 
     async fn set_metadata(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
         let xml = xml.to_owned();
-        self.shared
+        self.connection
             .call("set metadata", QUICK, move |connection| {
                 let domain = get(connection, vm)?;
                 let live = if domain.is_active()? {
@@ -403,7 +269,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn secrets(&self) -> Result<Vec<SecretLabel>, HypervisorError> {
-        self.shared
+        self.connection
             .look("secrets", |connection| {
                 let mut labels = Vec::new();
                 for secret in connection.list_all_secrets(0)? {
@@ -419,7 +285,7 @@ impl Hypervisor for Libvirt {
 
     async fn define_secret(&self, secret: &ChapSecret) -> Result<(), HypervisorError> {
         let secret = secret.clone();
-        self.shared
+        self.connection
             .call("define secret", QUICK, move |connection| {
                 let defined = connection.define_secret_xml(&secret.xml, 0)?;
                 defined.set_value(secret.value.0.as_bytes(), 0)?;
@@ -429,7 +295,7 @@ impl Hypervisor for Libvirt {
     }
 
     async fn remove_secret(&self, uuid: Uuid) -> Result<(), HypervisorError> {
-        self.shared
+        self.connection
             .call("remove secret", QUICK, move |connection| {
                 match connection.lookup_secret_by_uuid(uuid) {
                     Ok(secret) => Ok(secret.undefine()?),
@@ -442,7 +308,7 @@ impl Hypervisor for Libvirt {
 
     async fn facts(&self) -> Result<HypervisorFacts, HypervisorError> {
         let kind = domain_type(self.accelerator);
-        self.shared
+        self.connection
             .look("facts", move |connection| read_facts(connection, kind))
             .await
     }
