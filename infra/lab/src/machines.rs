@@ -40,12 +40,12 @@ pub async fn ensure(
     images: &[(GuestImage, BuiltImage)],
 ) -> Result<Vec<Machine>> {
     let (lab, kubectl) = (plane.lab(), plane.kubectl()?);
-    let mut machines = Vec::new();
-    for spec in specs(size) {
-        let step = progress::step(format!("starting the machine {}", spec.name));
-        machines.push(Machine::ensure(lab, &spec).await?);
-        step.done("it is up");
-    }
+    let specs = specs(size);
+    let step = progress::step(format!("starting {} machines", specs.len()));
+    // Most of a boot is waiting for libvirt to look around, which each machine may do at once.
+    let boots = specs.iter().map(|spec| Machine::ensure(lab, spec));
+    let machines = futures::future::try_join_all(boots).await?;
+    step.done("they are up");
     let step = progress::step("joining the hosts");
     kubectl.apply_text(
         &inventory::render_hosts(&size.hosts()).to_string(),
