@@ -283,9 +283,12 @@ async fn the_finalizer_is_there_from_birth_and_stays_and_texts_may_hold_anything
             MANAGER,
         )
         .unwrap();
-    let binding = "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, \
+    let binding = "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, \
         metadata: {name: t, namespace: so-nnmt}, \
-        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dc-tenant-administrator}, \
+        rules: [{apiGroups: [dc.sonla.gov.vn], resources: [volumes], verbs: [get, patch]}]}\n---\n\
+        {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, \
+        metadata: {name: t, namespace: so-nnmt}, \
+        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: t}, \
         subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: officer}]}";
     kubectl.apply_text(binding, MANAGER).unwrap();
     let patch = |patch: &str| {

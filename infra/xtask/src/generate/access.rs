@@ -1,4 +1,5 @@
-//! Who may do what: the operator's own rights and the roles of a department, from tables.
+//! Who may do what: the operator's own rights, and what everybody may look up, from tables.
+//! The roles of a department are the operator's to make: `operator/core/src/department/roles.rs`.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -6,7 +7,11 @@ use serde_json::{Value, json};
 use super::{Files, HEADER};
 
 const DC: &str = "dc.sonla.gov.vn";
+const RBAC: &str = "rbac.authorization.k8s.io";
 const READ: &[&str] = &["get", "list", "watch"];
+const KEEP: &[&str] = &[
+    "get", "list", "watch", "create", "patch", "update", "delete",
+];
 const ALL: &[&str] = &[
     "get", "list", "watch", "create", "update", "patch", "delete",
 ];
@@ -73,19 +78,11 @@ fn operator() -> Vec<Value> {
         rule(DC, &finalizers, &["update"]),
         // Volumes from a machine's templates.
         rule(DC, &["volumes"], &["create", "delete"]),
-        // A department's namespace and bindings; of roles it may hand out these three alone.
-        rule(
-            "",
-            &["namespaces"],
-            &["get", "list", "watch", "create", "patch", "delete"],
-        ),
-        rule(
-            "rbac.authorization.k8s.io",
-            &["rolebindings"],
-            &["get", "list", "watch", "create", "patch", "delete"],
-        ),
-        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
-               "verbs": ["bind"], "resourceNames": TENANT_ROLES}),
+        // A department's namespace, roles and bindings.
+        rule("", &["namespaces"], KEEP),
+        rule(RBAC, &["rolebindings", "roles"], KEEP),
+        json!({"apiGroups": [RBAC], "resources": ["roles"], "verbs": ["bind", "escalate"],
+               "resourceNames": TENANT_ROLES}),
         // cloud-init's user-data, one by name; never listed.
         rule("", &["secrets"], &["get"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
@@ -117,35 +114,21 @@ fn operator() -> Vec<Value> {
     ]
 }
 
-fn tenants() -> Vec<Value> {
-    let read = [
-        rule(DC, NAMESPACED_KINDS, READ),
-        rule("", &["events"], READ),
-    ];
-    let mut administrator = read.to_vec();
-    administrator.push(rule(DC, NAMESPACED_KINDS, ALL));
-    administrator.push(rule("", &["secrets"], ALL));
-    let mut operator = read.to_vec();
-    // Start, stop and restart: fields of the machine.
-    operator.push(rule(DC, &["virtualmachines"], &["patch", "update"]));
+fn everybody() -> Vec<Value> {
     vec![
-        cluster_role(TENANT_ROLES[0], &administrator),
-        cluster_role(TENANT_ROLES[1], &operator),
-        cluster_role(TENANT_ROLES[2], &read),
         cluster_role("dc-catalogue-reader", &[rule(DC, CATALOGUE, READ)]),
         binding(
             "ClusterRoleBinding",
             "dc-catalogue-reader",
             role_ref("ClusterRole", "dc-catalogue-reader"),
-            json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
-                    "name": "system:authenticated"}]),
+            json!([{"apiGroup": RBAC, "kind": "Group", "name": "system:authenticated"}]),
             false,
         ),
     ]
 }
 
 pub fn add(files: &mut Files) -> Result<()> {
-    for (name, objects) in [("operator", operator()), ("tenants", tenants())] {
+    for (name, objects) in [("operator", operator()), ("everybody", everybody())] {
         let mut text = HEADER.to_owned();
         for object in objects {
             text.push_str("---\n");

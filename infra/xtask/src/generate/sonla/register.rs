@@ -106,7 +106,7 @@ pub fn read(folder: &Path) -> Result<Register> {
             name_en: row.name_en,
             name_vi: row.name_vi,
             placement: row.placement,
-                size_gb: None,
+            size_gb: None,
         });
     let specialised = rows::<SpecialisedRow>(folder, "systems.csv")?
         .into_iter()
@@ -118,7 +118,7 @@ pub fn read(folder: &Path) -> Result<Register> {
             name_en: row.name_en,
             name_vi: row.name_vi,
             placement: Placement::Int,
-                size_gb: row.size_gb,
+            size_gb: row.size_gb,
         });
     Ok(Register {
         bodies: rows(folder, "departments.csv")?,
