@@ -10,5 +10,6 @@ pub mod ledger;
 pub mod metrics;
 pub mod observed;
 pub mod operator;
+pub mod rebuild;
 pub mod record;
 pub mod session;

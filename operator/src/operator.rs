@@ -15,16 +15,20 @@ use anyhow::{Context, Result};
 use dc_types::Term;
 use dc_types::plan::Secret;
 use kube::Client;
+use tokio::sync::Mutex;
 
 use crate::board::Board;
 use crate::http::{self, Started};
 use crate::join::authority::{HOST_LIFE, OPERATOR_LIFE};
 use crate::join::{Joins, secrets};
 use crate::leader::{Leader, TTL};
-use crate::ledger::{Health, Ledger, Store, StoreConfig};
+use crate::ledger::{Ledger, Store, StoreConfig};
 use crate::metrics::Metrics;
 use crate::observed::Observed;
+use crate::rebuild::Rebuilder;
+use crate::rebuild::request::Requests;
 use crate::record::Record;
+use crate::session::inventory::Inventories;
 use crate::session::{Gate, Sessions, server};
 
 /// Before something that failed is tried again.
@@ -147,7 +151,16 @@ where
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;
     let joins = Joins::new(&parts, Arc::new(authority), HOST_LIFE, &config.advertise);
-    let sessions = Sessions::new(&parts, gate, &joins);
+    let rebuilder = Rebuilder {
+        client: client.clone(),
+        ledger: parts.ledger.clone(),
+        record: record.clone(),
+        requests: Requests::new(&client, namespace),
+        inventories: Inventories::default(),
+        me: config.advertise.clone(),
+        busy: Mutex::default(),
+    };
+    let sessions = Sessions::new(&parts, gate, &joins, &rebuilder.inventories);
     // The first to come here; nobody else fills it.
     let _ = started.set(parts.clone());
     tracing::info!(listen = %config.listen, advertise = config.advertise, "serving agents");
@@ -158,7 +171,8 @@ where
             Ok(End::Again)
         }
         never = lead_again_and_again(&parts, gate, &joins, &record, control) => match never {},
-        () = rebuilt(&parts.ledger) => {
+        never = rebuilder.serve() => match never {},
+        () = rebuilder.wait_rebuilt() => {
             tracing::warn!("the ledger lives under a new incarnation; starting anew");
             Ok(End::Again)
         }
@@ -227,12 +241,6 @@ where
             }
         }
     }
-}
-
-async fn rebuilt(ledger: &Ledger) {
-    let mut health = ledger.watch_health();
-    // The sender lives in `ledger`.
-    let _ = health.wait_for(|health| *health == Health::Rebuilt).await;
 }
 
 /// Names and addresses that agents may reach the operator by.

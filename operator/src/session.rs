@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dc_operator_core::claims::HostIdentity;
 use dc_proto::MESSAGE_BYTES_MAX;
 use dc_proto::wire::agent_server::{Agent, AgentServer};
 use dc_proto::wire::{
@@ -22,15 +23,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::board::Board;
-use crate::join::authority::{Issued, fingerprint, host_of_certificate};
+use crate::join::authority::{Issued, end_of_certificate, fingerprint, host_of_certificate};
 use crate::join::{JoinError, Joins};
 use crate::leader::Leader;
 use crate::ledger::{Change, Ledger};
 use crate::metrics::Metrics;
 use crate::observed::Observed;
 use crate::operator::Parts;
+use inventory::{Asked, Inventories};
 use refusal::Refusal;
 
+pub mod inventory;
 pub mod outbox;
 mod refusal;
 mod run;
@@ -76,6 +79,7 @@ pub struct Sessions {
     observed: Observed,
     metrics: Metrics,
     joins: Joins,
+    inventories: Inventories,
     /// This operator's own address for agents, and name in their logs.
     advertise: String,
     /// The number of each host's latest session.
@@ -104,7 +108,7 @@ impl Slot {
 impl Sessions {
     /// Also begins to carry recorded releases from the ledger to the sessions.
     #[must_use]
-    pub fn new(parts: &Parts, gate: &Gate, joins: &Joins) -> Self {
+    pub fn new(parts: &Parts, gate: &Gate, joins: &Joins, inventories: &Inventories) -> Self {
         tokio::spawn(carry_releases(
             parts.ledger.subscribe(),
             parts.board.clone(),
@@ -117,6 +121,7 @@ impl Sessions {
             observed: parts.observed.clone(),
             metrics: parts.metrics.clone(),
             joins: joins.clone(),
+            inventories: inventories.clone(),
             advertise: joins.advertise().to_owned(),
             latest: Arc::default(),
         }
@@ -162,6 +167,25 @@ impl Sessions {
         let fingerprint = fingerprint(certificate);
         self.joins.check(&host, &fingerprint)?;
         Ok((host, fingerprint))
+    }
+
+    /// The host that is asked what it holds, by any certificate that the authority signed.
+    fn asked<T>(&self, request: &Request<T>, incarnation: u64) -> Result<Asked, Refusal> {
+        let certificates = request.peer_certs().ok_or(Refusal::NoCertificate)?;
+        let certificate = certificates.first().ok_or(Refusal::NoCertificate)?;
+        let host = host_of_certificate(certificate).map_err(JoinError::Authority)?;
+        let identity = HostIdentity {
+            fingerprint: fingerprint(certificate),
+            previous: None,
+            not_after: end_of_certificate(certificate).map_err(JoinError::Authority)?,
+            rejoin: None,
+        };
+        Ok(Asked {
+            host,
+            identity,
+            incarnation,
+            operator: self.advertise.clone(),
+        })
     }
 
     async fn try_join(&self, request: JoinRequest) -> Result<Issued, Refusal> {
@@ -234,14 +258,22 @@ impl Agent for Sessions {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let (out, outgoing) = mpsc::channel(OUTGOING);
+        let answer = Response::new(ReceiverStream::new(outgoing));
+        if let Some(incarnation) = self.inventories.asking() {
+            let asked = self.asked(&request, incarnation);
+            let asked = asked.map_err(|refusal| self.refuse(refusal))?;
+            let inventories = self.inventories.clone();
+            tokio::spawn(inventories.ask(asked, request.into_inner(), out));
+            return Ok(answer);
+        }
         let term = self.term().map_err(|refusal| self.refuse(refusal))?;
         let (host, fingerprint) = self
             .authenticate(&request)
             .map_err(|refusal| self.refuse(refusal))?;
-        let (out, outgoing) = mpsc::channel(OUTGOING);
         let session = run::Session::new(self.clone(), host, fingerprint, term, out);
         tokio::spawn(session.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        Ok(answer)
     }
 }
 

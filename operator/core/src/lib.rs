@@ -3,7 +3,7 @@
 //! Each kind is a module of the same files: `validate` makes one checked value of what an object
 //! asks, `plan` says the next step, `status` what people read. Kinds that ask little have less.
 //! What was read comes in as a `Seen`; what is to be done goes out as a [`plan::Plan`]. The ledger
-//! is in [`claims`], a change of it in [`txn`], the choice of a host in [`place`], the projection
+//! is in [`claims`], a change of it in [`txn`], its making anew in [`rebuild`], the choice of a host in [`place`], the projection
 //! of a department's network in [`network`], and all words for people in [`words`].
 //!
 //! No I/O, no clock, no random source.
@@ -19,6 +19,7 @@ pub mod object;
 pub mod place;
 pub mod plan;
 pub mod pool;
+pub mod rebuild;
 pub mod sight;
 pub mod subnet;
 pub mod system;

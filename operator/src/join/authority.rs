@@ -156,6 +156,12 @@ pub fn host_of_certificate(der: &[u8]) -> Result<HostName, AuthorityError> {
     HostName::new(name).map_err(|_| AuthorityError::NoHost)
 }
 
+/// When a certificate (DER) ends, seconds since 1970.
+pub fn end_of_certificate(der: &[u8]) -> Result<i64, AuthorityError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| AuthorityError::NoHost)?;
+    Ok(certificate.validity().not_after.timestamp())
+}
+
 /// SHA-256 of a certificate's DER form.
 #[must_use]
 pub fn fingerprint(der: &[u8]) -> String {

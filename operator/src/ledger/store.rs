@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use etcd_client::{
-    Certificate, Client, Compare, ConnectOptions, GetOptions, Identity, KeyValue,
+    Certificate, Client, Compare, ConnectOptions, DeleteOptions, GetOptions, Identity, KeyValue,
     LeaseKeepAliveStream, LeaseKeeper, PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp,
     TxnOpResponse, WatchOptions, WatchStream,
 };
@@ -192,6 +192,15 @@ impl Store {
 
     pub fn delete(&self, key: &str) -> TxnOp {
         TxnOp::delete(self.key(key), None)
+    }
+
+    /// Removes everything of this ledger.
+    pub async fn delete_all(&self) -> Result<(), StoreError> {
+        let all = DeleteOptions::new().with_prefix();
+        let mut kv = self.client.kv_client();
+        within(kv.delete(self.prefix.clone(), Some(all)))
+            .await
+            .map(drop)
     }
 
     /// Every change from `revision` on.

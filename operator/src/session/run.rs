@@ -251,8 +251,9 @@ impl Session {
                 }
             }
             Ok(AgentSays::Report(report)) => self.take_report(talk, report).await,
-            // What this host's version does not know it has said as observations.
-            Ok(AgentSays::NotUnderstood(_)) => {}
+            // What this host's version does not know it has said as observations; its inventory
+            // is asked for elsewhere.
+            Ok(AgentSays::NotUnderstood(_) | AgentSays::Inventory(_)) => {}
             Err(error) => {
                 tracing::warn!(host = %self.host, %error, "a message does not read; it is skipped");
                 self.sessions.metrics.session_refused("unreadable");

@@ -1,0 +1,258 @@
+//! Claims made again from what hosts hold, after the ledger was lost or rolled back.
+//!
+//! Storage has the last word on who may open a volume, because it is what really fences: a grant
+//! that stands is a claim that stands. A machine that several hosts hold is claimed where its grants
+//! are in force, else by the newest epoch; the others are listed for a person, and what they hold is
+//! left alone. Nothing is given to anyone who did not have it before. Machines, volumes and
+//! attachments keep the epochs that hosts and storage know them by, so that a guest does not notice;
+//! networks get new ones.
+//!
+//! What no host holds is claimed by its controller as for the first time, except prefixes and ids
+//! of subnets, which are taken from the status people read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dc_crds::{Department, Subnet};
+use dc_types::claim::{
+    AttachClaim, CardClaim, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim, keys,
+};
+use dc_types::plan::{GrantItem, Item, ItemBody, NetworkItem, VmItem, VolumeItem};
+use dc_types::{DepartmentName, Epoch, HostName, InstanceId, ObjectRef, ObjectUid, SubnetUid, Vni};
+use serde::Serialize;
+
+use crate::claims::{HostIdentity, Rebuilt, host_key};
+use crate::vm::claim::held_keys;
+
+mod grants;
+mod networks;
+
+use grants::Grants;
+
+/// What one host holds.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    pub host: HostName,
+    /// The certificate that it spoke by.
+    pub identity: HostIdentity,
+    pub items: Vec<Item>,
+}
+
+/// The objects whose claims are not (only) known to hosts.
+#[derive(Debug, Default)]
+pub struct Objects {
+    pub subnets: Vec<Subnet>,
+    pub departments: Vec<Department>,
+}
+
+/// The ledger as it is to be, and what a person must look at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Relative keys with their values.
+    pub keys: BTreeMap<String, String>,
+    /// One sentence each.
+    pub disagreements: Vec<String>,
+}
+
+impl Outcome {
+    fn put(&mut self, key: String, value: &impl Serialize) {
+        let value = serde_json::to_string(value).expect("a claim is always representable as JSON");
+        self.keys.insert(key, value);
+    }
+
+    fn disagree(&mut self, what: String) {
+        self.disagreements.push(what);
+    }
+
+    /// Takes an index key for its holder, unless another has it.
+    fn hold(&mut self, key: String, holder: ObjectUid, of: &ObjectRef) {
+        let value = serde_json::to_string(&HeldBy { holder });
+        let value = value.expect("an id is always representable as JSON");
+        match self.keys.get(&key) {
+            Some(other) if *other != value => self.disagree(format!(
+                "{key} is used by {of} and by another, which keeps it in the ledger: give one of \
+                 them another"
+            )),
+            _ => {
+                self.keys.insert(key, value);
+            }
+        }
+    }
+}
+
+/// One item on one host.
+#[derive(Clone, Copy)]
+struct Found<'a, T> {
+    host: &'a HostName,
+    item: &'a Item,
+    body: &'a T,
+}
+
+#[must_use]
+pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
+    let mut outcome = Outcome::default();
+    for inventory in inventories {
+        outcome.put(host_key(&inventory.host), &inventory.identity);
+    }
+    let volumes = by_id(inventories, |body| match body {
+        ItemBody::Volume(volume) => Some((volume.volume, volume)),
+        _ => None,
+    });
+    let grants = Grants::new(by_id(inventories, |body| match body {
+        ItemBody::Grant(grant) => Some((grant.volume, grant)),
+        _ => None,
+    }));
+    let vms = by_id(inventories, |body| match body {
+        ItemBody::Vm(vm) => Some((vm.vm, vm.as_ref())),
+        _ => None,
+    });
+    rebuild_volumes(&mut outcome, &volumes);
+    let placed = rebuild_vms(&mut outcome, &vms, &grants);
+    grants.rebuild(&mut outcome, &placed);
+    networks::rebuild(&mut outcome, inventories, objects);
+    outcome
+}
+
+type ById<'a, T> = BTreeMap<InstanceId, Vec<Found<'a, T>>>;
+
+/// Items of one kind, by what they are of; the newest epoch first.
+fn by_id<'a, T>(
+    inventories: &'a [Inventory],
+    pick: impl Fn(&'a ItemBody) -> Option<(InstanceId, &'a T)>,
+) -> ById<'a, T> {
+    let mut found: ById<'a, T> = BTreeMap::new();
+    for inventory in inventories {
+        for item in &inventory.items {
+            if let Some((id, body)) = pick(&item.body) {
+                let host = &inventory.host;
+                found
+                    .entry(id)
+                    .or_default()
+                    .push(Found { host, item, body });
+            }
+        }
+    }
+    for several in found.values_mut() {
+        several.sort_by_key(|found| std::cmp::Reverse(found.item.epoch));
+    }
+    found
+}
+
+fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>) {
+    for (id, several) in volumes {
+        let Some(newest) = several.first() else {
+            continue;
+        };
+        if several.len() > 1 {
+            outcome.disagree(format!(
+                "volume {} ({id}) is held by {}: {} is taken, because its epoch is the newest",
+                newest.item.object,
+                hosts_of(several),
+                newest.host,
+            ));
+        }
+        let claim = VolumeClaim {
+            volume: *id,
+            owner: newest.item.object.clone(),
+            pool: newest.body.pool.clone(),
+            host: newest.host.clone(),
+            size: newest.body.size,
+        };
+        outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
+    }
+}
+
+/// Answers which host each machine was claimed for.
+fn rebuild_vms(
+    outcome: &mut Outcome,
+    vms: &ById<'_, VmItem>,
+    grants: &Grants<'_>,
+) -> BTreeMap<InstanceId, HostName> {
+    let mut placed = BTreeMap::new();
+    for (id, several) in vms {
+        // The newest of those whose storage agrees; of equals the first, which is the newest.
+        let best = several
+            .iter()
+            .rev()
+            .max_by_key(|found| grants.in_force(found));
+        let Some(taken) = best else { continue };
+        if several.len() > 1 {
+            let why = match grants.in_force(taken) {
+                true => "its storage is granted to it",
+                false => "its epoch is the newest, though no storage speaks for it",
+            };
+            outcome.disagree(format!(
+                "machine {} ({id}) is held by {}: {} is taken, because {why}; look whether it runs \
+                 on another, and stop it there",
+                taken.item.object,
+                hosts_of(several),
+                taken.host,
+            ));
+        } else if !grants.in_force(taken) {
+            outcome.disagree(format!(
+                "machine {} ({id}) on {} has a disk that no storage host grants to it: it may have \
+                 been fenced; it is claimed where it is",
+                taken.item.object, taken.host,
+            ));
+        }
+        let claim = claim_of(taken);
+        for key in held_keys(&claim) {
+            outcome.hold(key, claim.owner.uid, &claim.owner);
+        }
+        placed.insert(*id, taken.host.clone());
+        outcome.put(keys::vm(*id), &kept(claim, taken.item.epoch));
+    }
+    placed
+}
+
+fn claim_of(found: &Found<'_, VmItem>) -> VmClaim {
+    let VmItem {
+        vm,
+        vcpus,
+        memory,
+        machine_type,
+        disks,
+        nics,
+        department: _,
+        system: _,
+        name: _,
+        power: _,
+        restart: _,
+        cpu_model: _,
+        firmware: _,
+        seed: _,
+        stop_deadline_s: _,
+        on_stop: _,
+    } = found.body;
+    let mut nics: Vec<_> = nics.iter().collect();
+    nics.sort_by_key(|nic| nic.card);
+    let card = |nic: &dc_types::plan::NicItem| CardClaim {
+        subnet: nic.subnet,
+        mac: nic.mac,
+        v4: nic.v4,
+        v6: nic.v6,
+    };
+    VmClaim {
+        vm: *vm,
+        owner: found.item.object.clone(),
+        host: found.host.clone(),
+        vcpus: *vcpus,
+        memory: *memory,
+        machine_type: machine_type.clone(),
+        volumes: disks.iter().map(|disk| disk.volume).collect(),
+        cards: nics.into_iter().map(card).collect(),
+    }
+}
+
+fn kept<T>(value: T, kept_epoch: Epoch) -> Rebuilt<T> {
+    Rebuilt { value, kept_epoch }
+}
+
+fn hosts_of<T>(several: &[Found<'_, T>]) -> String {
+    let names = several
+        .iter()
+        .map(|found| format!("{} (epoch {})", found.host, found.item.epoch));
+    names.collect::<Vec<_>>().join(" and ")
+}
+
+#[cfg(test)]
+mod tests;
