@@ -3,6 +3,8 @@
 //! [`operator::run`] is one process; [`operator::Parts`] is what its controllers work with.
 
 pub mod board;
+pub mod controllers;
+pub mod events;
 pub mod http;
 pub mod join;
 pub mod leader;
@@ -13,3 +15,4 @@ pub mod operator;
 pub mod rebuild;
 pub mod record;
 pub mod session;
+pub mod stores;

@@ -6,86 +6,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_crds::host::{HostRole, HostSpec};
-use dc_crds::machine_class::MachineClassSpec;
-use dc_crds::pool::{Driver, IscsiDriver, StoragePoolSpec};
-use dc_crds::subnet::SubnetSpec;
-use dc_crds::vm::{Disk, Interface, VirtualMachineSpec};
-use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec, VolumeTemplate};
-use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
+use dc_crds::host::HostRole;
+use dc_crds::vm::Disk;
 use dc_crds::{FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone};
 use dc_types::claim::SubnetClaim;
-use dc_types::plan::{Chap, Firmware, Item, ItemBody, ItemKey, Portal, Power, Secret};
-use dc_types::report::{
-    Accelerator, Detail, Guest, HostFacts, ItemState, Observation, PoolFacts, Role, Trouble,
-};
-use dc_types::{Bytes, Epoch, HostName, InstanceId, MiB, ObjectRef, PoolName, SubnetUid};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use k8s_openapi::jiff::Timestamp;
+use dc_types::plan::{Chap, Item, ItemKey, Secret};
+use dc_types::report::{HostFacts, Observation};
+use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use uuid::Uuid;
 
-use crate::claims::Claims;
 use crate::host::placement_state;
 use crate::object;
 use crate::place::{Index, Presence};
 use crate::plan::{Hold, Plan};
 use crate::sight::Removal;
-use crate::txn::{Guard, Txn, Write};
 use crate::volume::Named;
 use crate::{subnet, vm, volume};
+
+mod ledger;
+mod objects;
+mod properties;
+
+use ledger::Ledger;
+pub use objects::{card, delete, disk, fail, observe, zone};
+use objects::{vm_spec, volume_spec};
 
 pub const NAMESPACE: &str = "so-nnmt";
 pub const POOL: &str = "san";
 pub const STORAGE: &str = "s1";
-
-/// The ledger: keys with their revisions, and the mirror of them.
-#[derive(Default)]
-pub struct Ledger {
-    keys: BTreeMap<String, u64>,
-    revision: u64,
-    pub claims: Claims,
-}
-
-impl Ledger {
-    fn new() -> Self {
-        Self {
-            keys: BTreeMap::new(),
-            revision: 100,
-            claims: Claims::new(1),
-        }
-    }
-
-    /// All or nothing, as etcd does it; also refuses to write a key twice.
-    pub fn commit(&mut self, txn: &Txn) -> bool {
-        let holds = txn.guards.iter().all(|guard| match guard {
-            Guard::Absent(key) => !self.keys.contains_key(key),
-            Guard::Unchanged { key, revision } => self.keys.get(key) == Some(revision),
-        });
-        if !holds {
-            return false;
-        }
-        self.revision += 1;
-        let mut written = BTreeSet::new();
-        for write in &txn.writes {
-            let (key, value) = match write {
-                Write::Put { key, value } => (key, Some(value.as_str())),
-                Write::Delete { key } => (key, None),
-            };
-            assert!(written.insert(key), "{key} is written twice in {}", txn.why);
-            match value {
-                Some(_) => self.keys.insert(key.clone(), self.revision),
-                None => self.keys.remove(key),
-            };
-            let applied = self.claims.apply(key, value, self.revision);
-            applied.unwrap_or_else(|error| panic!("{}: {error}", txn.why));
-        }
-        true
-    }
-
-    fn delete(&mut self, key: &str) {
-        self.commit(&Txn::new("test").delete(key));
-    }
-}
 
 /// What one host holds, and what it has said.
 #[derive(Default)]
@@ -116,10 +65,6 @@ pub fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
-fn pool_name() -> PoolName {
-    PoolName::new(POOL).unwrap()
-}
-
 impl Sim {
     /// Two compute hosts of 4 GiB, a storage host with 100 GiB, zones, a class and a subnet.
     pub fn new() -> Self {
@@ -141,32 +86,8 @@ impl Sim {
         sim.add_host("h1", HostRole::Compute);
         sim.add_host("h2", HostRole::Compute);
         sim.add_host(STORAGE, HostRole::Storage);
-        sim.classes.insert(
-            "small".into(),
-            MachineClass::new(
-                "small",
-                MachineClassSpec {
-                    vcpus: 2,
-                    memory: "1Gi".into(),
-                    cpu_model: "qemu64".into(),
-                },
-            ),
-        );
-        sim.pools.insert(
-            POOL.into(),
-            StoragePool::new(
-                POOL,
-                StoragePoolSpec {
-                    driver: Driver {
-                        iscsi: Some(IscsiDriver {
-                            host: STORAGE.into(),
-                        }),
-                    },
-                    promise_percent: 100,
-                    warn_percent: 80,
-                },
-            ),
-        );
+        sim.classes.insert("small".into(), objects::class());
+        sim.pools.insert(POOL.into(), objects::pool());
         sim.zones
             .insert("dmz".into(), zone("dmz", "10.16.0.0/16", "fd00:16::/48"));
         sim.add_subnet("web");
@@ -175,48 +96,8 @@ impl Sim {
     }
 
     fn add_host(&mut self, name: &str, role: HostRole) {
-        let object = Host::new(
-            name,
-            HostSpec {
-                roles: vec![role],
-                maintenance: false,
-                zones: vec![],
-                vcpu_ratio: 4,
-                reserved_memory: "1Mi".into(),
-            },
-        );
-        let storage = role == HostRole::Storage;
-        let facts = HostFacts {
-            boot_id: "b".into(),
-            roles: vec![if storage {
-                Role::Storage
-            } else {
-                Role::Compute
-            }],
-            vcpus: 4,
-            memory: MiB(4097),
-            memory_available: MiB(4000),
-            machine_types: vec!["pc-q35-7.2".into()],
-            firmwares: vec![Firmware::Bios],
-            accelerator: Accelerator::Tcg,
-            cpu_models: vec!["qemu64".into()],
-            overlay: "10.250.0.1".parse().unwrap(),
-            portal: storage.then(|| Portal {
-                address: "10.250.1.9".parse().unwrap(),
-                port: 3260,
-            }),
-            pools: match storage {
-                false => vec![],
-                true => vec![PoolFacts {
-                    pool: pool_name(),
-                    capacity: Bytes(100 << 30),
-                    used: Bytes(0),
-                    reflink: true,
-                    fault: None,
-                }],
-            },
-        };
-        self.host_objects.insert(host(name), (object, facts));
+        self.host_objects
+            .insert(host(name), objects::host(name, role));
         self.hosts.insert(host(name), SimHost::default());
         self.refresh(&host(name));
     }
@@ -254,14 +135,7 @@ impl Sim {
     }
 
     pub fn add_subnet(&mut self, name: &str) {
-        let spec = SubnetSpec {
-            system: None,
-            zone: "dmz".into(),
-            ipv4: None,
-            ipv6: None,
-            dns: vec![],
-        };
-        let mut subnet = Subnet::new(name, spec);
+        let mut subnet = objects::subnet(name);
         subnet.metadata = self.meta(name);
         self.subnets.insert(name.into(), subnet);
     }
@@ -598,51 +472,6 @@ impl Sim {
     }
 }
 
-/// What a host says of an item it has done.
-pub fn observe(item: &Item) -> Observation {
-    let detail = match &item.body {
-        ItemBody::Volume(volume) => Detail::Volume {
-            size: volume.size,
-            allocated: Bytes(0),
-        },
-        ItemBody::Vm(vm) => Detail::Vm {
-            guest: match vm.power {
-                Power::On => Guest::Running,
-                Power::Off => Guest::Stopped,
-            },
-            last_stop: None,
-            machine_type: Some(vm.machine_type.clone()),
-            started_at: Some(1_700_000_000),
-            restart: vm.restart.clone(),
-        },
-        ItemBody::Image(_) | ItemBody::Grant(_) | ItemBody::Network(_) | ItemBody::Endpoint(_) => {
-            Detail::None
-        }
-    };
-    Observation {
-        key: item.key,
-        epoch: item.epoch,
-        hash: item.hash(),
-        state: ItemState::Ready,
-        detail,
-    }
-}
-
-/// What a host says of an item it could not do.
-pub fn fail(item: &Item, reason: &str) -> Observation {
-    Observation {
-        state: ItemState::Failed(Trouble {
-            reason: reason.into(),
-            message: "it did not work".into(),
-        }),
-        ..observe(item)
-    }
-}
-
-pub fn delete(meta: &mut ObjectMeta) {
-    meta.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-}
-
 fn chap(volume: InstanceId, epoch: Epoch) -> Chap {
     Chap {
         user: "dc".into(),
@@ -652,77 +481,4 @@ fn chap(volume: InstanceId, epoch: Epoch) -> Chap {
 
 fn keys<K: Clone + Ord, V>(map: &BTreeMap<K, V>) -> Vec<K> {
     map.keys().cloned().collect()
-}
-
-pub fn zone(name: &str, v4: &str, v6: &str) -> Zone {
-    Zone::new(
-        name,
-        ZoneSpec {
-            type_: ZoneKind::Dmz,
-            pool_v4: Some(PoolV4 {
-                cidr: v4.parse().unwrap(),
-                prefix_length: 28,
-            }),
-            pool_v6: Some(PoolV6 {
-                cidr: v6.parse().unwrap(),
-            }),
-            ingress: vec![],
-        },
-    )
-}
-
-pub fn volume_spec(size: &str) -> VolumeSpec {
-    VolumeSpec {
-        system: "portal".into(),
-        pool: POOL.into(),
-        size: size.into(),
-        source: SourceSpec::default(),
-        access: dc_crds::volume::Access::Exclusive,
-        reclaim: Reclaim::Retain,
-        erase_method: EraseMethod::Discard,
-    }
-}
-
-pub fn disk(name: &str, volume: Option<&str>) -> Disk {
-    Disk {
-        name: name.into(),
-        volume: volume.map(Into::into),
-        template: match volume {
-            Some(_) => None,
-            None => Some(VolumeTemplate {
-                pool: POOL.into(),
-                size: "1Gi".into(),
-                source: SourceSpec::default(),
-                reclaim: Reclaim::Erase,
-                erase_method: EraseMethod::Discard,
-            }),
-        },
-    }
-}
-
-pub fn card(subnet: &str) -> Interface {
-    Interface {
-        subnet: subnet.into(),
-        ipv4: None,
-        ipv6: None,
-        mac: None,
-        publish: vec![],
-    }
-}
-
-pub fn vm_spec() -> VirtualMachineSpec {
-    VirtualMachineSpec {
-        system: "portal".into(),
-        class: "small".into(),
-        power_state: dc_crds::vm::PowerState::Running,
-        restart: None,
-        firmware: dc_crds::vm::FirmwareKind::Bios,
-        disks: vec![disk("root", None)],
-        interfaces: vec![card("web")],
-        cloud_init: None,
-        stop_deadline_seconds: 60,
-        on_guest_stop: dc_crds::vm::OnGuestStop::Restart,
-        spread_group: None,
-        physical_exception: None,
-    }
 }

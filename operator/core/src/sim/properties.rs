@@ -1,0 +1,144 @@
+//! Over any sequence of creations, deletions and silences: nothing is claimed twice, and what comes
+//! to rest asks for nothing more.
+
+use std::collections::BTreeMap;
+
+use dc_types::plan::ItemKind;
+use proptest::prelude::*;
+
+use super::objects::{delete, disk};
+use super::{STORAGE, Sim, host};
+
+#[derive(Clone, Debug)]
+enum Act {
+    Create(u8),
+    CreateWith(u8, u8),
+    Delete(u8),
+    AddVolume(u8),
+    DeleteVolume(u8),
+    Silence(u8, bool),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        (0u8..10).prop_map(Act::Create),
+        (0u8..10, 0u8..3).prop_map(|(vm, volume)| Act::CreateWith(vm, volume)),
+        (0u8..10).prop_map(Act::Delete),
+        (0u8..3).prop_map(Act::AddVolume),
+        (0u8..3).prop_map(Act::DeleteVolume),
+        (0u8..3, any::<bool>()).prop_map(|(host, silent)| Act::Silence(host, silent)),
+    ];
+    proptest::collection::vec(act, 1..25)
+}
+
+const HOSTS: [&str; 3] = ["h1", "h2", STORAGE];
+
+fn perform(sim: &mut Sim, act: &Act) {
+    let vm_name = |n: &u8| format!("vm{n}");
+    let volume_name = |n: &u8| format!("data{n}");
+    match act {
+        Act::Create(n) => {
+            if !sim.vms.contains_key(&vm_name(n)) {
+                sim.add_vm(&vm_name(n));
+            }
+        }
+        Act::CreateWith(n, volume) => {
+            if !sim.vms.contains_key(&vm_name(n)) {
+                sim.add_vm(&vm_name(n));
+                let disk = disk("data", Some(&volume_name(volume)));
+                sim.vm(&vm_name(n)).spec.disks.push(disk);
+            }
+        }
+        Act::Delete(n) => {
+            if let Some(vm) = sim.vms.get_mut(&vm_name(n)) {
+                delete(&mut vm.metadata);
+            }
+        }
+        Act::AddVolume(n) => {
+            if !sim.volumes.contains_key(&volume_name(n)) {
+                sim.add_volume(&volume_name(n), "1Gi");
+            }
+        }
+        Act::DeleteVolume(n) => {
+            if let Some(volume) = sim.volumes.get_mut(&volume_name(n)) {
+                delete(&mut volume.metadata);
+            }
+        }
+        Act::Silence(n, silent) => sim.set_silent(HOSTS[usize::from(*n)], *silent),
+    }
+}
+
+fn check(sim: &Sim) -> Result<(), TestCaseError> {
+    let claims = &sim.ledger.claims;
+    let mut seen = BTreeMap::new();
+    for (id, vm) in &claims.vms {
+        for card in &vm.value.cards {
+            let v4 = card.v4.map(|v4| v4.to_string());
+            let v6 = card.v6.map(|v6| v6.to_string());
+            for thing in [v4, v6, Some(card.mac.to_string())].into_iter().flatten() {
+                let other = seen.insert((card.subnet, thing.clone()), *id);
+                prop_assert_eq!(other, None, "{} is held twice", thing);
+            }
+        }
+        for volume in &vm.value.volumes {
+            let attached = claims.attachments.get(volume);
+            prop_assert_eq!(attached.map(|a| a.value.vm), Some(*id), "another holds it");
+            prop_assert_eq!(attached.map(|a| &a.value.host), Some(&vm.value.host));
+            prop_assert!(claims.volumes.contains_key(volume));
+        }
+    }
+    for attached in claims.attachments.values() {
+        prop_assert!(
+            claims.vms.contains_key(&attached.value.vm),
+            "held by nobody"
+        );
+    }
+    // A machine is on the one host of its claim, or on none.
+    let mut on = BTreeMap::new();
+    for (host, state) in &sim.hosts {
+        for key in state.held.keys().filter(|key| key.kind == ItemKind::Vm) {
+            prop_assert_eq!(on.insert(key.id, host.clone()), None, "runs twice");
+        }
+    }
+    for name in ["h1", "h2"] {
+        let promise = claims.promised_on(&host(name));
+        prop_assert!(promise.memory.0 <= 4096, "{} promised too much", name);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn nothing_is_ever_claimed_twice_and_everything_comes_to_rest(acts in acts()) {
+        let mut sim = Sim::new();
+        for act in &acts {
+            perform(&mut sim, act);
+            sim.look();
+            check(&sim)?;
+            for name in sim.vms.keys() {
+                let plan = sim.decide(name);
+                prop_assert!(plan.txn.is_none(), "{} asks for more: {:?}", name, plan.txn);
+                prop_assert!(plan.make.is_empty());
+            }
+        }
+        // Everything goes, and nothing is left anywhere.
+        for name in HOSTS {
+            sim.set_silent(name, false);
+        }
+        for vm in sim.vms.values_mut() {
+            delete(&mut vm.metadata);
+        }
+        for volume in sim.volumes.values_mut() {
+            delete(&mut volume.metadata);
+        }
+        sim.look();
+        prop_assert!(sim.vms.is_empty() && sim.volumes.is_empty());
+        let claims = &sim.ledger.claims;
+        prop_assert!(claims.vms.is_empty() && claims.volumes.is_empty());
+        prop_assert!(claims.attachments.is_empty() && claims.releases.is_empty());
+        for (name, state) in &sim.hosts {
+            prop_assert!(state.held.is_empty(), "{} holds {:?}", name, state.held.keys());
+        }
+    }
+}

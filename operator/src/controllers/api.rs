@@ -1,0 +1,313 @@
+//! Writes to the Kubernetes API, each with the uid of the object it was decided for: a reused name
+//! is never written to by mistake.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use dc_crds::{FINALIZER, Volume};
+use dc_operator_core::object::{self, Life};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::Context;
+use crate::stores::Kind;
+
+/// The name under which the API server knows our fields.
+pub const MANAGER: &str = "dc-operator";
+
+/// How long the watch may take to show a volume that was made: until then it is not made again.
+const SHOWN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// The same again would be refused again.
+    #[error("the API server refused {what}: {why}")]
+    Refused { what: String, why: String },
+    #[error("{what} failed")]
+    Request {
+        what: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+/// Volumes that were made and that the watch may not have shown yet.
+#[derive(Default)]
+pub struct Made {
+    volumes: Mutex<HashMap<(String, String), Instant>>,
+}
+
+impl Made {
+    /// Whether this one was not made a moment ago; it is noted as made.
+    fn begin(&self, volume: &Volume) -> bool {
+        let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        volumes.retain(|_, at| at.elapsed() < SHOWN);
+        let name = (volume.namespace().unwrap_or_default(), volume.name_any());
+        volumes.insert(name, Instant::now()).is_none()
+    }
+
+    fn undo(&self, volume: &Volume) {
+        let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        volumes.remove(&(volume.namespace().unwrap_or_default(), volume.name_any()));
+    }
+}
+
+/// How a write that was answered with an error stands.
+enum Answer {
+    /// The object is not, or no longer, the one we meant, or it is newer: we shall hear of it.
+    Overtaken,
+    Refused(String),
+    Failed,
+}
+
+fn answer(error: &kube::Error) -> Answer {
+    let kube::Error::Api(status) = error else {
+        return Answer::Failed;
+    };
+    match status.code {
+        404 | 409 => Answer::Overtaken,
+        400 | 403 | 405 | 413 | 422 => Answer::Refused(status.message.clone()),
+        _ => Answer::Failed,
+    }
+}
+
+fn failed(what: &str, error: kube::Error) -> ApiError {
+    match answer(&error) {
+        Answer::Refused(why) => ApiError::Refused {
+            what: what.to_owned(),
+            why,
+        },
+        Answer::Overtaken | Answer::Failed => ApiError::Request {
+            what: what.to_owned(),
+            source: Box::new(error),
+        },
+    }
+}
+
+/// Where an object lives, by its own metadata; for kinds of both scopes.
+pub fn api_of<K>(client: &Client, object: &K) -> Api<K>
+where
+    K: Resource<DynamicType = ()> + ScopedApi,
+{
+    K::scoped(client, object.namespace().as_deref())
+}
+
+/// A kind that knows whether it is namespaced.
+pub trait ScopedApi: Resource<DynamicType = ()> + Sized {
+    fn scoped(client: &Client, namespace: Option<&str>) -> Api<Self>;
+}
+
+macro_rules! scoped {
+    (namespaced: $($kind:ty),*; cluster: $($global:ty),* $(;)?) => {
+        $(impl ScopedApi for $kind {
+            fn scoped(client: &Client, namespace: Option<&str>) -> Api<Self> {
+                namespaced(client, namespace)
+            }
+        })*
+        $(impl ScopedApi for $global {
+            fn scoped(client: &Client, _namespace: Option<&str>) -> Api<Self> {
+                Api::all(client.clone())
+            }
+        })*
+    };
+}
+
+fn namespaced<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), namespace.unwrap_or_default())
+}
+
+scoped! {
+    namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
+        dc_crds::VirtualMachine;
+    cluster: dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
+        dc_crds::Image, dc_crds::MachineClass;
+}
+
+/// Kinds that hold nothing anywhere need no finalizer.
+fn holds(kind: Kind) -> bool {
+    match kind {
+        Kind::Department
+        | Kind::Host
+        | Kind::Pool
+        | Kind::Image
+        | Kind::Subnet
+        | Kind::Volume
+        | Kind::Vm => true,
+        Kind::Zone | Kind::Class | Kind::System | Kind::Network => false,
+    }
+}
+
+/// Puts our finalizer on an object that the chart's policy has not put it on.
+pub async fn ensure_finalizer<K>(context: &Context, object: &K, kind: Kind) -> Result<(), ApiError>
+where
+    K: ScopedApi + Clone + DeserializeOwned + Debug,
+{
+    let meta = object.meta();
+    let there = object::is_held(meta) || object::life(meta) == Life::Deleting;
+    if there || !holds(kind) {
+        return Ok(());
+    }
+    let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+    finalizers.push(FINALIZER.to_owned());
+    patch_finalizers(context, object, kind, &finalizers).await
+}
+
+/// Takes our finalizer off: nothing of the object is left.
+pub async fn let_go<K>(context: &Context, object: &K, kind: Kind) -> Result<(), ApiError>
+where
+    K: ScopedApi + Clone + DeserializeOwned + Debug,
+{
+    let meta = object.meta();
+    if !object::is_held(meta) {
+        return Ok(());
+    }
+    let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    patch_finalizers(context, object, kind, &finalizers).await
+}
+
+async fn patch_finalizers<K>(
+    context: &Context,
+    object: &K,
+    kind: Kind,
+    finalizers: &[String],
+) -> Result<(), ApiError>
+where
+    K: ScopedApi + Clone + DeserializeOwned + Debug,
+{
+    let meta = object.meta();
+    // The list is replaced as a whole, so it must still be the one that was read.
+    let patch = json!({
+        "metadata": {
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+            "finalizers": finalizers,
+        }
+    });
+    context.parts.metrics.wrote(kind.name(), "patch_finalizers");
+    let api = api_of(&context.parts.client, object);
+    let ours = PatchParams::default();
+    match api
+        .patch(&object.name_any(), &ours, &Patch::Merge(&patch))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            // The newer object wakes its key, and is looked at then.
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => Err(failed("the finalizer's change", error)),
+        },
+    }
+}
+
+/// Writes a whole status; answers with the object's new resource version, or nothing when the
+/// object was overtaken.
+pub async fn patch_status<K, S>(
+    context: &Context,
+    object: &K,
+    kind: Kind,
+    old: Option<&S>,
+    new: &S,
+) -> Result<Option<String>, ApiError>
+where
+    K: ScopedApi + Clone + DeserializeOwned + Debug,
+    S: Serialize,
+{
+    let mut status = json!(new);
+    // A merge patch removes only what it names.
+    if let (Some(Value::Object(old)), Value::Object(new)) = (old.map(|old| json!(old)), &mut status)
+    {
+        for field in old.keys() {
+            new.entry(field.clone()).or_insert(Value::Null);
+        }
+    }
+    let patch = json!({
+        "metadata": { "uid": object.meta().uid },
+        "status": status,
+    });
+    context.parts.metrics.wrote(kind.name(), "patch_status");
+    let api = api_of(&context.parts.client, object);
+    let name = object.name_any();
+    let ours = PatchParams::default();
+    match api.patch_status(&name, &ours, &Patch::Merge(&patch)).await {
+        Ok(written) => Ok(written.resource_version()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(None),
+            Answer::Refused(_) | Answer::Failed => Err(failed("the status", error)),
+        },
+    }
+}
+
+/// Makes a volume; it is enough that one of its name is there, the next look tells whose it is.
+pub async fn make_volume(context: &Context, volume: &Volume) -> Result<(), ApiError> {
+    if !context.made.begin(volume) {
+        return Ok(());
+    }
+    context.parts.metrics.wrote("Volume", "create");
+    let api = api_of(&context.parts.client, volume);
+    match api.create(&PostParams::default(), volume).await {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => {
+                context.made.undo(volume);
+                Err(failed("a volume", error))
+            }
+        },
+    }
+}
+
+/// Makes an object, or puts right what of it is ours.
+pub async fn apply<K>(context: &Context, api: &Api<K>, object: &K) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Serialize,
+{
+    let kind = K::kind(&());
+    context.parts.metrics.wrote("Department", "apply");
+    let mut body = json!(object);
+    body["apiVersion"] = json!(K::api_version(&()));
+    body["kind"] = json!(kind);
+    let ours = PatchParams::apply(MANAGER).force();
+    api.patch(&object.name_any(), &ours, &Patch::Apply(&body))
+        .await
+        .map(drop)
+        .map_err(|error| failed(&kind, error))
+}
+
+/// Deletes an object, if it is still the one that was seen; a missing one is fine.
+pub async fn delete<K>(
+    context: &Context,
+    api: &Api<K>,
+    name: &str,
+    uid: Option<String>,
+) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    context.parts.metrics.wrote("Department", "delete");
+    let seen = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &seen).await {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => Err(failed(&K::kind(&()), error)),
+        },
+    }
+}

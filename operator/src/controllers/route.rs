@@ -1,0 +1,207 @@
+//! From what has changed to the keys it concerns.
+//!
+//! Three sources: the stores (objects), the ledger (claims) and what hosts say. A source that we
+//! could not follow fast enough wakes everything once.
+
+use std::sync::Arc;
+
+use dc_operator_core::claims::HOST;
+use dc_types::claim::keys;
+use dc_types::plan::{ItemKey, ItemKind};
+use dc_types::{DepartmentName, HostName};
+use futures::future::BoxFuture;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use uuid::Uuid;
+
+use super::interest::Thing;
+use super::{Context, wake_all};
+use crate::stores::{Key, Kind};
+use crate::{ledger, observed, stores};
+
+/// One task for each source, listening from now on.
+pub fn tasks(context: &Arc<Context>) -> [BoxFuture<'static, ()>; 3] {
+    let objects = context.stores.subscribe();
+    let claims = context.parts.ledger.subscribe();
+    let hosts = context.parts.observed.subscribe();
+    let (a, b, c) = (context.clone(), context.clone(), context.clone());
+    [
+        Box::pin(follow(a, objects, from_objects)),
+        Box::pin(follow(b, claims, from_ledger)),
+        Box::pin(follow(c, hosts, from_hosts)),
+    ]
+}
+
+async fn follow<C: Clone>(
+    context: Arc<Context>,
+    mut changes: Receiver<C>,
+    route: impl Fn(&Context, &C),
+) {
+    loop {
+        match changes.recv().await {
+            Ok(change) => route(&context, &change),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(
+                    missed,
+                    "changes came too fast; everything is looked at again"
+                );
+                for host in context.stores.hosts.keys(Kind::Host) {
+                    refresh_host(&context, &host.name);
+                }
+                wake_all(&context);
+            }
+            // The source lives as long as the process.
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn wake_interested(context: &Context, thing: &Thing) {
+    for key in context.interests.of(thing) {
+        context.queue.wake(key);
+    }
+}
+
+fn from_objects(context: &Context, change: &stores::Change) {
+    match change {
+        stores::Change::Look(key) => context.queue.wake(key.clone()),
+        stores::Change::Object(key) => {
+            if key.kind == Kind::Host {
+                refresh_host(context, &key.name);
+            }
+            context.queue.wake(key.clone());
+            wake_interested(context, &Thing::Object(key.clone()));
+            if key.kind == Kind::Zone {
+                // Zones are few, and checked against each other.
+                for zone in context.stores.zones.keys(Kind::Zone) {
+                    context.queue.wake(zone);
+                }
+            }
+        }
+    }
+}
+
+/// Takes in how a host is now, and wakes those for whom that matters.
+pub fn refresh_host(context: &Context, name: &str) {
+    let Ok(host) = HostName::new(name) else {
+        return;
+    };
+    let observed = &context.parts.observed;
+    let news = context.hosts.refresh(&context.stores, observed, &host);
+    if news.placement {
+        wake_interested(context, &Thing::Capacity);
+    }
+    if news.overlay {
+        for key in super::network::keys(context) {
+            context.queue.wake(key);
+        }
+    }
+}
+
+fn from_hosts(context: &Context, change: &observed::Change) {
+    match change {
+        observed::Change::Session(host) => {
+            refresh_host(context, host.as_str());
+            context.queue.wake(Key::global(Kind::Host, host.as_str()));
+            wake_interested(context, &Thing::Session(host.clone()));
+        }
+        observed::Change::Facts(host) => {
+            refresh_host(context, host.as_str());
+            context.queue.wake(Key::global(Kind::Host, host.as_str()));
+            wake_interested(context, &Thing::Facts(host.clone()));
+        }
+        observed::Change::Item(host, item) | observed::Change::Release(host, item) => {
+            wake_interested(context, &Thing::Item(host.clone(), *item));
+        }
+        observed::Change::All => {
+            for host in context.stores.hosts.keys(Kind::Host) {
+                refresh_host(context, &host.name);
+            }
+            wake_all(context);
+        }
+    }
+}
+
+fn from_ledger(context: &Context, change: &ledger::Change) {
+    let ledger::Change::Key(key) = change;
+    let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+    let id = || rest.parse::<Uuid>().ok();
+    match kind {
+        "vm" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            vm_changed(context, id);
+        }
+        "volume" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            let pool = context.parts.ledger.with_claims(|claims| {
+                let volume = claims.volumes.get(&dc_types::InstanceId(id))?;
+                Some(volume.value.pool.to_string())
+            });
+            let pool = pool.map(|pool| Key::global(Kind::Pool, &pool));
+            pool.into_iter().for_each(|pool| context.queue.wake(pool));
+        }
+        "attach" | "subnet" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+        }
+        "department" => {
+            if DepartmentName::new(rest).is_ok() {
+                context.queue.wake(Key::global(Kind::Network, rest));
+                context.queue.wake(Key::global(Kind::Department, rest));
+            }
+        }
+        "host" if key.starts_with(HOST) => context.queue.wake(Key::global(Kind::Host, rest)),
+        "release" if key.starts_with(keys::RELEASE) => release_changed(context, rest),
+        _ => {}
+    }
+}
+
+/// The machine's department has another network, and its host has promised something else.
+fn vm_changed(context: &Context, id: Uuid) {
+    let found = context.parts.ledger.with_claims(|claims| {
+        let claim = claims.vms.get(&dc_types::InstanceId(id))?;
+        Some((
+            claim.value.owner.namespace.clone(),
+            claim.value.host.to_string(),
+        ))
+    });
+    match found {
+        Some((namespace, host)) => {
+            context.queue.wake(Key::global(Kind::Network, &namespace));
+            context.queue.wake(Key::global(Kind::Host, &host));
+        }
+        None => {
+            wake_interested(context, &Thing::Capacity);
+            if let Some(vm) = context.stores.vms.find(id, Kind::Vm) {
+                context
+                    .queue
+                    .wake(Key::global(Kind::Network, &vm.namespace));
+            }
+        }
+    }
+}
+
+/// `<host>/<kind>/<id>/<card>`: whoever looked at the item looks again.
+fn release_changed(context: &Context, rest: &str) {
+    let parts: Vec<&str> = rest.split('/').collect();
+    let [host, kind, id, card] = parts[..] else {
+        return;
+    };
+    let kind = match kind {
+        "Image" => ItemKind::Image,
+        "Volume" => ItemKind::Volume,
+        "Grant" => ItemKind::Grant,
+        "Vm" => ItemKind::Vm,
+        "Network" => ItemKind::Network,
+        "Endpoint" => ItemKind::Endpoint,
+        _ => return,
+    };
+    let (Ok(host), Ok(id), Ok(card)) = (HostName::new(host), id.parse(), card.parse()) else {
+        return;
+    };
+    let item = ItemKey { kind, id, card };
+    context.queue.wake(Key::global(Kind::Host, host.as_str()));
+    wake_interested(context, &Thing::Item(host, item));
+}

@@ -1,0 +1,280 @@
+//! Writing statuses: only when they differ, not for what passes in a moment, and not for every
+//! count.
+//!
+//! What is settled is written at once. What is on its way is written only when it stays so for a
+//! while, so that a machine that starts quickly costs one write. What we wrote is remembered until
+//! the watch shows it, so that an older picture does not make us write it again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dc_crds::condition::types::READY;
+use dc_operator_core::words::Standing;
+use kube::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Context;
+use super::api::{self, ApiError, ScopedApi};
+use crate::events::Tone;
+use crate::stores::Kind;
+
+/// A machine on simulated or fast hosts is there in less.
+const PATIENCE_MOVING: Duration = Duration::from_secs(2);
+/// Long enough for the rest of a set of manifests that are applied together.
+const PATIENCE_TROUBLED: Duration = Duration::from_millis(500);
+
+/// Whether parts of a status only count things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    Some,
+    None,
+}
+
+/// A kind whose status is written here.
+pub trait Reports: ScopedApi + Clone + DeserializeOwned + std::fmt::Debug {
+    type Status: Clone + PartialEq + Serialize + DeserializeOwned;
+    fn status(&self) -> Option<&Self::Status>;
+    fn set_status(&mut self, status: Self::Status);
+}
+
+macro_rules! reports {
+    ($($kind:ident => $status:ident),* $(,)?) => {$(
+        impl Reports for dc_crds::$kind {
+            type Status = dc_crds::$status;
+            fn status(&self) -> Option<&Self::Status> {
+                self.status.as_ref()
+            }
+            fn set_status(&mut self, status: Self::Status) {
+                self.status = Some(status);
+            }
+        }
+    )*};
+}
+
+reports! {
+    Department => DepartmentStatus,
+    Host => HostStatus,
+    Zone => ZoneStatus,
+    StoragePool => StoragePoolStatus,
+    Image => ImageStatus,
+    MachineClass => MachineClassStatus,
+    InformationSystem => InformationSystemStatus,
+    Subnet => SubnetStatus,
+    Volume => VolumeStatus,
+    VirtualMachine => VirtualMachineStatus,
+}
+
+/// What is remembered of statuses between looks.
+#[derive(Default)]
+pub struct Memory {
+    state: Mutex<HashMap<Uuid, Remembered>>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    /// What we wrote last and at which resource version, until the watch is that far.
+    written: Option<(u64, Value)>,
+    /// Since when the status differs from what is written.
+    differs: Option<Instant>,
+}
+
+impl Memory {
+    pub fn forget<K: Resource>(&self, object: &K) {
+        if let Some(uid) = uid_of(object) {
+            self.lock().remove(&uid);
+        }
+    }
+
+    /// The object with the status we wrote, where the watch has not shown that yet.
+    pub fn latest<K: Reports>(&self, object: Arc<K>) -> Arc<K> {
+        let Some(uid) = uid_of(&*object) else {
+            return object;
+        };
+        let version = version_of(&*object);
+        let written = {
+            let state = self.lock();
+            let remembered = state.get(&uid).and_then(|r| r.written.as_ref());
+            match remembered {
+                Some((at, value)) if *at > version => value.clone(),
+                Some(_) | None => return object,
+            }
+        };
+        match serde_json::from_value(written) {
+            Ok(status) => {
+                let mut object = K::clone(&object);
+                object.set_status(status);
+                Arc::new(object)
+            }
+            Err(_) => object,
+        }
+    }
+
+    /// What is written, as far as we know: what we wrote ourselves, if the object is older.
+    fn written(&self, uid: Uuid, version: u64, shown: Option<Value>) -> Option<Value> {
+        let mut state = self.lock();
+        let Some(remembered) = state.get_mut(&uid) else {
+            return shown;
+        };
+        match &remembered.written {
+            Some((at, value)) if *at > version => Some(value.clone()),
+            Some(_) | None => {
+                remembered.written = None;
+                if remembered.differs.is_none() {
+                    state.remove(&uid);
+                }
+                shown
+            }
+        }
+    }
+
+    /// For how long it has differed.
+    fn differs(&self, uid: Uuid) -> Duration {
+        let mut state = self.lock();
+        let remembered = state.entry(uid).or_default();
+        remembered
+            .differs
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+    }
+
+    fn agrees(&self, uid: Uuid) {
+        let mut state = self.lock();
+        if let Some(remembered) = state.get_mut(&uid) {
+            remembered.differs = None;
+            if remembered.written.is_none() {
+                state.remove(&uid);
+            }
+        }
+    }
+
+    fn wrote(&self, uid: Uuid, version: u64, value: Value) {
+        let mut state = self.lock();
+        let remembered = state.entry(uid).or_default();
+        remembered.written = Some((version, value));
+        remembered.differs = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Remembered>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn uid_of<K: Resource>(object: &K) -> Option<Uuid> {
+    object.meta().uid.as_deref()?.parse().ok()
+}
+
+/// Versions of one object are ordered as numbers since Kubernetes 1.35; before that they were in
+/// practice.
+fn version_of<K: Resource>(object: &K) -> u64 {
+    let version = object.meta().resource_version.as_deref();
+    version.and_then(|v| v.parse().ok()).unwrap_or_default()
+}
+
+/// Writes a status if it differs and its time has come; answers with how long to wait if not.
+pub async fn write<K: Reports>(
+    context: &Context,
+    object: &Arc<K>,
+    kind: Kind,
+    new: K::Status,
+    standing: Standing,
+    counts: Counts,
+) -> Result<Option<Duration>, ApiError> {
+    let Some(uid) = uid_of(&**object) else {
+        return Ok(None);
+    };
+    let memory = &context.reports;
+    let shown = object.status().map(|status| serde_json::json!(status));
+    let written = memory.written(uid, version_of(&**object), shown);
+    let value = serde_json::json!(new);
+    if written.as_ref() == Some(&value) {
+        memory.agrees(uid);
+        return Ok(None);
+    }
+    let patience = match standing {
+        Standing::Settled | Standing::Resting => Duration::ZERO,
+        Standing::Moving | Standing::Unseen => PATIENCE_MOVING,
+        Standing::Troubled => PATIENCE_TROUBLED,
+    };
+    let waited = memory.differs(uid);
+    if waited < patience {
+        return Ok(Some(patience - waited));
+    }
+    let same_conditions = written.as_ref().map(|w| &w["conditions"]) == Some(&value["conditions"]);
+    if counts == Counts::Some
+        && same_conditions
+        && let Err(pause) = context.pace.take(uid)
+    {
+        return Ok(Some(pause));
+    }
+    let old = written.as_ref();
+    let version = api::patch_status(context, &**object, kind, old, &value).await?;
+    if let Some(version) = version.and_then(|version| version.parse().ok()) {
+        memory.wrote(uid, version, value.clone());
+        tell(context, object, kind, old, &value, standing);
+    }
+    Ok(None)
+}
+
+/// An event when the Ready condition's reason has changed, of what people want to know: that a
+/// machine runs, and that something is wrong.
+fn tell<K: Reports>(
+    context: &Context,
+    object: &Arc<K>,
+    kind: Kind,
+    old: Option<&Value>,
+    new: &Value,
+    standing: Standing,
+) {
+    let ready = |status: &Value| {
+        let conditions = status["conditions"].as_array()?;
+        conditions.iter().find(|c| c["type"] == READY).cloned()
+    };
+    let Some(now) = ready(new) else {
+        return;
+    };
+    let before = old.and_then(ready);
+    let reason = now["reason"].as_str().unwrap_or_default();
+    if before.is_some_and(|before| before["reason"] == reason) {
+        return;
+    }
+    let tone = match (standing, kind) {
+        (Standing::Troubled | Standing::Unseen, _) => Tone::Warning,
+        (Standing::Settled | Standing::Resting, Kind::Vm) => Tone::Normal,
+        (Standing::Settled | Standing::Resting | Standing::Moving, _) => return,
+    };
+    let note = now["message"].as_str().unwrap_or_default();
+    context.events.tell(&**object, tone, reason, note);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_we_wrote_counts_until_the_watch_has_caught_up() {
+        let memory = Memory::default();
+        let uid = Uuid::from_u128(1);
+        let (old, new) = (json!({"state": "Pending"}), json!({"state": "Running"}));
+        memory.wrote(uid, 12, new.clone());
+        assert_eq!(memory.written(uid, 11, Some(old.clone())), Some(new));
+        let later = json!({"state": "Stopped"});
+        assert_eq!(memory.written(uid, 12, Some(later.clone())), Some(later));
+        assert!(memory.lock().is_empty(), "nothing is remembered for longer");
+    }
+
+    #[test]
+    fn the_time_of_a_difference_ends_when_there_is_none() {
+        let memory = Memory::default();
+        let uid = Uuid::from_u128(1);
+        memory.differs(uid);
+        assert!(memory.lock()[&uid].differs.is_some());
+        memory.agrees(uid);
+        assert!(memory.lock().is_empty());
+    }
+}

@@ -1,0 +1,84 @@
+//! VirtualMachine: everything around it is read, then it is decided and carried out as one.
+
+use dc_operator_core::conditions::Judged;
+use dc_operator_core::object;
+use dc_operator_core::vm::{CardSeen, DiskSeen, Seen, plan, status};
+use dc_operator_core::words::{Fact, Standing};
+use dc_types::{Epoch, InstanceId};
+
+use super::chap::chap;
+use super::settle::{Decision, SettleError, Settled, settle};
+use super::status::Counts;
+use super::{Context, now};
+use crate::stores::{Key, Kind};
+
+mod read;
+mod secret;
+
+use read::Read;
+pub use secret::Secrets;
+
+pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
+    let Some(vm) = context.stores.vms.get(&key.namespace, &key.name) else {
+        return Ok(Settled::gone());
+    };
+    let vm = context.reports.latest(vm);
+    let Some(me) = object::object_ref(&vm.metadata) else {
+        return Ok(Settled::gone());
+    };
+    let user_data = context.secrets.user_data(context, &vm, &me).await?;
+    let now = now();
+    let chap = |volume: InstanceId, epoch: Epoch| chap(&context.parts.ledger_key, volume, epoch);
+    let settled = settle(context, key, &vm, Kind::Vm, |look, found| {
+        let read = Read::new(look, &vm, &me);
+        let ledger = &context.parts.ledger;
+        let decision = ledger.with_claims(|claims| {
+            let removals = read.removals(look, claims, &me);
+            let cards: Vec<CardSeen<'_>> = read.cards();
+            let disks: Vec<DiskSeen<'_>> = read.disks(&removals);
+            context.hosts.with_index(|index| {
+                let seen = Seen {
+                    vm: &vm,
+                    me: &me,
+                    system: read.system,
+                    class: read.class.as_deref(),
+                    cards: &cards,
+                    disks: &disks,
+                    user_data: user_data.as_seen(),
+                    claims,
+                    index,
+                    spread: &read.spread(claims),
+                    said: read.said.as_ref(),
+                    removal: removals.machine,
+                    chap: &chap,
+                };
+                let mut plan = plan(&seen);
+                plan.found.splice(0..0, found.cloned());
+                let judged = Judged {
+                    generation: object::generation(&vm.metadata),
+                    now: &now,
+                };
+                Decision {
+                    status: Some(status(&seen, &plan, &judged)),
+                    plan,
+                    wake: vec![Key::global(Kind::Network, &key.namespace)],
+                    counts: Counts::None,
+                }
+            })
+        });
+        if decision.plan.found.iter().any(waits_for_room) {
+            look.capacity();
+        }
+        decision
+    })
+    .await?;
+    if settled == Settled::gone() {
+        context.secrets.forget(me.uid);
+    }
+    Ok(settled)
+}
+
+fn waits_for_room(fact: &Fact) -> bool {
+    matches!(fact, Fact::NoCapacity { .. } | Fact::ClassTooLarge { .. })
+        && fact.standing() == Standing::Troubled
+}

@@ -1,0 +1,192 @@
+//! What is read around one machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
+use dc_operator_core::claims::Claims;
+use dc_operator_core::object;
+use dc_operator_core::sight::Removal;
+use dc_operator_core::vm::{CardSeen, DiskSeen, grant_key, id, key, volume_name};
+use dc_operator_core::volume::{self, Named};
+use dc_types::plan::Portal;
+use dc_types::report::Observation;
+use dc_types::{HostName, InstanceId, ObjectRef};
+
+use crate::controllers::look::Look;
+
+pub struct Read {
+    pub system: Named,
+    pub class: Option<Arc<MachineClass>>,
+    cards: Vec<(Option<Arc<Subnet>>, Option<Arc<Zone>>)>,
+    disks: Vec<DiskRead>,
+    /// The other machines of its spread group.
+    group: Vec<InstanceId>,
+    /// The host of its claim.
+    host: Option<HostName>,
+    pub said: Option<Observation>,
+}
+
+struct DiskRead {
+    volume: Option<Arc<Volume>>,
+    at: Option<(InstanceId, HostName)>,
+    portal: Option<Portal>,
+    volume_said: Option<Observation>,
+    grant_said: Option<Observation>,
+}
+
+/// How far the removals of a machine and of its grants are.
+pub struct Removals {
+    pub machine: Removal,
+    grants: Vec<Removal>,
+}
+
+impl Read {
+    pub fn new(look: &mut Look<'_>, vm: &VirtualMachine, me: &ObjectRef) -> Self {
+        let namespace = &me.namespace;
+        let system = match look.system(namespace, &vm.spec.system) {
+            Some(_) => Named::There,
+            None => Named::Absent,
+        };
+        let class = look.class("", &vm.spec.class);
+        let mut cards = Vec::new();
+        for card in &vm.spec.interfaces {
+            let subnet = look.subnet(namespace, &card.subnet);
+            if let Some(uid) = subnet.as_ref().and_then(|s| object::uid(&s.metadata)) {
+                look.claim(uid.0);
+            }
+            let zone = subnet.as_ref().and_then(|s| look.zone("", &s.spec.zone));
+            cards.push((subnet, zone));
+        }
+        let names = vm.spec.disks.iter().map(|disk| volume_name(&me.name, disk));
+        let names: Vec<String> = names.collect();
+        let disks = names.iter().map(|name| read_disk(look, namespace, name));
+        let disks = disks.collect();
+        let host = look.context.parts.ledger.with_claims(|claims| {
+            let claim = claims.vms.get(&id(me));
+            claim.map(|claim| claim.value.host.clone())
+        });
+        if let Some(host) = &host {
+            look.presence(host);
+        }
+        let said = host.as_ref().and_then(|host| look.said(host, &key(me)));
+        Self {
+            system,
+            class,
+            cards,
+            disks,
+            group: match host {
+                // It has its place; the others choose theirs.
+                Some(_) => Vec::new(),
+                None => group(look, vm, me),
+            },
+            host,
+            said,
+        }
+    }
+
+    pub fn cards(&self) -> Vec<CardSeen<'_>> {
+        let cards = self.cards.iter().map(|(subnet, zone)| CardSeen {
+            subnet: subnet.as_deref(),
+            zone: zone.as_deref(),
+        });
+        cards.collect()
+    }
+
+    pub fn disks(&self, removals: &Removals) -> Vec<DiskSeen<'_>> {
+        let disks = self.disks.iter().zip(&removals.grants);
+        let disks = disks.map(|(disk, removal)| DiskSeen {
+            volume: disk.volume.as_deref(),
+            portal: disk.portal.clone(),
+            volume_said: disk.volume_said.clone(),
+            grant_said: disk.grant_said.clone(),
+            grant_removal: *removal,
+        });
+        disks.collect()
+    }
+
+    pub fn removals(&self, look: &mut Look<'_>, claims: &Claims, me: &ObjectRef) -> Removals {
+        let machine = match (&self.host, claims.vms.get(&id(me))) {
+            (Some(host), Some(claim)) => look.removal(claims, host, &key(me), claim.epoch),
+            _ => Removal::NotAsked,
+        };
+        let grants = self.disks.iter().map(|disk| match &disk.at {
+            Some((volume, host)) => {
+                let pending = (host.clone(), grant_key(*volume));
+                match claims.releases.contains_key(&pending) {
+                    true => Removal::Pending,
+                    false => Removal::Done,
+                }
+            }
+            None => Removal::Done,
+        });
+        Removals {
+            machine,
+            grants: grants.collect(),
+        }
+    }
+
+    /// How many of its group each host has.
+    pub fn spread(&self, claims: &Claims) -> BTreeMap<HostName, u32> {
+        let mut spread = BTreeMap::new();
+        for vm in self.group.iter().filter_map(|vm| claims.vms.get(vm)) {
+            *spread.entry(vm.value.host.clone()).or_default() += 1;
+        }
+        spread
+    }
+}
+
+fn read_disk(look: &mut Look<'_>, namespace: &str, name: &str) -> DiskRead {
+    let volume = look.volume(namespace, name);
+    let me = volume
+        .as_ref()
+        .and_then(|v| object::object_ref(&v.metadata));
+    let Some(me) = me else {
+        return DiskRead {
+            volume,
+            at: None,
+            portal: None,
+            volume_said: None,
+            grant_said: None,
+        };
+    };
+    look.claim(me.uid.0);
+    let id = volume::id(&me);
+    let host = look.context.parts.ledger.with_claims(|claims| {
+        let claim = claims.volumes.get(&id);
+        claim.map(|claim| claim.value.host.clone())
+    });
+    let Some(host) = host else {
+        return DiskRead {
+            volume,
+            at: None,
+            portal: None,
+            volume_said: None,
+            grant_said: None,
+        };
+    };
+    look.presence(&host);
+    DiskRead {
+        portal: look
+            .facts_once(&host)
+            .and_then(|facts| facts.portal.clone()),
+        volume_said: look.said(&host, &volume::key(&me)),
+        grant_said: look.said(&host, &grant_key(id)),
+        at: Some((id, host)),
+        volume,
+    }
+}
+
+fn group(look: &Look<'_>, vm: &VirtualMachine, me: &ObjectRef) -> Vec<InstanceId> {
+    if vm.spec.spread_group.is_none() {
+        return Vec::new();
+    }
+    let vms = look.context.stores.vms.in_namespace(&me.namespace);
+    let mine = vms.iter().filter(|other| {
+        other.spec.spread_group == vm.spec.spread_group && other.spec.system == vm.spec.system
+    });
+    let ids = mine.filter_map(|other| object::uid(&other.metadata));
+    ids.filter(|uid| *uid != me.uid)
+        .map(|uid| InstanceId(uid.0))
+        .collect()
+}

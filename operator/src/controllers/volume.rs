@@ -1,0 +1,196 @@
+//! Volume: a claim on a pool, and an item on its storage host.
+
+use std::sync::Arc;
+
+use dc_crds::Volume;
+use dc_operator_core::conditions::Judged;
+use dc_operator_core::object;
+use dc_operator_core::place::Presence;
+use dc_operator_core::sight::Removal;
+use dc_operator_core::volume::validate::pool_host;
+use dc_operator_core::volume::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, plan, status};
+use dc_operator_core::{image, vm, volume};
+use dc_types::report::Observation;
+use dc_types::{HostName, ObjectRef};
+
+use super::look::Look;
+use super::pool::facts_of;
+use super::settle::{Decision, SettleError, Settled, settle};
+use super::status::Counts;
+use super::{Context, now};
+use crate::events::Tone;
+use crate::observed::ReleaseState;
+use crate::stores::{Key, Kind};
+
+pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
+    let Some(volume) = context.stores.volumes.get(&key.namespace, &key.name) else {
+        return Ok(Settled::gone());
+    };
+    let volume = context.reports.latest(volume);
+    let Some(me) = object::object_ref(&volume.metadata) else {
+        return Ok(Settled::gone());
+    };
+    let now = now();
+    let settled = settle(context, key, &volume, Kind::Volume, |look, _| {
+        let read = Read::new(look, &volume, &me);
+        let removals = context
+            .parts
+            .ledger
+            .with_claims(|claims| read.removals(look, claims, &me));
+        context.parts.ledger.with_claims(|claims| {
+            let seen = Seen {
+                volume: &volume,
+                me: &me,
+                system: read.system,
+                pool: read.pool.as_ref().map(|pool| PoolSeen {
+                    pool,
+                    presence: read.presence,
+                    facts: read
+                        .facts
+                        .as_deref()
+                        .and_then(|facts| facts_of(facts, &volume.spec.pool)),
+                }),
+                image: read.image.as_ref().map(|(image, said)| ImageSeen {
+                    image,
+                    said: said.as_ref(),
+                }),
+                source: read.source.as_ref().map(|(volume, said)| SourceSeen {
+                    volume,
+                    said: said.as_ref(),
+                }),
+                claims,
+                said: read.said.as_ref(),
+                removal: removals.0,
+                grant_removal: removals.1,
+                note: None,
+            };
+            let plan = plan(&seen);
+            let judged = Judged {
+                generation: object::generation(&volume.metadata),
+                now: &now,
+            };
+            Decision {
+                status: Some(status(&seen, &plan, &judged)),
+                plan,
+                wake: vec![Key::global(Kind::Pool, &volume.spec.pool)],
+                counts: Counts::None,
+            }
+        })
+    })
+    .await?;
+    tell_where(context, &volume, &me, settled);
+    Ok(settled)
+}
+
+/// Says once, as the object goes, where retained bytes lie.
+fn tell_where(context: &Context, volume: &Volume, me: &ObjectRef, settled: Settled) {
+    let going = object::life(&volume.metadata) == object::Life::Deleting;
+    if !going || settled != Settled::gone() || !object::is_held(&volume.metadata) {
+        return;
+    }
+    let pool = context.stores.pools.get("", &volume.spec.pool);
+    let Some(host) = pool.as_deref().and_then(pool_host) else {
+        return;
+    };
+    let state = context.parts.observed.release(&host, &volume::key(me));
+    if let Some(ReleaseState::Done(released)) = state
+        && !released.note.is_empty()
+    {
+        let words = dc_operator_core::words::Fact::VolumeReleased {
+            note: released.note,
+        }
+        .words();
+        let note = words.message();
+        context
+            .events
+            .tell(volume, Tone::Normal, &words.reason, &note);
+    }
+}
+
+/// What was read around one volume.
+struct Read {
+    system: Named,
+    pool: Option<Arc<dc_crds::StoragePool>>,
+    host: Option<HostName>,
+    presence: Presence,
+    facts: Option<Arc<dc_types::report::HostFacts>>,
+    image: Option<(Arc<dc_crds::Image>, Option<Observation>)>,
+    source: Option<(Arc<Volume>, Option<Observation>)>,
+    said: Option<Observation>,
+}
+
+impl Read {
+    fn new(look: &mut Look<'_>, volume: &Volume, me: &ObjectRef) -> Self {
+        let spec = &volume.spec;
+        look.claim(me.uid.0);
+        let system = match look.system(&me.namespace, &spec.system) {
+            Some(_) => Named::There,
+            None => Named::Absent,
+        };
+        let pool = look.pool("", &spec.pool);
+        let claim = look.context.parts.ledger.with_claims(|claims| {
+            let claim = claims.volumes.get(&volume::id(me));
+            claim.map(|claim| claim.value.host.clone())
+        });
+        let claimed = claim.is_some();
+        let host = claim.or_else(|| pool.as_deref().and_then(pool_host));
+        let presence = host
+            .as_ref()
+            .map_or(Presence::Never, |host| look.presence(host));
+        // Only who still asks for room has to hear of every change of the pool's use.
+        let facts = host.as_ref().and_then(|host| match claimed {
+            true => look.facts_once(host),
+            false => look.facts(host),
+        });
+        let said = |look: &mut Look<'_>, item| {
+            let host = host.as_ref()?;
+            look.said(host, &item)
+        };
+        let image = spec.source.image.as_ref().and_then(|name| {
+            let image = look.image("", name)?;
+            let image_ref = object::object_ref(&image.metadata)?;
+            let said = said(look, image::key(&image_ref));
+            Some((image, said))
+        });
+        let source = spec.source.volume.as_ref().and_then(|name| {
+            let source = look.volume(&me.namespace, name)?;
+            let source_ref = object::object_ref(&source.metadata)?;
+            look.claim(source_ref.uid.0);
+            let said = said(look, volume::key(&source_ref));
+            Some((source, said))
+        });
+        let own = said(look, volume::key(me));
+        Self {
+            system,
+            pool,
+            host,
+            presence,
+            facts,
+            image,
+            source,
+            said: own,
+        }
+    }
+
+    /// How far the release of the volume is, and that of a grant of it.
+    fn removals(
+        &self,
+        look: &mut Look<'_>,
+        claims: &dc_operator_core::claims::Claims,
+        me: &ObjectRef,
+    ) -> (Removal, Removal) {
+        let id = volume::id(me);
+        let (Some(host), Some(claim)) = (&self.host, claims.volumes.get(&id)) else {
+            return (Removal::NotAsked, Removal::NotAsked);
+        };
+        let own = look.removal(claims, host, &volume::key(me), claim.epoch);
+        let grant = vm::grant_key(id);
+        let pending = claims.releases.contains_key(&(host.clone(), grant));
+        look.said(host, &grant);
+        let grant = match pending {
+            true => Removal::Pending,
+            false => Removal::Done,
+        };
+        (own, grant)
+    }
+}

@@ -1,0 +1,208 @@
+//! Kubernetes' objects in memory, one shelf for each kind, kept by watches.
+//!
+//! They are kept from the start of the process, also while another operator leads, so that a new
+//! leader can act at once. There is no LIST: a watch begins with the objects as they are. Secrets
+//! are not watched.
+//!
+//! A change is told as what to look at again, never as what it was: see [`Change`].
+
+use std::fmt::Debug;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dc_crds::{
+    DEPARTMENT_LABEL, Department, Host, Image, InformationSystem, MachineClass, StoragePool,
+    Subnet, VirtualMachine, Volume, Zone,
+};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::{broadcast, watch};
+
+pub mod key;
+mod shelf;
+mod tell;
+
+pub use key::{Key, Kind};
+pub use shelf::Shelf;
+use shelf::Taken;
+use tell::Tells;
+
+/// How many changes a subscriber may be behind before it must look at everything again.
+const CHANGES: usize = 16384;
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An object came, went, or asks for something else.
+    Object(Key),
+    /// Look at this again: something that it sums up has changed.
+    Look(Key),
+}
+
+/// Cheap to clone; all clones are one cache.
+#[derive(Clone)]
+pub struct Stores {
+    inner: Arc<Inner>,
+}
+
+pub struct Inner {
+    pub departments: Shelf<Department>,
+    pub hosts: Shelf<Host>,
+    pub zones: Shelf<Zone>,
+    pub pools: Shelf<StoragePool>,
+    pub images: Shelf<Image>,
+    pub classes: Shelf<MachineClass>,
+    pub systems: Shelf<InformationSystem>,
+    pub subnets: Shelf<Subnet>,
+    pub volumes: Shelf<Volume>,
+    pub vms: Shelf<VirtualMachine>,
+    pub namespaces: Shelf<Namespace>,
+    pub roles: Shelf<Role>,
+    pub bindings: Shelf<RoleBinding>,
+    changes: broadcast::Sender<Change>,
+    /// Kinds that have not been read whole yet.
+    missing: watch::Sender<usize>,
+}
+
+impl std::ops::Deref for Stores {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+/// Kinds that are watched.
+const WATCHES: usize = 13;
+
+impl Stores {
+    /// Begins to watch, for as long as the process lives.
+    #[must_use]
+    pub fn start(client: &Client) -> Self {
+        let stores = Self::empty();
+        let all = watcher::Config::default;
+        let ours = || watcher::Config::default().labels(DEPARTMENT_LABEL);
+        stores.watch(client, |s| &s.departments, all());
+        stores.watch(client, |s| &s.hosts, all());
+        stores.watch(client, |s| &s.zones, all());
+        stores.watch(client, |s| &s.pools, all());
+        stores.watch(client, |s| &s.images, all());
+        stores.watch(client, |s| &s.classes, all());
+        stores.watch(client, |s| &s.systems, all());
+        stores.watch(client, |s| &s.subnets, all());
+        stores.watch(client, |s| &s.volumes, all());
+        stores.watch(client, |s| &s.vms, all());
+        stores.watch(client, |s| &s.namespaces, all());
+        stores.watch(client, |s| &s.roles, ours());
+        stores.watch(client, |s| &s.bindings, ours());
+        stores
+    }
+
+    fn empty() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                departments: Shelf::default(),
+                hosts: Shelf::default(),
+                zones: Shelf::default(),
+                pools: Shelf::default(),
+                images: Shelf::default(),
+                classes: Shelf::default(),
+                systems: Shelf::default(),
+                subnets: Shelf::default(),
+                volumes: Shelf::default(),
+                vms: Shelf::default(),
+                namespaces: Shelf::default(),
+                roles: Shelf::default(),
+                bindings: Shelf::default(),
+                changes: broadcast::Sender::new(CHANGES),
+                missing: watch::Sender::new(WATCHES),
+            }),
+        }
+    }
+
+    /// Every change from now on. A subscriber that lags behind must look at everything again.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Returns once every kind was read whole.
+    pub async fn wait_read(&self) {
+        let mut missing = self.missing.subscribe();
+        // The sender lives in `self`.
+        let _ = missing.wait_for(|missing| *missing == 0).await;
+    }
+
+    /// Every key there is, of the kinds that are reconciled.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        keys.extend(self.departments.keys(Kind::Department));
+        keys.extend(self.hosts.keys(Kind::Host));
+        keys.extend(self.zones.keys(Kind::Zone));
+        keys.extend(self.pools.keys(Kind::Pool));
+        keys.extend(self.images.keys(Kind::Image));
+        keys.extend(self.classes.keys(Kind::Class));
+        keys.extend(self.subnets.keys(Kind::Subnet));
+        keys.extend(self.volumes.keys(Kind::Volume));
+        keys.extend(self.vms.keys(Kind::Vm));
+        keys.extend(self.systems.keys(Kind::System));
+        keys
+    }
+
+    fn watch<K>(&self, client: &Client, shelf: fn(&Inner) -> &Shelf<K>, config: watcher::Config)
+    where
+        K: Resource<DynamicType = ()> + Tells + Clone + DeserializeOwned + Debug + Send + Sync,
+        K: 'static,
+    {
+        let api: Api<K> = Api::all(client.clone());
+        let stores = self.clone();
+        let config = config.streaming_lists();
+        tokio::spawn(async move {
+            let events = watcher(api, config).default_backoff();
+            let mut events = events.map_ok(|event| event.modify(drop_unread)).boxed();
+            let mut read = false;
+            while let Some(event) = events.next().await {
+                match event {
+                    Err(error) => {
+                        tracing::warn!(kind = %K::kind(&()), %error, "the watch is renewed");
+                    }
+                    Ok(event) => {
+                        let done = matches!(event, watcher::Event::InitDone);
+                        let taken = shelf(&stores).take(event);
+                        stores.tell(&taken);
+                        if done && !read {
+                            read = true;
+                            stores.missing.send_modify(|missing| *missing -= 1);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn tell<K: Tells>(&self, taken: &[Taken<K>]) {
+        for taken in taken {
+            for change in K::tells(taken.old.as_deref(), taken.new.as_deref()) {
+                // Nobody listening is fine: then nobody leads.
+                let _ = self.changes.send(change);
+            }
+        }
+    }
+}
+
+/// What nobody reads and weighs most.
+fn drop_unread<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    // Each change leaves the shelf whole, so a panic elsewhere has not broken it.
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,253 @@
+//! What a change of an object means for whom.
+//!
+//! A change of status alone is not told, except to those who sum it up: what hosts say and what the
+//! ledger holds is heard from them, not from what we wrote.
+
+use dc_crds::condition::types::READY;
+use dc_crds::{
+    Condition, ConditionStatus, DEPARTMENT_LABEL, Department, Host, Image, InformationSystem,
+    MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone,
+};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Resource;
+
+use super::{Change, Key, Kind};
+
+/// A kind that knows whom its changes concern.
+pub trait Tells: Sized {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change>;
+}
+
+/// Whether it came, went, was made anew, or asks for something else.
+fn asks_otherwise<K: Resource>(old: Option<&K>, new: Option<&K>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else {
+        return true;
+    };
+    let (old, new) = (old.meta(), new.meta());
+    old.uid != new.uid
+        || old.generation != new.generation
+        || old.deletion_timestamp != new.deletion_timestamp
+        || old.finalizers != new.finalizers
+}
+
+fn came_or_went<K>(old: Option<&K>, new: Option<&K>) -> bool {
+    old.is_none() || new.is_none()
+}
+
+fn key_of<K: Resource>(kind: Kind, old: Option<&K>, new: Option<&K>) -> Option<Key> {
+    let meta = new.or(old)?.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    Some(Key::new(kind, namespace, meta.name.as_deref()?))
+}
+
+fn object<K: Resource>(kind: Kind, old: Option<&K>, new: Option<&K>) -> Vec<Change> {
+    match asks_otherwise(old, new) {
+        true => key_of(kind, old, new)
+            .map(Change::Object)
+            .into_iter()
+            .collect(),
+        false => Vec::new(),
+    }
+}
+
+macro_rules! tells_of_itself {
+    ($($kind:ty => $name:expr),* $(,)?) => {$(
+        impl Tells for $kind {
+            fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+                object($name, old, new)
+            }
+        }
+    )*};
+}
+
+tells_of_itself! {
+    Department => Kind::Department,
+    Host => Kind::Host,
+    Zone => Kind::Zone,
+    StoragePool => Kind::Pool,
+    MachineClass => Kind::Class,
+}
+
+fn look(kind: Kind, name: &str) -> Change {
+    Change::Look(Key::global(kind, name))
+}
+
+/// The department that a namespaced object belongs to sums up how many there are.
+fn department_of<K: Resource>(old: Option<&K>, new: Option<&K>) -> Option<Change> {
+    let namespace = new.or(old)?.meta().namespace.as_deref()?;
+    came_or_went(old, new).then(|| look(Kind::Department, namespace))
+}
+
+impl Tells for Image {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Image, old, new);
+        if old.is_some() && new.is_none() {
+            let pools = old.iter().flat_map(|image| &image.spec.pools);
+            changes.extend(pools.map(|pool| look(Kind::Pool, pool)));
+        }
+        changes
+    }
+}
+
+impl Tells for InformationSystem {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::System, old, new);
+        changes.extend(department_of(old, new));
+        changes
+    }
+}
+
+impl Tells for Subnet {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Subnet, old, new);
+        changes.extend(department_of(old, new));
+        if asks_otherwise(old, new)
+            && let Some(subnet) = new.or(old)
+        {
+            let namespace = subnet.metadata.namespace.as_deref().unwrap_or_default();
+            changes.push(look(Kind::Network, namespace));
+            if came_or_went(old, new) {
+                changes.push(look(Kind::Zone, &subnet.spec.zone));
+            }
+        }
+        changes
+    }
+}
+
+impl Tells for Volume {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Volume, old, new);
+        changes.extend(department_of(old, new));
+        changes
+    }
+}
+
+fn is_ready(conditions: &[Condition]) -> bool {
+    let ready = conditions.iter().find(|c| c.type_ == READY);
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+}
+
+impl Tells for VirtualMachine {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Vm, old, new);
+        changes.extend(department_of(old, new));
+        let ready = |vm: Option<&Self>| {
+            let status = vm.and_then(|vm| vm.status.as_ref());
+            status.is_some_and(|status| is_ready(&status.conditions))
+        };
+        let Some(vm) = new.or(old) else {
+            return changes;
+        };
+        let namespace = vm.metadata.namespace.as_deref().unwrap_or_default();
+        let asks = asks_otherwise(old, new);
+        if asks || ready(old) != ready(new) {
+            let system = Key::new(Kind::System, namespace, &vm.spec.system);
+            changes.push(Change::Look(system));
+        }
+        let published = |vm: Option<&Self>| {
+            vm.map(|vm| {
+                let cards = vm.spec.interfaces.iter();
+                cards.map(|card| card.publish.clone()).collect::<Vec<_>>()
+            })
+        };
+        // A machine that came or went changes the network by its claim.
+        if asks && published(old) != published(new) {
+            changes.push(look(Kind::Network, namespace));
+        }
+        changes
+    }
+}
+
+/// Namespaces, roles and bindings concern the department that they are labelled for, or named after.
+fn of_department<K: Resource>(
+    old: Option<&K>,
+    new: Option<&K>,
+    name: impl Fn(&K) -> Option<String>,
+) -> Vec<Change> {
+    let label = |object: &K| {
+        let labels = object.meta().labels.as_ref()?;
+        labels.get(DEPARTMENT_LABEL).cloned()
+    };
+    let names = old.into_iter().chain(new);
+    let mut names: Vec<String> = names
+        .flat_map(|object| [label(object), name(object)])
+        .flatten()
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+        .iter()
+        .map(|name| look(Kind::Department, name))
+        .collect()
+}
+
+impl Tells for Namespace {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        of_department(old, new, |namespace| namespace.metadata.name.clone())
+    }
+}
+
+impl Tells for Role {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        of_department(old, new, |role| role.metadata.namespace.clone())
+    }
+}
+
+impl Tells for RoleBinding {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        of_department(old, new, |binding| binding.metadata.namespace.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dc_crds::{MachineClassSpec, SubnetSpec};
+
+    fn subnet(generation: i64, zone: &str) -> Subnet {
+        let spec = SubnetSpec {
+            system: None,
+            zone: zone.into(),
+            ipv4: None,
+            ipv6: None,
+            dns: vec![],
+        };
+        let mut subnet = Subnet::new("web", spec);
+        subnet.metadata.namespace = Some("so-nnmt".into());
+        subnet.metadata.generation = Some(generation);
+        subnet
+    }
+
+    #[test]
+    fn a_change_of_status_alone_is_not_told() {
+        let spec = MachineClassSpec {
+            vcpus: 1,
+            memory: "1Gi".into(),
+            cpu_model: "qemu64".into(),
+        };
+        let old = MachineClass::new("small", spec);
+        let mut new = old.clone();
+        new.metadata.resource_version = Some("9".into());
+        new.status = Some(dc_crds::MachineClassStatus::default());
+        assert_eq!(MachineClass::tells(Some(&old), Some(&new)), []);
+        assert_eq!(
+            MachineClass::tells(None, Some(&new)),
+            [Change::Object(Key::global(Kind::Class, "small"))]
+        );
+    }
+
+    #[test]
+    fn a_subnet_that_comes_concerns_its_department_its_network_and_its_zone() {
+        let changes = Subnet::tells(None, Some(&subnet(1, "dmz")));
+        for key in [
+            Key::global(Kind::Department, "so-nnmt"),
+            Key::global(Kind::Network, "so-nnmt"),
+            Key::global(Kind::Zone, "dmz"),
+        ] {
+            assert!(changes.contains(&Change::Look(key.clone())), "{key}");
+        }
+        let changes = Subnet::tells(Some(&subnet(1, "dmz")), Some(&subnet(2, "dmz")));
+        assert!(!changes.contains(&look(Kind::Zone, "dmz")));
+    }
+}
