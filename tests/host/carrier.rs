@@ -58,7 +58,7 @@ pub struct Carrier {
     pub host: Arc<HostView>,
     /// The tiny image, which volumes are made from.
     image: PathBuf,
-    _lab: TestLab,
+    lab: TestLab,
 }
 
 impl Carrier {
@@ -73,8 +73,22 @@ impl Carrier {
             machine,
             host,
             image: GuestImage::Tiny.ensure(&Cache::from_env()?)?.path,
-            _lab: lab,
+            lab,
         })
+    }
+
+    /// Cuts the power and boots again: what was in memory is gone, what was on disk is there.
+    pub async fn power_cut(&mut self) -> Result<()> {
+        if let Some(hands) = self.hands.take() {
+            hands.shutdown_background();
+        }
+        let spec = self.machine.clone().power_cut()?;
+        self.machine = Machine::ensure(&self.lab.0, &spec).await?;
+        self.hands = Some(runtime_inside(self.machine.pid())?);
+        let mut host = host_view(&self.machine)?;
+        host.boot_id = "boot-2".into();
+        self.host = Arc::new(host);
+        Ok(())
     }
 
     /// New hands, as after a restart of the agent: nothing is carried over.

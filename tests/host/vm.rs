@@ -377,3 +377,36 @@ async fn a_uefi_machine_has_variables_of_its_own_and_they_go_with_it() -> Result
     ensure!(!folder.exists(), "{} is left", folder.display());
     Ok(())
 }
+
+#[tokio::test]
+async fn a_host_whose_power_was_cut_brings_its_machine_back_and_says_why() -> Result<()> {
+    let (mut carrier, mut order) = carrier("power").await?;
+    let tools = carrier.tools().await?;
+    order.vm.on_stop = OnStop::Stay;
+    order
+        .settle(&carrier, &tools, "the guest runs", |seen| {
+            seen.guest == Guest::Running
+        })
+        .await?;
+    drop(tools);
+    carrier.power_cut().await?;
+    let tools = carrier.tools().await?;
+    // Neither network nor storage is back: the machine waits, and says for what.
+    let mut steps = order.plan(&carrier, &tools).await?.into_iter();
+    let failed = loop {
+        let step = steps.next().context("it started without its disk")?;
+        if let Err(error) = order.apply(&carrier, &tools, step).await {
+            break error;
+        }
+    };
+    ensure!(failed.to_string().contains("DiskNotOpened"), "{failed:#}");
+    carrier.run(&order.network_script())?;
+    carrier.make_target(1, &order.vm.disks[0])?;
+    let seen = order
+        .settle(&carrier, &tools, "the guest runs again", |seen| {
+            seen.guest == Guest::Running
+        })
+        .await?;
+    ensure!(seen.last_stop == Some(Stop::HostLost), "{seen:?}");
+    Ok(())
+}

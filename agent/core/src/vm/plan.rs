@@ -300,7 +300,12 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
             Verdict::DiskError => RESUME_EVERY_S,
             Verdict::Wait(_) => {
                 let waited = seen.now - record.started_at.unwrap_or(seen.now);
-                (record.pause_s() - waited).clamp(1, PRESS_EVERY_S)
+                let left = record.pause_s() - waited;
+                if left <= 0 {
+                    // It waits for its network, which wakes us when it is ready.
+                    return None;
+                }
+                left.min(PRESS_EVERY_S)
             }
             _ => return None,
         };

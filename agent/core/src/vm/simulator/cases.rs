@@ -10,8 +10,8 @@ use super::Simulator;
 use crate::names::{bridge_name, netns_name, tap_name};
 use crate::vm::fixture::{self, World, epoch};
 use crate::vm::seen::{ForeignDomain, Off, Paused, Power, Seen, TapPlace};
-use crate::vm::status;
 use crate::vm::step::Act;
+use crate::vm::{next_look, status};
 
 fn started() -> Simulator {
     let mut simulator = Simulator::new(World::of(fixture::vm()));
@@ -53,6 +53,7 @@ fn a_machine_waits_for_its_network_and_for_the_guard_of_each_card() {
         world.ready.remove(&missing);
         let simulator = Simulator::new(world);
         assert_eq!(simulator.plan(), [], "{missing}");
+        assert_eq!(next_look(&simulator.world.wanted(), &simulator.seen), None);
         assert_eq!(simulator.reason(), "WaitsForNetwork");
         assert_eq!(simulator.observed().1, Guest::Absent);
     }
