@@ -1,8 +1,13 @@
 //! A guest asks for its addresses and gets its own, from its own host, also after the agent was
 //! started anew.
 
+use std::io;
+use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use dc_agent_core::network::Place;
+use dc_agent_core::network::firewall::guard::link_local;
 
 use crate::desk::{DMZ, Department, Guest};
 use crate::guests::plug;
@@ -68,6 +73,14 @@ async fn a_guest_gets_its_own_address_from_its_own_host() -> Result<()> {
     world.settle().await?;
     let told = lease(&world.hosts[0], &stranger).await?;
     assert!(told.starts_with("10.1.1.12/24"), "{told}");
+    for (number, guest) in [(0, &guests[0]), (1, &guests[1]), (0, &stranger)] {
+        let offered = offer(&world.hosts[number], guest).await?;
+        assert!(
+            offered.contains(&guest.v6()),
+            "{} was offered {offered:?}",
+            guest.name
+        );
+    }
     router(&world.hosts[0], &stranger).await
 }
 
@@ -97,4 +110,49 @@ async fn router(host: &Host, guest: &Guest) -> Result<()> {
         String::from_utf8_lossy(&addresses)
     );
     Ok(())
+}
+
+/// A DHCPv6 option (RFC 8415, section 21).
+fn option(code: u16, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).expect("options of a test are short");
+    [&code.to_be_bytes()[..], &length.to_be_bytes(), body].concat()
+}
+
+/// The addresses in the answer to a guest that solicits one: Debian's busybox has no client.
+async fn offer(host: &Host, guest: &Guest) -> Result<Vec<Ipv6Addr>> {
+    const SOLICIT: u8 = 1;
+    let identity = [&[0, 3, 0, 1][..], &guest.mac().0].concat();
+    let message = [
+        vec![SOLICIT, 1, 2, 3],
+        option(1, &identity),
+        option(3, &[0; 12]),
+        option(8, &[0, 0]),
+    ]
+    .concat();
+    let from = link_local(guest.mac());
+    let ask = move || -> io::Result<Vec<u8>> {
+        let card = nix::net::if_::if_nametoindex("eth0")?;
+        let socket = UdpSocket::bind(SocketAddrV6::new(from, 546, 0, card))?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let servers = SocketAddrV6::new("ff02::1:2".parse().expect("it is one"), 547, 0, card);
+        let mut answer = vec![0; 1500];
+        let mut last = io::Error::other("never asked");
+        for _ in 0..5 {
+            socket.send_to(&message, servers)?;
+            match socket.recv(&mut answer) {
+                Ok(size) => {
+                    answer.truncate(size);
+                    return Ok(answer);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    let answer = host.enter.inside(&guest.place(), ask).await?;
+    let answer = answer.with_context(|| format!("{} was offered nothing", guest.name))?;
+    // Addresses stand in options of code 5, of 24 bytes, inside the one that was asked for.
+    let addresses = answer.windows(20).filter(|w| w[..4] == [0, 5, 0, 24]);
+    let parse = |w: &[u8]| <[u8; 16]>::try_from(&w[4..20]).map(Ipv6Addr::from);
+    Ok(addresses.map(parse).collect::<Result<_, _>>()?)
 }

@@ -242,9 +242,9 @@ async fn a_stranger_on_the_overlay_is_not_let_in() -> Result<()> {
     )
     .await?;
     let bind = |address| enter.inside(&Place::Host, move || UdpSocket::bind((address, 0)));
-    let known_socket = bind(World::vtep(0)).await??;
+    let known_socket = bind(world.vtep(0)).await??;
     let unknown_socket = bind(unknown_host.into()).await??;
-    let to = SocketAddr::new(World::vtep(1), 4789);
+    let to = SocketAddr::new(world.vtep(1), 4789);
     let vni = department.vni(DMZ).0.to_be_bytes();
     let send_by = |socket: &UdpSocket, frame: &[u8]| -> Result<()> {
         let head = [8, 0, 0, 0, vni[1], vni[2], vni[3], 0];

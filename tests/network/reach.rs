@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 
 use crate::desk::{DATABASE, DMZ, Department, Guest, INTERNAL, icmp, tcp};
 use crate::guests::{ask, boot, serve};
-use crate::world::{OUTSIDE, OUTSIDE_V6, World};
+use crate::world::{OUTSIDE, OUTSIDE_V6, Underlay, World};
 
 const PORTS: [u16; 4] = [80, 5432, 8080, 9000];
 
@@ -196,5 +196,33 @@ async fn every_pair_reaches_what_its_flows_name_and_nothing_else() -> Result<()>
     for host in &world.hosts {
         assert_eq!(host.settle().await?, Vec::<String>::new());
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn hosts_may_be_joined_by_ipv6_alone() -> Result<()> {
+    let mut world = World::build_over(Underlay::V6).await?;
+    let (departments, guests) = (departments(), guests());
+    let [a, _] = &departments;
+    let here: Vec<&Guest> = guests.iter().filter(|g| g.department == "so-a").collect();
+    world.tell(&departments, &guests);
+    world.settle().await?;
+    for guest in &here {
+        boot(&world, a, guest).await?;
+        let enter = &world.hosts[guest.host].enter;
+        serve(enter, &guest.place(), guest.label(), &PORTS).await?;
+    }
+    let (web1, app1) = (here[0], here[3]);
+    assert_ne!(web1.host, app1.host);
+    let mut probes = Vec::new();
+    for address in [IpAddr::V4(app1.v4()), IpAddr::V6(app1.v6())] {
+        probes.push(probe(&world, web1, address, 8080, Some(app1.label())).await?);
+        probes.push(probe(&world, web1, address, 80, None).await?);
+    }
+    for address in [IpAddr::V4(web1.v4()), IpAddr::V6(web1.v6())] {
+        probes.push(probe_outside(&world, address, 80, Some(web1.label())).await?);
+    }
+    let failures = wrong(probes);
+    assert!(failures.is_empty(), "{failures:#?}");
     Ok(())
 }

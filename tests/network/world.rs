@@ -1,7 +1,7 @@
 //! Hosts on one underlay, each with the network vertical, and the world outside.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,7 +29,25 @@ pub const OUTSIDE_V6: &str = "2001:db8::1";
 const EDGE: &str = "203.0.113.2/24";
 const EDGE_V6: &str = "2001:db8::2/64";
 
+/// The family of the network that joins the hosts.
+#[derive(Clone, Copy)]
+pub enum Underlay {
+    V4,
+    V6,
+}
+
+impl Underlay {
+    fn vtep(self, host: usize) -> IpAddr {
+        let number = u8::try_from(host).unwrap_or(0) + 1;
+        match self {
+            Underlay::V4 => Ipv4Addr::new(10, 250, 0, number).into(),
+            Underlay::V6 => Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, number.into()).into(),
+        }
+    }
+}
+
 pub struct World {
+    underlay: Underlay,
     pub hosts: Vec<Host>,
     pub outside: Holder,
     /// Holds the underlay; dropped last.
@@ -50,6 +68,10 @@ pub struct Host {
 impl World {
     /// Two hosts that carry machines and, last, one that leads outside.
     pub async fn build() -> Result<Self> {
+        Self::build_over(Underlay::V4).await
+    }
+
+    pub async fn build_over(underlay: Underlay) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (wire, outside) = (Holder::start()?, Holder::start()?);
         batch(
@@ -60,9 +82,10 @@ impl World {
         let mut hosts = Vec::new();
         for number in 1..=3u8 {
             let path = folder.path().join(format!("h{number}"));
-            hosts.push(Host::build(number, &wire, path).await?);
+            hosts.push(Host::build(number, underlay, &wire, path).await?);
         }
         let world = Self {
+            underlay,
             hosts,
             outside,
             _wire: wire,
@@ -90,13 +113,8 @@ impl World {
         .await
     }
 
-    pub fn vtep(host: usize) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::new(
-            10,
-            250,
-            0,
-            u8::try_from(host).unwrap_or(0) + 1,
-        ))
+    pub fn vtep(&self, host: usize) -> IpAddr {
+        self.underlay.vtep(host)
     }
 
     fn name(host: usize) -> HostName {
@@ -108,13 +126,14 @@ impl World {
         let peers: Vec<Peer> = (0..self.hosts.len())
             .map(|host| Peer {
                 host: Self::name(host),
-                vtep: Self::vtep(host),
+                vtep: self.underlay.vtep(host),
                 role: match self.hosts[host].role {
                     NetworkRole::Compute => PeerRole::Compute,
                     NetworkRole::Gateway => PeerRole::Gateway,
                 },
             })
             .collect();
+        let underlay = self.underlay;
         for (number, host) in self.hosts.iter_mut().enumerate() {
             host.items.clear();
             let others: Vec<Peer> = peers
@@ -125,7 +144,7 @@ impl World {
             for department in departments {
                 host.put(department.network(host.role, others.clone()));
                 for guest in guests.iter().filter(|g| g.department == department.name) {
-                    let home = (Self::name(guest.host), Self::vtep(guest.host));
+                    let home = (Self::name(guest.host), underlay.vtep(guest.host));
                     host.put(guest.endpoint(department, home.0, home.1));
                 }
             }
@@ -143,11 +162,11 @@ impl World {
 }
 
 impl Host {
-    async fn build(number: u8, wire: &Holder, folder: PathBuf) -> Result<Self> {
+    async fn build(number: u8, underlay: Underlay, wire: &Holder, folder: PathBuf) -> Result<Self> {
         let holder = Holder::start()?;
         let enter = holder.enter();
         let index = usize::from(number) - 1;
-        let overlay = World::vtep(index);
+        let overlay = underlay.vtep(index);
         batch(
             &wire.enter(),
             &[
@@ -164,8 +183,11 @@ impl Host {
         batch(
             &enter,
             &[
-                &format!("address add {overlay}/24 dev overlay"),
                 "link set dev overlay up",
+                &match overlay {
+                    IpAddr::V4(v4) => format!("address add {v4}/24 dev overlay"),
+                    IpAddr::V6(v6) => format!("address add {v6}/64 dev overlay nodad"),
+                },
             ],
         )
         .await?;

@@ -24,7 +24,7 @@ pub use real::RealDhcp;
 pub enum DhcpError {
     #[error(transparent)]
     Enter(#[from] EnterError),
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}")]
     File {
         path: PathBuf,
         #[source]

@@ -26,13 +26,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub enum EnterError {
     #[error("there is no network namespace {0}")]
     NoNamespace(String),
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}")]
     Open {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot run {tool}: {source}")]
+    #[error("cannot run {tool}")]
     Run {
         tool: &'static str,
         #[source]

@@ -1,5 +1,7 @@
 //! Does one step of the network plan.
 
+use std::error::Error;
+
 use dc_agent_core::network::{Act, Step};
 use dc_host::Tools;
 use dc_host::conntrack::ConntrackError;
@@ -12,13 +14,13 @@ use thiserror::Error;
 /// Which tool failed; a step has one.
 #[derive(Debug, Error)]
 enum StepError {
-    #[error("interfaces cannot be set up: {0}")]
+    #[error("interfaces cannot be set up")]
     Links(#[from] LinksError),
-    #[error("firewall rules cannot be loaded: {0}")]
+    #[error("firewall rules cannot be loaded")]
     Firewall(#[from] FirewallError),
-    #[error("the DHCP server cannot be run: {0}")]
+    #[error("the DHCP server cannot be run")]
     Dhcp(#[from] DhcpError),
-    #[error("live connections cannot be cut: {0}")]
+    #[error("live connections cannot be cut")]
     Conntrack(#[from] ConntrackError),
 }
 
@@ -38,8 +40,19 @@ impl StepError {
 pub async fn apply(tools: &Tools, step: &Step) -> Result<(), Trouble> {
     act(tools, &step.act).await.map_err(|error| Trouble {
         reason: error.reason().to_owned(),
-        message: error.to_string(),
+        message: told(&error),
     })
+}
+
+/// An error with everything that led to it.
+fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 async fn act(tools: &Tools, act: &Act) -> Result<(), StepError> {

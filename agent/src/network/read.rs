@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use dc_agent_core::names;
 use dc_agent_core::network::desired::{DEPARTMENT_SYSCTLS, EDGE_SYSCTLS, HOST_SYSCTLS};
+use dc_agent_core::network::firewall::TableSeen;
 use dc_agent_core::network::{Machine, NetState, Place, Seen};
 use dc_agent_core::wanted::WantedOwned;
 use dc_host::Tools;
@@ -11,24 +12,25 @@ use dc_host::dhcp::DhcpError;
 use dc_host::firewall::FirewallError;
 use dc_host::links::LinksError;
 use dc_types::plan::ItemKind;
+use futures::future::try_join_all;
 use thiserror::Error;
 
 /// Why the host's network could not be looked at.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    #[error("cannot read {place}: {source}")]
+    #[error("cannot look at {place}")]
     Links {
         place: Place,
         #[source]
         source: LinksError,
     },
-    #[error("cannot read the firewall of {place}: {source}")]
+    #[error("cannot look at the firewall of {place}")]
     Firewall {
         place: Place,
         #[source]
         source: FirewallError,
     },
-    #[error("cannot read which DHCP servers run: {0}")]
+    #[error("cannot look at the DHCP servers")]
     Dhcp(#[from] DhcpError),
 }
 
@@ -49,18 +51,31 @@ pub async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Seen, ReadError
         dhcp: tools.dhcp.running().await?,
         ..Seen::default()
     };
-    for place in places(tools).await? {
-        if let Some(state) = state(tools, &place).await? {
+    let looks = places(tools)
+        .await?
+        .into_iter()
+        .map(|place| look(tools, place));
+    for (place, state, tables) in try_join_all(looks).await? {
+        if let Some(state) = state {
             seen.machine.put(place.clone(), state);
+            seen.tables.insert(place, tables);
         }
-        let tables = tools.firewall.tables(&place).await;
-        let tables = tables.map_err(|source| ReadError::Firewall {
-            place: place.clone(),
-            source,
-        })?;
-        seen.tables.insert(place, tables);
     }
     Ok(seen)
+}
+
+/// One namespace; without a state it went away meanwhile.
+async fn look(
+    tools: &Tools,
+    place: Place,
+) -> Result<(Place, Option<NetState>, Vec<TableSeen>), ReadError> {
+    let Some(state) = state(tools, &place).await? else {
+        return Ok((place, None, Vec::new()));
+    };
+    match tools.firewall.tables(&place).await {
+        Ok(tables) => Ok((place, Some(state), tables)),
+        Err(source) => Err(ReadError::Firewall { place, source }),
+    }
 }
 
 async fn places(tools: &Tools) -> Result<Vec<Place>, ReadError> {

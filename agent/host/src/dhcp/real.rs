@@ -53,7 +53,7 @@ impl RealDhcp {
                 .is_ok_and(|net| (net.dev(), net.ino()) == (place.dev(), place.ino()))
         };
         process_ids()
-            .filter(|pid| command_line(*pid).iter().any(|a| *a == argument))
+            .filter(|pid| command_line(*pid).contains(&argument))
             .filter(in_place)
             .collect()
     }

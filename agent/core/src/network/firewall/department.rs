@@ -10,143 +10,27 @@
 //! holds of it stands in the `cut_*` sets of the same table until it has been deleted there: an
 //! agent that dies in between finds it again. See [`Cuts`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+mod marks;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dc_types::plan::{Flow, FlowEnd, ItemKey, ItemKind, NetworkRole};
+use dc_types::plan::{Flow, FlowEnd, NetworkRole};
 use dc_types::{PortRange, Protocol, Service, SubnetUid};
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::{Chain, Element, Family, Form, Policy, Set, Table, TableSeen};
+use super::{Chain, Element, Family, Form, Policy, Set, Table};
 use crate::names;
 use crate::network::validate::{Endpoint, Network, WayOut};
+
+pub use marks::{Cuts, cuts, member_comment, member_digest, members, owner};
+
+use marks::flow_digest;
 
 pub const TABLE: &str = "fw";
 /// Sets whose elements come and go while the table stays.
 pub const CUT_SETS: [&str; 3] = ["cut_flows", "cut4", "cut6"];
 /// The nflog group of drops.
 const LOG_GROUP: u16 = 5;
-
-/// Conntrack entries that must go: by the mark of a flow, by the address of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cuts {
-    pub flows: BTreeSet<u32>,
-    pub addresses: BTreeSet<IpAddr>,
-}
-
-impl Cuts {
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.flows.is_empty() && self.addresses.is_empty()
-    }
-
-    /// What an earlier load left to be cut.
-    #[must_use]
-    pub fn pending(seen: &TableSeen) -> Self {
-        let address = |set: &str| -> Vec<IpAddr> {
-            let elements = seen.elements(set).iter();
-            elements.filter_map(|(text, _)| text.parse().ok()).collect()
-        };
-        let flows = seen.elements("cut_flows").iter();
-        Self {
-            flows: flows.filter_map(|(text, _)| text.parse().ok()).collect(),
-            addresses: address("cut4").into_iter().chain(address("cut6")).collect(),
-        }
-    }
-}
-
-/// What of a loaded table must be cut when `network` takes its place: what was to be cut already,
-/// flows that are gone or changed, and addresses that are gone or another's.
-#[must_use]
-pub fn cuts(network: &Network, seen: Option<&TableSeen>) -> Cuts {
-    let Some(seen) = seen else {
-        return Cuts::default();
-    };
-    let mut cuts = Cuts::pending(seen);
-    let flows: BTreeMap<u32, String> = network
-        .body
-        .flows
-        .iter()
-        .map(|flow| (flow.id, flow_digest(flow)))
-        .collect();
-    for (text, comment) in seen.elements("flows") {
-        if let Ok(id) = text.parse::<u32>()
-            && flows.get(&id) != comment.as_ref()
-        {
-            cuts.flows.insert(id);
-        }
-    }
-    let members: BTreeMap<IpAddr, String> = network
-        .endpoints
-        .iter()
-        .flat_map(|e| e.addresses().map(|address| (address, member_comment(e))))
-        .collect();
-    for (text, comment) in members_of(seen) {
-        let Ok(address) = text.parse::<IpAddr>() else {
-            continue;
-        };
-        let is_endpoint = comment
-            .as_deref()
-            .is_some_and(|c| parse_member(c).is_some());
-        if is_endpoint && members.get(&address) != comment.as_ref() {
-            cuts.addresses.insert(address);
-        }
-    }
-    cuts
-}
-
-fn members_of(seen: &TableSeen) -> impl Iterator<Item = &(String, Option<String>)> {
-    let sets = ["members4", "members6"].into_iter();
-    sets.flat_map(|set| seen.elements(set))
-}
-
-/// The endpoints that a loaded table lets through, with the digest of each.
-#[must_use]
-pub fn members(seen: &TableSeen) -> BTreeMap<ItemKey, String> {
-    members_of(seen)
-        .filter_map(|(_, comment)| parse_member(comment.as_deref()?))
-        .collect()
-}
-
-/// `<machine>/<card>/<digest>`.
-#[must_use]
-pub fn member_comment(endpoint: &Endpoint) -> String {
-    let key = endpoint.key();
-    format!("{}/{}/{}", key.id, key.card, member_digest(endpoint))
-}
-
-fn parse_member(comment: &str) -> Option<(ItemKey, String)> {
-    let mut parts = comment.split('/');
-    let id = Uuid::parse_str(parts.next()?).ok()?;
-    let card = parts.next()?.parse().ok()?;
-    let digest = parts.next()?.to_owned();
-    let kind = ItemKind::Endpoint;
-    Some((ItemKey { kind, id, card }, digest))
-}
-
-/// Of what decides what may reach an endpoint; where it runs does not.
-#[must_use]
-pub fn member_digest(endpoint: &Endpoint) -> String {
-    let body = endpoint.body;
-    short_digest(&format!(
-        "{} {} {:?} {:?} {:?}",
-        body.subnet, body.mac, body.v4, body.v6, body.published
-    ))
-}
-
-fn flow_digest(flow: &Flow) -> String {
-    short_digest(&format!("{:?} {} {:?}", flow.from, flow.to, flow.services))
-}
-
-fn short_digest(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest[..8].iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
 
 /// The table of a department on this host.
 #[must_use]
@@ -167,12 +51,6 @@ pub fn table(network: &Network, cuts: &Cuts) -> Table {
         sets,
         chains,
     }
-}
-
-/// The network a table was loaded for.
-#[must_use]
-pub fn owner(seen: &TableSeen) -> Option<Uuid> {
-    Uuid::parse_str(seen.owner()?.strip_prefix("network ")?).ok()
 }
 
 fn flows_set(network: &Network) -> Set {
