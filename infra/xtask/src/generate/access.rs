@@ -32,11 +32,9 @@ const NAMESPACED_KINDS: &[&str] = &[
 ];
 /// What everybody who signs in may look up before asking for something.
 const CATALOGUE: &[&str] = &["zones", "storagepools", "images", "machineclasses"];
-const TENANT_ROLES: &[&str] = &[
-    "dc-tenant-administrator",
-    "dc-tenant-operator",
-    "dc-tenant-auditor",
-];
+/// The roles that the operator makes in each department's namespace. Of these it may hand out what
+/// it does not have itself; of no other.
+const TENANT_ROLES: &[&str] = &["tenant-administrator", "tenant-operator", "tenant-auditor"];
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
