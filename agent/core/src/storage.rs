@@ -34,6 +34,6 @@ pub use seen::{
     VolumeBytes, VolumeRecord, VolumeSeen, Watermark, WatermarkState,
 };
 pub use status::{pool_facts, status};
-pub use step::{EraseMethod, Expose, Note, Step};
+pub use step::{EraseMethod, Expose, Note, Removal, Step};
 pub use trouble::StorageTrouble;
 pub use validate::{file_size, validate_grant, validate_image, validate_volume};

@@ -15,10 +15,10 @@ use std::io;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use dc_agent_core::storage::{EraseMethod, Note, VolumeRecord, VolumeSeen};
+use dc_agent_core::storage::{EraseMethod, Note, Removal, VolumeRecord, VolumeSeen};
 use dc_types::plan::VolumeSource;
 use dc_types::report::PoolFacts;
-use dc_types::{Bytes, Epoch, InstanceId, ObjectRef, PoolName};
+use dc_types::{Bytes, InstanceId, PoolName};
 use thiserror::Error;
 
 use crate::knobs::Injected;
@@ -86,16 +86,6 @@ pub trait Volumes: Send + Sync {
 
     /// Erases the bytes, reads them back, and notes it in the pool's log and beside the volume.
     async fn erase_volume(&self, order: &Removal, method: EraseMethod) -> Result<(), VolumesError>;
-}
-
-/// Whose bytes go, and by which order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removal {
-    pub pool: PoolName,
-    pub volume: InstanceId,
-    /// The epoch of the release.
-    pub epoch: Epoch,
-    pub owner: ObjectRef,
 }
 
 /// Why a pool's files could not be read or changed.

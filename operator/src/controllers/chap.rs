@@ -6,8 +6,6 @@ use dc_types::{Epoch, InstanceId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// What every initiator calls itself; the secret is what counts.
-const USER: &str = "dc";
 /// RFC 7143 asks for at least 12 bytes; initiators of some arrays take no more than 16 bytes of
 /// hexadecimal, ours and QEMU's do.
 const LENGTH: usize = 24;
@@ -21,7 +19,8 @@ pub fn chap(ledger_key: &Secret, volume: InstanceId, epoch: Epoch) -> Chap {
     let mut secret: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     secret.truncate(LENGTH);
     Chap {
-        user: USER.to_owned(),
+        // A target daemon keeps one secret for each user, whatever the target.
+        user: format!("{volume}.{epoch}"),
         secret: Secret(secret),
     }
 }
@@ -42,6 +41,7 @@ mod tests {
         let b = InstanceId(Uuid::from_u128(2));
         assert_eq!(chap(&key, a, epoch(5)), chap(&key, a, epoch(5)));
         assert_ne!(chap(&key, a, epoch(5)), chap(&key, a, epoch(6)));
+        assert_ne!(chap(&key, a, epoch(5)).user, chap(&key, a, epoch(6)).user);
         assert_ne!(chap(&key, a, epoch(5)), chap(&key, b, epoch(5)));
         assert_ne!(
             chap(&key, a, epoch(5)),

@@ -44,19 +44,11 @@ pub enum Step {
         note: Note,
     },
     /// Move the bytes out of use, to where people find them.
-    RetainVolume {
-        key: ItemKey,
-        pool: PoolName,
-        volume: InstanceId,
-        epoch: Epoch,
-        owner: ObjectRef,
-    },
+    RetainVolume { key: ItemKey, order: Removal },
+    /// Overwrite the bytes or give them back, and read that they are gone.
     EraseVolume {
         key: ItemKey,
-        pool: PoolName,
-        volume: InstanceId,
-        epoch: Epoch,
-        owner: ObjectRef,
+        order: Removal,
         method: EraseMethod,
     },
     /// Delete a target: close it, cut its connections, and be done only when it is gone.
@@ -67,6 +59,16 @@ pub enum Step {
     },
     /// Make a target, its access list last.
     Expose { key: ItemKey, expose: Expose },
+}
+
+/// Whose bytes go, and by which order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    pub pool: PoolName,
+    pub volume: InstanceId,
+    /// The epoch of the release.
+    pub epoch: Epoch,
+    pub owner: ObjectRef,
 }
 
 /// A target to be made.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use dc_agent_core::storage::{
-    EraseMethod, Gone, ImageSeen, Note, PoolSeen, VolumeBytes, VolumeRecord, VolumeSeen, file_size,
+    EraseMethod, Gone, ImageSeen, Note, PoolSeen, Removal, VolumeBytes, VolumeRecord, VolumeSeen,
+    file_size,
 };
 use dc_types::plan::{Disposition, VolumeSource};
 use dc_types::report::PoolFacts;
 use dc_types::{Bytes, ImageUid, InstanceId, PoolName};
 
-use super::{Removal, Volumes, VolumesError};
+use super::{Volumes, VolumesError};
 use crate::knobs::Knobs;
 
 /// What a fake pool has room for.

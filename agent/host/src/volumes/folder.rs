@@ -283,6 +283,10 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
+    // Looked at first: even a needless mkdir waits as long as the file system is frozen.
+    if path.is_dir() {
+        return Ok(());
+    }
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use dc_agent_core::storage::{EraseMethod, Note, VolumeRecord, VolumeSeen};
+use dc_agent_core::storage::{EraseMethod, Note, Removal, VolumeRecord, VolumeSeen};
 use dc_types::plan::VolumeSource;
 use dc_types::report::PoolFacts;
 use dc_types::{Bytes, InstanceId, PoolName};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::files::{self, Reflink};
 use super::folder::PoolFolder;
 use super::removal;
-use super::{Removal, Volumes, VolumesError};
+use super::{Volumes, VolumesError};
 
 /// Space is told in steps of this many bytes: it changes all the time, and each change is told.
 const SPACE_STEP: u64 = 64 << 20;

@@ -12,15 +12,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use dc_agent_core::storage::{EraseMethod, Gone};
+use dc_agent_core::storage::{EraseMethod, Gone, Removal};
 use dc_types::plan::Disposition;
 use dc_types::{Epoch, InstanceId, ObjectRef};
 use serde::Serialize;
 
+use super::VolumesError;
 use super::bytes::{self, EraseError, Overwrite};
 use super::files::is_there;
 use super::folder::{PoolFolder, open_ours, rename_new, sync_parent};
-use super::{Removal, VolumesError};
 
 /// One line of `erased.jsonl`, and the file beside a retained volume.
 #[derive(Debug, Serialize)]

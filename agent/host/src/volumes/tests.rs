@@ -5,14 +5,14 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use dc_agent_core::storage::{EraseMethod, Note, VolumeBytes, VolumeSeen, Watermark};
+use dc_agent_core::storage::{EraseMethod, Note, Removal, VolumeBytes, VolumeSeen, Watermark};
 use dc_types::plan::VolumeSource;
 use dc_types::{Bytes, Epoch, InstanceId, ObjectRef, ObjectUid, PoolName};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::folder::open_ours;
-use super::{RealVolumes, Removal, Volumes, VolumesError};
+use super::{RealVolumes, Volumes, VolumesError};
 
 const MIB: u64 = 1 << 20;
 

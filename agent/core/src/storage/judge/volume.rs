@@ -15,7 +15,7 @@ use dc_types::{Bytes, InstanceId, PoolName};
 
 use super::{Judged, Removal, faulty, grant_removal_steps, listed, live, sensible, usable};
 use crate::storage::seen::{Making, PoolSeen, Seen, VolumeBytes, VolumeRecord, VolumeSeen};
-use crate::storage::step::{EraseMethod, Note, Step};
+use crate::storage::step::{EraseMethod, Note, Removal as Order, Step};
 use crate::storage::trouble::StorageTrouble;
 use crate::storage::validate::{file_size, validate_volume};
 use crate::wanted::Wanted;
@@ -268,27 +268,26 @@ fn remove(seen: &Seen, release: &Release, pool: &PoolName, there: &VolumeSeen) -
         }
     }
     let mut steps = grant_removal_steps(seen, release.key, volume, None);
-    let (key, epoch, owner) = (release.key, release.epoch, release.object.clone());
-    let pool = pool.clone();
-    let erase = |method| Step::EraseVolume {
-        key,
+    let key = release.key;
+    let order = Order {
         pool: pool.clone(),
         volume,
-        epoch,
-        owner: owner.clone(),
-        method,
+        epoch: release.epoch,
+        owner: release.object.clone(),
     };
     steps.push(match release.disposition {
         // Nobody should say Remove of a volume; whoever does has not asked for its erasure.
-        Disposition::Retain | Disposition::Remove => Step::RetainVolume {
+        Disposition::Retain | Disposition::Remove => Step::RetainVolume { key, order },
+        Disposition::EraseDiscard => Step::EraseVolume {
             key,
-            pool: pool.clone(),
-            volume,
-            epoch,
-            owner: owner.clone(),
+            order,
+            method: EraseMethod::Discard,
         },
-        Disposition::EraseDiscard => erase(EraseMethod::Discard),
-        Disposition::EraseZero => erase(EraseMethod::Zero),
+        Disposition::EraseZero => Step::EraseVolume {
+            key,
+            order,
+            method: EraseMethod::Zero,
+        },
     });
     Removal::Steps(steps)
 }

@@ -260,11 +260,11 @@ impl Model {
             } => self.create(volume, size, &source)?,
             Step::GrowVolume { volume, size, .. } => self.grow(volume, size),
             Step::Note { volume, note, .. } => self.note(volume, &note),
-            Step::RetainVolume { volume, epoch, .. } => {
-                self.remove(volume, epoch, Disposition::Retain)
+            Step::RetainVolume { order, .. } => {
+                self.remove(order.volume, order.epoch, Disposition::Retain)
             }
-            Step::EraseVolume { volume, epoch, .. } => {
-                self.remove(volume, epoch, Disposition::EraseZero)
+            Step::EraseVolume { order, .. } => {
+                self.remove(order.volume, order.epoch, Disposition::EraseZero)
             }
             Step::Fence { tid, name, .. } => {
                 // Two keys of one plan may fence the same target: the second finds it gone.

@@ -1,0 +1,191 @@
+//! Who may open a volume, what it opens, and what survives the daemon.
+
+use std::os::unix::fs::MetadataExt;
+
+use dc_lab::wait::{Look, until};
+use dc_types::plan::{Disposition, ItemKind, VolumeSource};
+
+use crate::inside::{inside, run};
+use crate::site::{DEADLINE, MIB, Site, initiator, key, volume_path};
+
+async fn granted(size: u64) -> Site {
+    let mut site = Site::new().await;
+    site.put_volume(1, size, VolumeSource::Blank);
+    site.put_grant(1, 6);
+    site.settle().await;
+    site.expect_ready().await;
+    site
+}
+
+#[test]
+fn a_grant_opens_for_its_initiator_and_secret_alone() {
+    inside(
+        "grants::a_grant_opens_for_its_initiator_and_secret_alone",
+        async || {
+            let _site = granted(64 * MIB).await;
+            let right = initiator(1, 6);
+            right.act(&[
+                "write -P 7 0 1M",
+                "flush",
+                "read -P 7 0 1M",
+                "read -P 0 1M 1M",
+            ]);
+            let mut wrong_name = right.clone();
+            wrong_name.name.push('x');
+            let mut wrong_secret = right.clone();
+            wrong_secret.secret.push('x');
+            let mut no_secret = right.clone();
+            no_secret.user = None;
+            let mut other_user = right.clone();
+            other_user.user = Some("dc".into());
+            for (wrong, why) in [
+                (wrong_name, "Target not found"),
+                (wrong_secret, "Authentication failure"),
+                (no_secret, "Authentication failure"),
+                (other_user, "Authentication failure"),
+            ] {
+                let told = wrong.attempt(&["read 0 512"]).unwrap_err();
+                assert!(told.contains(why), "{wrong:?}: {told}");
+            }
+        },
+    );
+}
+
+#[test]
+fn what_the_guest_discards_goes_back_to_the_pool() {
+    inside(
+        "grants::what_the_guest_discards_goes_back_to_the_pool",
+        async || {
+            let _site = granted(64 * MIB).await;
+            let initiator = initiator(1, 6);
+            initiator.act(&["write -P 7 0 16M", "flush"]);
+            let allocated = || volume_path(1).metadata().unwrap().blocks() * 512;
+            assert!(allocated() >= 16 * MIB);
+            initiator.act(&[
+                "discard 0 12M",
+                "flush",
+                "read -P 0 0 12M",
+                "read -P 7 12M 4M",
+            ]);
+            assert!(allocated() <= 5 * MIB, "{}", allocated());
+        },
+    );
+}
+
+#[test]
+fn a_killed_daemon_gets_the_same_target_back_under_a_writing_guest() {
+    inside(
+        "grants::a_killed_daemon_gets_the_same_target_back_under_a_writing_guest",
+        async || {
+            let mut site = granted(64 * MIB).await;
+            let mut guest = initiator(1, 6).write_on("aio_write -q -P 5 32M 64k\naio_flush\n");
+            let written = async || {
+                let path = volume_path(1);
+                let now = || path.metadata().unwrap().mtime_nsec();
+                let before = now();
+                let changed = until("the guest to write", DEADLINE, async || {
+                    match now() == before {
+                        false => Look::Holds(()),
+                        true => Look::NotYet("nothing was written".to_owned()),
+                    }
+                });
+                changed.await.unwrap();
+            };
+            written().await;
+            let before = site.seen().await.targets;
+            site.kill_tgtd();
+            assert!(
+                site.stand(key(ItemKind::Grant, 1))
+                    .await
+                    .starts_with("TargetDaemonSilent"),
+            );
+            assert_eq!(site.plan().await, []);
+            site.start_tgtd().await;
+            site.settle().await;
+            site.expect_ready().await;
+            assert_ne!(site.seen().await.targets, before, "the number is a new one");
+            written().await;
+            assert!(guest.is_alive(), "the guest's disk has failed");
+        },
+    );
+}
+
+#[test]
+fn a_volume_grows_when_nothing_has_it_open_and_the_next_login_sees_it() {
+    inside(
+        "grants::a_volume_grows_when_nothing_has_it_open_and_the_next_login_sees_it",
+        async || {
+            let mut site = granted(64 * MIB).await;
+            let initiator = initiator(1, 6);
+            let length = || initiator.act(&["length"]);
+            assert_eq!(length().trim(), "64 MiB");
+            let guest = initiator.write_on("aio_write -q -P 5 0 64k\naio_flush\n");
+            let logged_in = until("the guest to log in", DEADLINE, async || {
+                let seen = site.seen().await;
+                let target = seen.targets_of(crate::site::volume(1)).next().cloned();
+                match target.is_some_and(|target| !target.sessions.is_empty()) {
+                    true => Look::Holds(()),
+                    false => Look::NotYet("no session".to_owned()),
+                }
+            });
+            logged_in.await.unwrap();
+            site.put_volume(1, 96 * MIB, VolumeSource::Blank);
+            assert_eq!(site.plan().await, []);
+            let told = site.stand(key(ItemKind::Volume, 1)).await;
+            assert!(told.starts_with("VolumeInUse"), "{told}");
+            drop(guest);
+            let free = until("the session to end", DEADLINE, async || {
+                match site.plan().await.is_empty() {
+                    false => Look::Holds(()),
+                    true => Look::NotYet("there is nothing to do".to_owned()),
+                }
+            });
+            free.await.unwrap();
+            site.settle().await;
+            site.expect_ready().await;
+            assert_eq!(length().trim(), "96 MiB");
+            initiator.act(&["read -P 5 0 64k", "write -P 9 95M 1M", "read -P 9 95M 1M"]);
+        },
+    );
+}
+
+#[test]
+fn two_hundred_grants_are_listed_and_none_has_anothers_file() {
+    inside(
+        "grants::two_hundred_grants_are_listed_and_none_has_anothers_file",
+        async || {
+            let mut site = Site::new().await;
+            for n in 1..=200 {
+                site.put_volume(n, MIB, VolumeSource::Blank);
+                site.put_grant(n, 6);
+            }
+            site.settle().await;
+            site.expect_ready().await;
+            for n in [1, 77, 200] {
+                let byte = format!("write -P {n} 0 4k");
+                initiator(n, 6).act(&[&byte]);
+            }
+            for n in [1, 77, 200] {
+                let byte = format!("read -P {n} 0 4k");
+                initiator(n, 6).act(&[&byte]);
+            }
+            for n in 1..=200 {
+                site.release(ItemKind::Grant, n, 6, Disposition::Remove);
+            }
+            site.settle().await;
+            assert_eq!(site.status().await.released.len(), 200);
+        },
+    );
+}
+
+#[test]
+fn a_secret_is_in_no_file_of_the_host() {
+    inside("grants::a_secret_is_in_no_file_of_the_host", async || {
+        let _site = granted(MIB).await;
+        // The daemon knows it, and no tool is started that would be told it.
+        initiator(1, 6).act(&["read 0 512"]);
+        run(&["sh", "-c", "rm /mnt/secret-*"]);
+        let found = run(&["sh", "-c", "grep -rl secret0000000 /mnt || true"]);
+        assert_eq!(found, "");
+    });
+}
