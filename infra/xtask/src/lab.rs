@@ -8,6 +8,7 @@ use dc_lab::inventory::Size;
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::{Lab, LabName};
 use dc_lab::machine::Machine;
+use dc_lab::wires::Outside;
 use dc_lab::{machines, progress, remains, teardown};
 
 use crate::state::State;
@@ -67,9 +68,15 @@ pub fn run_shell(name: &LabName, host: &str, command: &[String]) -> Result<()> {
         [] => ("/bin/bash", [].as_slice()),
         [program, args @ ..] => (program.as_str(), args),
     };
-    let machine = find_machine(&lab, host)?;
-    Err(machine.command(program).args(args).exec()).with_context(|| format!("cannot run {program}"))
+    let mut command = match host {
+        OUTSIDE => Outside::ensure(&lab)?.command(program),
+        host => find_machine(&lab, host)?.command(program),
+    };
+    Err(command.args(args).exec()).with_context(|| format!("cannot run {program}"))
 }
+
+/// The world outside of the data centre, as a machine to run commands on.
+const OUTSIDE: &str = "outside";
 
 fn find_machine(lab: &Lab, host: &str) -> Result<Machine> {
     let specs = machines::specs(Size::MACHINES);
@@ -78,7 +85,10 @@ fn find_machine(lab: &Lab, host: &str) -> Result<Machine> {
         .find(|spec| spec.name == host)
         .with_context(|| {
             let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            format!("{host} is none of the machines: {}", names.join(", "))
+            format!(
+                "{host} is neither {OUTSIDE} nor one of the machines: {}",
+                names.join(", ")
+            )
         })?;
     Machine::find(lab, spec)?.with_context(|| format!("{host} is not up"))
 }

@@ -60,7 +60,7 @@ enum Command {
     Shell {
         #[command(flatten)]
         name: Name,
-        /// Such as compute-1.
+        /// Such as compute-1; outside is the world beyond the gateway.
         host: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
