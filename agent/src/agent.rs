@@ -92,10 +92,14 @@ impl Agent {
             machines.clone(),
             stop.clone(),
         ));
+        let storage = Arc::new(Notify::new());
+        if !host.pools.is_empty() {
+            tasks.spawn(follow_targets(tools.clone(), storage.clone(), stop.clone()));
+        }
         let looks = [
             (
                 Storage::NAME,
-                start.reconciler::<Storage>(&mut tasks, Arc::default()),
+                start.reconciler::<Storage>(&mut tasks, storage),
             ),
             (
                 Network::NAME,
@@ -199,5 +203,13 @@ async fn follow_hypervisor(tools: Tools, wake: Arc<Notify>, stop: CancellationTo
             Ok(()) = changes.changed() => wake.notify_one(),
             () = stop.cancelled() => return,
         }
+    }
+}
+
+/// Wakes the storage reconciler when the target daemon has begun or ended.
+async fn follow_targets(tools: Tools, wake: Arc<Notify>, stop: CancellationToken) {
+    tokio::select! {
+        () = tools.targets.follow(&wake) => {}
+        () = stop.cancelled() => {}
     }
 }

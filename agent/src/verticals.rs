@@ -64,6 +64,10 @@ impl Reconciler for Storage {
     fn pools(seen: &Self::Seen) -> Option<Vec<PoolFacts>> {
         Some(pure_storage::pool_facts(seen))
     }
+
+    fn next_look(wanted: &Wanted<'_>, seen: &Self::Seen) -> Option<Duration> {
+        pure_storage::next_look(wanted, seen).map(|s| Duration::from_secs(u64::from(s)))
+    }
 }
 
 #[async_trait]

@@ -1,9 +1,12 @@
 //! Who may open a volume, what it opens, and what survives the daemon.
 
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use dc_lab::wait::{Look, until};
 use dc_types::plan::{Disposition, ItemKind, VolumeSource};
+
+use tokio::sync::Notify;
 
 use crate::inside::{inside, run};
 use crate::site::{DEADLINE, MIB, Site, initiator, key, volume_path};
@@ -188,4 +191,29 @@ fn a_secret_is_in_no_file_of_the_host() {
         let found = run(&["sh", "-c", "grep -rl secret0000000 /mnt || true"]);
         assert_eq!(found, "");
     });
+}
+
+#[test]
+fn the_end_and_the_beginning_of_the_daemon_are_noticed_at_once() {
+    inside(
+        "grants::the_end_and_the_beginning_of_the_daemon_are_noticed_at_once",
+        async || {
+            let mut site = granted(MIB).await;
+            let (tools, changed) = (site.tools.clone(), Arc::new(Notify::new()));
+            let told = Arc::clone(&changed);
+            let following = tokio::spawn(async move { tools.targets.follow(&told).await });
+            let noticed = async |what: &str| {
+                let noticed = tokio::time::timeout(DEADLINE, changed.notified()).await;
+                noticed.unwrap_or_else(|_| panic!("nobody noticed {what}"));
+            };
+            noticed("that it runs").await;
+            site.kill_tgtd();
+            noticed("its end").await;
+            site.start_tgtd().await;
+            noticed("its beginning").await;
+            site.settle().await;
+            initiator(1, 6).act(&["read 0 512"]);
+            following.abort();
+        },
+    );
 }

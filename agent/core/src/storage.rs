@@ -33,7 +33,7 @@ pub use seen::{
     Gone, ImageProgress, ImageSeen, Making, PoolSeen, Seen, TargetSeen, TargetsSeen, Tid,
     VolumeBytes, VolumeRecord, VolumeSeen, Watermark, WatermarkState,
 };
-pub use status::{pool_facts, status};
+pub use status::{next_look, pool_facts, status};
 pub use step::{EraseMethod, Expose, Note, Removal, Step};
 pub use trouble::StorageTrouble;
 pub use validate::{file_size, validate_grant, validate_image, validate_volume};

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use dc_agent_core::storage::{TargetSeen, Tid};
 use dc_types::plan::Chap;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::knobs::Injected;
 
@@ -66,6 +67,10 @@ pub trait Targets: Send + Sync {
     async fn delete_connection(&self, tid: Tid, of: Connection) -> Result<(), TargetsError>;
 
     async fn delete_target(&self, tid: Tid) -> Result<Deleted, TargetsError>;
+
+    /// Tells whenever the daemon has begun or ended; goes on until it is dropped. A daemon that
+    /// was started again has forgotten everything, and guests wait for their targets.
+    async fn follow(&self, changed: &Notify);
 }
 
 /// One connection of one session.

@@ -188,13 +188,25 @@ pub enum ImageProgress {
     Converting,
 }
 
+/// Progress without a known end is told in steps of this many bytes.
+const PROGRESS_STEP: u64 = 256 << 20;
+
 impl fmt::Display for ImageProgress {
+    /// In few steps, because each change is told to the operator and written to the object.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reading { done, of: Some(of) } => {
-                write!(f, "read {} of {}", done.to_mib(), of.to_mib())
+                let tenths = done.0.saturating_mul(10) / of.0.max(1);
+                write!(f, "read {} % of {} MiB", tenths * 10, of.to_mib().0)
             }
-            Self::Reading { done, of: None } => write!(f, "read {}", done.to_mib()),
+            Self::Reading { done, of: None } => {
+                let steps = done.0 / PROGRESS_STEP;
+                write!(
+                    f,
+                    "read {} MiB or more",
+                    Bytes(steps * PROGRESS_STEP).to_mib().0
+                )
+            }
             Self::Converting => f.write_str("read to the end, converting"),
         }
     }

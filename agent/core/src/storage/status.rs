@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_types::plan::{Item, ItemBody, ItemKey};
+use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind};
 use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Released, Trouble};
 
 use super::judge::{Judged, Removal, judge_item, judge_release};
 use super::plan::KINDS;
-use super::seen::Seen;
-use super::trouble::StorageTrouble;
+use super::seen::{Seen, TargetsSeen};
+use super::trouble::{StorageTrouble, VOLUME_IN_USE};
 use crate::wanted::{Status, Wanted};
 
 /// `troubles` are those of the last try of each key, `busy` the keys whose steps are being done.
@@ -83,6 +83,25 @@ fn working(seen: &Seen, item: &Item, busy: &BTreeSet<ItemKey>) -> StorageTrouble
         ", as the next step"
     };
     StorageTrouble::Working(format!("{what}{next}"))
+}
+
+/// In how many seconds to look again although no event will say so, if earlier than usual.
+#[must_use]
+pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
+    let waits_for_session = || {
+        let mut volumes = wanted.of_kind(ItemKind::Volume);
+        volumes.any(|item| match judge_item(wanted, seen, item) {
+            Judged::Waits(trouble, _) => trouble.reason == VOLUME_IN_USE,
+            _ => false,
+        })
+    };
+    if matches!(seen.targets, TargetsSeen::Unknown(_)) {
+        Some(1)
+    } else if !seen.fetching.is_empty() {
+        Some(3)
+    } else {
+        waits_for_session().then_some(5)
+    }
 }
 
 /// What the host tells of its pools.

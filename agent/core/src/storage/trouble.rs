@@ -7,6 +7,8 @@ use std::fmt::Display;
 use dc_types::report::Trouble;
 use dc_types::{Bytes, Epoch, PoolName};
 
+pub(super) const VOLUME_IN_USE: &str = "VolumeInUse";
+
 /// Something that keeps an image, a volume or a grant from being as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorageTrouble {
@@ -117,7 +119,7 @@ impl StorageTrouble {
             Self::VolumeLost { .. } => "VolumeLost",
             Self::VolumeUnusable { .. } => "VolumeUnusable",
             Self::VolumeGone { .. } => "VolumeGone",
-            Self::VolumeInUse { .. } => "VolumeInUse",
+            Self::VolumeInUse { .. } => VOLUME_IN_USE,
             Self::VolumeGrowing => "VolumeGrowing",
             Self::StillGranted { .. } => "StillGranted",
             Self::StaleEpoch { .. } => "StaleEpoch",

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use dc_agent_core::storage::{TargetSeen, Tid};
 use dc_types::plan::Chap;
+use tokio::sync::Notify;
 
 use super::{Connection, Deleted, Targets, TargetsError};
 use crate::knobs::Knobs;
@@ -20,6 +21,7 @@ use crate::knobs::Knobs;
 pub struct FakeTargets {
     knobs: Knobs,
     state: Arc<Mutex<State>>,
+    restarted: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl FakeTargets {
         Self {
             knobs,
             state: Arc::default(),
+            restarted: Arc::default(),
         }
     }
 
@@ -105,6 +108,7 @@ impl FakeTargets {
         let mut state = self.state();
         state.targets.clear();
         state.accounts.clear();
+        self.restarted.notify_one();
     }
 
     /// The targets that were deleted, oldest first.
@@ -267,5 +271,12 @@ impl Targets for FakeTargets {
         }
         self.knobs.answer("tgt.delete_target")?;
         Ok(Deleted::Gone)
+    }
+
+    async fn follow(&self, changed: &Notify) {
+        loop {
+            self.restarted.notified().await;
+            changed.notify_one();
+        }
     }
 }

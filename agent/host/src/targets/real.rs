@@ -10,7 +10,7 @@ use dc_agent_core::storage::{TargetSeen, Tid};
 use dc_types::plan::Chap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::wire::{ANSWER_HEADER, Mode, Op, Request, decode_header, errors, reason};
 use super::{Connection, Deleted, Targets, TargetsError, listing};
@@ -23,6 +23,9 @@ const DEFAULT_SOCKET: &str = "/var/run/tgtd/socket";
 
 /// tgtd answers from its one thread, which waits for no disk; a login storm may hold it up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How soon a daemon that was started again is noticed.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(250);
 
 /// The LUN that is the volume. tgtd makes LUN 0 itself, a controller.
 const LUN: u64 = 1;
@@ -237,6 +240,19 @@ impl Targets for RealTargets {
                 what: request.what(),
                 reason: reason(number),
             }),
+        }
+    }
+
+    /// A connection that asks nothing stays open for as long as the daemon runs.
+    async fn follow(&self, changed: &Notify) {
+        loop {
+            if let Ok(mut stream) = UnixStream::connect(&self.socket).await {
+                changed.notify_one();
+                // Whatever this gives, the connection has ended.
+                let _ = stream.read(&mut [0]).await;
+                changed.notify_one();
+            }
+            tokio::time::sleep(FOLLOW_PAUSE).await;
         }
     }
 }

@@ -426,3 +426,40 @@ fn a_volume_whose_record_cannot_be_read_is_left_as_it_is() {
     model.releases.clear();
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "VolumeUnusable");
 }
+
+#[test]
+fn the_progress_of_an_image_is_told_in_few_steps_and_looked_at_often() {
+    let mut model = Model::new();
+    model.put(image_item(1, 3));
+    let key = ItemKey::new(ItemKind::Image, image_id(1).0);
+    let mut told = std::collections::BTreeSet::new();
+    for mib in 0..=500 {
+        let progress = ImageProgress::Reading {
+            done: Bytes(mib << 20),
+            of: Some(Bytes(500 << 20)),
+        };
+        model.seen.fetching.insert(image_id(1), progress);
+        let ItemState::Pending(trouble) = model.state(key) else {
+            panic!("it is on the way");
+        };
+        told.insert(trouble.message);
+    }
+    assert_eq!(told.len(), 11, "{told:?}");
+    assert!(
+        told.iter()
+            .any(|text| text.contains("read 30 % of 500 MiB"))
+    );
+    assert_eq!(model.next_look(), Some(3));
+    model.seen.fetching.clear();
+    assert_eq!(model.next_look(), None);
+}
+
+#[test]
+fn the_end_of_a_session_that_keeps_a_volume_from_growing_is_looked_for() {
+    let mut model = granted(6);
+    model.targets()[0].sessions.push("iqn.x".into());
+    model.put(volume_item(1, 5, 20, VolumeSource::Blank));
+    assert_eq!(model.next_look(), Some(5));
+    model.seen.targets = TargetsSeen::Unknown("no answer".into());
+    assert_eq!(model.next_look(), Some(1));
+}

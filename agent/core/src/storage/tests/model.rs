@@ -167,6 +167,10 @@ impl Model {
         )
     }
 
+    pub fn next_look(&self) -> Option<u32> {
+        next_look(&self.wanted(&BTreeSet::new()), &self.seen)
+    }
+
     pub fn state(&self, key: ItemKey) -> ItemState {
         let status = self.status();
         let found = status.observations.into_iter().find(|o| o.key == key);
