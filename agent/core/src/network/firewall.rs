@@ -17,8 +17,6 @@ pub mod overlay;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use sha2::{Digest, Sha256};
-
 /// The set that carries the table's digest and owner.
 pub const MARK_SET: &str = "written";
 
@@ -280,15 +278,10 @@ impl Chain {
 }
 
 impl Table {
-    /// The first 16 bytes of SHA-256 over everything in it but what passes.
+    /// Of everything in it but what passes.
     #[must_use]
     pub fn digest(&self) -> String {
-        let text = self.render_with("", false);
-        let digest = Sha256::digest(text.as_bytes());
-        digest[..16].iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        digest(&self.render_with("", false))
     }
 
     /// The text that puts this table in place of one of its name.
@@ -378,6 +371,16 @@ impl Set {
         let count = self.elements.len();
         (self.name.clone(), SetSeen { count, elements })
     }
+}
+
+/// FNV-1a of 64 bits. It tells a text from a changed one; whoever could forge a table to fit
+/// could as well write its digest.
+#[must_use]
+pub(crate) fn digest(text: &str) -> String {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let mix = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(PRIME);
+    format!("{:016x}", text.as_bytes().iter().fold(BASIS, mix))
 }
 
 impl Ruleset {

@@ -134,8 +134,8 @@ impl View<'_> {
         ) else {
             return false;
         };
-        let digest = department::member_digest(endpoint);
-        if department::members(policy).get(&endpoint.key()) != Some(&digest) {
+        let mark = endpoint.mark.as_str();
+        if department::members(policy).get(&endpoint.key()) != Some(&mark) {
             return false;
         }
         let asserted = desired::DEPARTMENT_SYSCTLS;

@@ -16,6 +16,7 @@ use dc_types::report::Trouble;
 use dc_types::{DepartmentName, HostName, Mac, Service, SubnetUid, Vni};
 use ipnet::IpNet;
 
+use super::firewall::department::member_mark;
 use crate::names;
 use crate::wanted::{EdgeView, Wanted};
 
@@ -34,6 +35,15 @@ pub struct Network<'a> {
     pub netns: String,
     pub endpoints: Vec<Endpoint<'a>>,
     pub way_out: WayOut<'a>,
+    /// What is taken already, and by whom.
+    taken: BTreeMap<Taken, &'a str>,
+}
+
+/// What two endpoints of a department may not share.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Taken {
+    Address(IpAddr),
+    Mac(SubnetUid, Mac),
 }
 
 #[derive(Debug)]
@@ -42,6 +52,8 @@ pub struct Endpoint<'a> {
     pub body: &'a EndpointItem,
     pub segment: &'a Segment,
     pub home: Home,
+    /// What the firewall knows it by, with a digest of what decides what may reach it.
+    pub mark: String,
 }
 
 /// Where a machine runs.
@@ -156,6 +168,7 @@ pub fn validate<'a>(wanted: &Wanted<'a>) -> Valid<'a> {
             body,
             netns: names::netns_name(body.transit),
             endpoints: Vec::new(),
+            taken: BTreeMap::new(),
             way_out: way_out(wanted, body),
         });
     }
@@ -342,12 +355,25 @@ fn add_endpoint<'a>(
         ));
     }
     check_addresses(segment, body)?;
-    for other in &network.endpoints {
-        if let Some(what) = clash(other.body, body) {
-            let message = format!("{what} is {}'s already", other.body.name);
+    let addresses = body
+        .v4
+        .map(IpAddr::V4)
+        .into_iter()
+        .chain(body.v6.map(IpAddr::V6));
+    let mut takes: Vec<Taken> = addresses.map(Taken::Address).collect();
+    takes.push(Taken::Mac(body.subnet, body.mac));
+    for take in &takes {
+        if let Some(name) = network.taken.get(take) {
+            let message = match take {
+                Taken::Address(address) => format!("address {address} is {name}'s already"),
+                Taken::Mac(_, mac) => format!("MAC {mac} is {name}'s already"),
+            };
             return Err(trouble("AddressTaken", message));
         }
     }
+    network
+        .taken
+        .extend(takes.into_iter().map(|take| (take, body.name.as_str())));
     let home = if body.host == *host {
         Home::Here
     } else {
@@ -358,6 +384,7 @@ fn add_endpoint<'a>(
         body,
         segment,
         home,
+        mark: member_mark(item.key, body),
     });
     Ok(())
 }
@@ -395,15 +422,4 @@ fn check_addresses(segment: &Segment, body: &EndpointItem) -> Result<(), Trouble
         return bad("a published service's first port is above its last".into());
     }
     Ok(())
-}
-
-/// What two endpoints of a department may not share.
-fn clash(a: &EndpointItem, b: &EndpointItem) -> Option<String> {
-    if a.v4.is_some() && a.v4 == b.v4 {
-        return a.v4.map(|v4| format!("address {v4}"));
-    }
-    if a.v6.is_some() && a.v6 == b.v6 {
-        return a.v6.map(|v6| format!("address {v6}"));
-    }
-    (a.subnet == b.subnet && a.mac == b.mac).then(|| format!("MAC {}", a.mac))
 }

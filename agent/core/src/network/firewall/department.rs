@@ -22,7 +22,7 @@ use super::{Chain, Element, Family, Form, Policy, Set, Table};
 use crate::names;
 use crate::network::validate::{Endpoint, Network, WayOut};
 
-pub use marks::{Cuts, cuts, member_comment, member_digest, members, owner};
+pub use marks::{Cuts, cuts, member_mark, members, owner};
 
 use marks::flow_digest;
 
@@ -73,8 +73,8 @@ fn member_sets(network: &Network) -> [Set; 2] {
         );
     }
     for endpoint in &network.endpoints {
-        v4.extend(endpoint.body.v4.map(|a| (a, member_comment(endpoint))));
-        v6.extend(endpoint.body.v6.map(|a| (a, member_comment(endpoint))));
+        v4.extend(endpoint.body.v4.map(|a| (a, endpoint.mark.clone())));
+        v6.extend(endpoint.body.v6.map(|a| (a, endpoint.mark.clone())));
     }
     let v4 = v4
         .into_iter()

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use dc_types::plan::{Flow, ItemKey, ItemKind};
-use sha2::{Digest, Sha256};
+use dc_types::plan::{EndpointItem, Flow, ItemKey, ItemKind};
 use uuid::Uuid;
 
-use super::super::TableSeen;
-use crate::network::validate::{Endpoint, Network};
+use super::super::{TableSeen, digest};
+use crate::network::validate::Network;
 
 /// Conntrack entries that must go: by the mark of a flow, by the address of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,10 +62,10 @@ pub fn cuts(network: &Network, seen: Option<&TableSeen>) -> Cuts {
             cuts.flows.insert(id);
         }
     }
-    let members: BTreeMap<IpAddr, String> = network
+    let members: BTreeMap<IpAddr, &str> = network
         .endpoints
         .iter()
-        .flat_map(|e| e.addresses().map(|address| (address, member_comment(e))))
+        .flat_map(|e| e.addresses().map(|address| (address, e.mark.as_str())))
         .collect();
     for (text, comment) in members_of(seen) {
         let Ok(address) = text.parse::<IpAddr>() else {
@@ -75,7 +74,7 @@ pub fn cuts(network: &Network, seen: Option<&TableSeen>) -> Cuts {
         let is_endpoint = comment
             .as_deref()
             .is_some_and(|c| parse_member(c).is_some());
-        if is_endpoint && members.get(&address) != comment.as_ref() {
+        if is_endpoint && members.get(&address).copied() != comment.as_deref() {
             cuts.addresses.insert(address);
         }
     }
@@ -87,50 +86,39 @@ fn members_of(seen: &TableSeen) -> impl Iterator<Item = &(String, Option<String>
     sets.flat_map(|set| seen.elements(set))
 }
 
-/// The endpoints that a loaded table lets through, with the digest of each.
+/// The endpoints that a loaded table lets through, with the mark of each.
 #[must_use]
-pub fn members(seen: &TableSeen) -> BTreeMap<ItemKey, String> {
+pub fn members(seen: &TableSeen) -> BTreeMap<ItemKey, &str> {
     members_of(seen)
-        .filter_map(|(_, comment)| parse_member(comment.as_deref()?))
+        .filter_map(|(_, comment)| {
+            let mark = comment.as_deref()?;
+            Some((parse_member(mark)?, mark))
+        })
         .collect()
 }
 
-/// `<machine>/<card>/<digest>`.
+/// `<machine>/<card>/<digest>`: the digest is of what decides what may reach an endpoint; where
+/// it runs does not.
 #[must_use]
-pub fn member_comment(endpoint: &Endpoint) -> String {
-    let key = endpoint.key();
-    format!("{}/{}/{}", key.id, key.card, member_digest(endpoint))
+pub fn member_mark(key: ItemKey, body: &EndpointItem) -> String {
+    let mut text = format!("{} {} {:?} {:?}", body.subnet, body.mac, body.v4, body.v6);
+    for service in &body.published {
+        let _ = write!(text, " {} {}", service.protocol, service.ports);
+    }
+    format!("{}/{}/{}", key.id, key.card, digest(&text))
 }
 
-fn parse_member(comment: &str) -> Option<(ItemKey, String)> {
-    let mut parts = comment.split('/');
+fn parse_member(mark: &str) -> Option<ItemKey> {
+    let mut parts = mark.split('/');
     let id = Uuid::parse_str(parts.next()?).ok()?;
     let card = parts.next()?.parse().ok()?;
-    let digest = parts.next()?.to_owned();
+    parts.next()?;
     let kind = ItemKind::Endpoint;
-    Some((ItemKey { kind, id, card }, digest))
-}
-
-/// Of what decides what may reach an endpoint; where it runs does not.
-#[must_use]
-pub fn member_digest(endpoint: &Endpoint) -> String {
-    let body = endpoint.body;
-    short_digest(&format!(
-        "{} {} {:?} {:?} {:?}",
-        body.subnet, body.mac, body.v4, body.v6, body.published
-    ))
+    Some(ItemKey { kind, id, card })
 }
 
 pub(super) fn flow_digest(flow: &Flow) -> String {
-    short_digest(&format!("{:?} {} {:?}", flow.from, flow.to, flow.services))
-}
-
-fn short_digest(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest[..8].iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    digest(&format!("{:?} {} {:?}", flow.from, flow.to, flow.services))
 }
 
 /// The network a table was loaded for.
