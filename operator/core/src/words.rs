@@ -371,6 +371,10 @@ pub enum Fact {
         roles: String,
     },
     Maintenance,
+    ObjectRefused {
+        what: String,
+        why: String,
+    },
     MachinesNotReady {
         ready: usize,
         wanted: usize,

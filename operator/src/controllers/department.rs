@@ -5,6 +5,7 @@ use dc_operator_core::department::{
     Counts as Owned, DepartmentPlan, ObjectStep, Seen, plan, status,
 };
 use dc_operator_core::object;
+use dc_operator_core::words::Fact;
 use dc_types::{DepartmentName, ObjectRef};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -26,7 +27,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     };
     let name = DepartmentName::new(&*key.name).ok();
     let now = now();
-    let decide = || {
+    let decide = |refused: &[Fact]| {
         let read = Read::new(context, &me);
         context.parts.ledger.with_claims(|claims| {
             let seen = Seen {
@@ -40,7 +41,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 owned: &read.owned,
                 claims,
             };
-            let plan = plan(&seen);
+            let mut plan = plan(&seen);
+            plan.plan.found.extend_from_slice(refused);
             let judged = Judged {
                 generation: object::generation(&department.metadata),
                 now: &now,
@@ -49,12 +51,20 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             (plan, status)
         })
     };
-    let (DepartmentPlan { objects, plan: _ }, _) = decide();
+    let (DepartmentPlan { objects, plan: _ }, _) = decide(&[]);
+    // What is refused is told; it keeps nothing else from being done.
+    let mut refused = Vec::new();
     for step in &objects {
-        apply(context, step).await?;
+        match apply(context, step).await {
+            Ok(()) => {}
+            Err(ApiError::Refused { what, why }) => {
+                refused.push(Fact::ObjectRefused { what, why });
+            }
+            Err(error @ ApiError::Request { .. }) => return Err(error.into()),
+        }
     }
     settle(context, key, &department, Kind::Department, |_, _| {
-        let (DepartmentPlan { plan, objects: _ }, status) = decide();
+        let (DepartmentPlan { plan, objects: _ }, status) = decide(&refused);
         Decision {
             plan,
             status: Some(status),

@@ -115,6 +115,12 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
             "joined and answering; in maintenance, so no new machine is placed here",
             "đã tham gia và đang trả lời; đang bảo trì nên không nhận máy ảo mới",
         ),
+        Fact::ObjectRefused { what, why } => Words::new(
+            Troubled,
+            "ObjectRefused",
+            format!("the API server does not take {what}: {why}; see the operator's rights"),
+            format!("API từ chối {what}: {why}; hãy kiểm tra quyền của operator"),
+        ),
         Fact::MachinesNotReady { ready, wanted } => Words::new(
             Moving,
             "MachinesNotReady",
