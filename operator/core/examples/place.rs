@@ -18,7 +18,7 @@ const PLACEMENTS: u32 = 100_000;
 fn host(number: u32) -> HostState {
     HostState {
         name: HostName::new(format!("host-{number:04}")).expect("a label"),
-        duty: if number % 20 == 0 {
+        duty: if number.is_multiple_of(20) {
             Duty::Other
         } else {
             Duty::Compute
@@ -33,7 +33,7 @@ fn host(number: u32) -> HostState {
         } else {
             Service::Open
         },
-        zones: if number % 3 == 0 {
+        zones: if number.is_multiple_of(3) {
             vec![ZoneType::Internal, ZoneType::Database]
         } else {
             vec![]
@@ -51,13 +51,13 @@ fn request(number: u32) -> Request {
         vcpus: 1 + number % 4,
         memory: MiB(1_024 << (number % 3)),
         cpu_model: "qemu64".into(),
-        firmware: if number % 5 == 0 {
+        firmware: if number.is_multiple_of(5) {
             Firmware::Uefi
         } else {
             Firmware::Bios
         },
         machine_type: None,
-        zones: vec![if number % 2 == 0 {
+        zones: vec![if number.is_multiple_of(2) {
             ZoneType::Dmz
         } else {
             ZoneType::Internal

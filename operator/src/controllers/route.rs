@@ -146,11 +146,9 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
         }
-        "department" => {
-            if DepartmentName::new(rest).is_ok() {
-                context.queue.wake(Key::global(Kind::Network, rest));
-                context.queue.wake(Key::global(Kind::Department, rest));
-            }
+        "department" if DepartmentName::new(rest).is_ok() => {
+            context.queue.wake(Key::global(Kind::Network, rest));
+            context.queue.wake(Key::global(Kind::Department, rest));
         }
         "host" if key.starts_with(HOST) => context.queue.wake(Key::global(Kind::Host, rest)),
         "release" if key.starts_with(keys::RELEASE) => release_changed(context, rest),

@@ -134,7 +134,7 @@ impl Outbox {
     }
 
     /// The next message, or nothing when what was looked at needs no words.
-    pub fn next(&mut self) -> Option<(Sequence, OperatorSays)> {
+    pub fn take(&mut self) -> Option<(Sequence, OperatorSays)> {
         if !self.confirmed.is_empty() {
             let confirmed = std::mem::take(&mut self.confirmed);
             return Some((self.number(), OperatorSays::Confirmed(confirmed)));

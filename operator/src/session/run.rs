@@ -185,7 +185,7 @@ impl Session {
                 () = board.wait_complete(), if !talk.begun => self.begin(&mut talk),
                 () = wake.notified(), if talk.begun => self.look_again(&mut talk),
                 room = self.out.reserve(), if talk.outbox.has_news() => match room {
-                    Ok(room) => if let Some((sequence, says)) = talk.outbox.next() {
+                    Ok(room) => if let Some((sequence, says)) = talk.outbox.take() {
                         room.send(Ok(send(self.term, sequence, &says)));
                     },
                     Err(_) => return Ok(()),
@@ -212,11 +212,15 @@ impl Session {
 
     fn begin(&self, talk: &mut Talk) {
         let wanted = self.sessions.board.take_all(&self.host);
-        let unplanned = talk.outbox.begin(wanted, self.pending());
+        let mut unplanned = talk.outbox.begin(wanted, self.pending());
+        // What is claimed comes to the board in its own time.
+        self.sessions
+            .ledger
+            .with_claims(|claims| unplanned.retain(|key| !claims.has_item(&self.host, key)));
         for key in unplanned {
             tracing::warn!(
                 host = %self.host, %key,
-                "the host holds what neither plan nor ledger knows; it is left alone"
+                "the host holds what no claim covers; it is left alone"
             );
             self.sessions.metrics.found_unplanned(kind_name(key.kind));
         }

@@ -97,7 +97,7 @@ impl Fixture {
     }
 
     fn plan(&self) -> DepartmentPlan {
-        self.with_seen(|seen| plan(seen))
+        self.with_seen(plan)
     }
 
     fn with_seen<R>(&self, look: impl FnOnce(&Seen<'_>) -> R) -> R {

@@ -6,6 +6,7 @@ use dc_types::plan::{Item, ItemKey};
 use super::Projection;
 
 /// One change of a host's board.
+#[expect(clippy::large_enum_variant, reason = "nearly every step sets an item")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Set(HostName, Item),

@@ -111,7 +111,8 @@ fn the_host_that_lacks_least_is_named() {
 
 #[test]
 fn each_rule_keeps_a_machine_away_with_need_and_have() {
-    let cases: [(fn(&mut HostState), Rule); 7] = [
+    type Change = fn(&mut HostState);
+    let cases: [(Change, Rule); 7] = [
         (|h| h.presence = Presence::Silent, Rule::Connection),
         (|h| h.service = Service::Maintenance, Rule::Maintenance),
         (|h| h.zones = vec![ZoneType::Internal], Rule::Zones),

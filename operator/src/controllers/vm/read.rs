@@ -18,7 +18,7 @@ use crate::controllers::look::Look;
 pub struct Read {
     pub system: Named,
     pub class: Option<Arc<MachineClass>>,
-    cards: Vec<(Option<Arc<Subnet>>, Option<Arc<Zone>>)>,
+    cards: Vec<CardRead>,
     disks: Vec<DiskRead>,
     /// The other machines of its spread group.
     group: Vec<InstanceId>,
@@ -26,6 +26,9 @@ pub struct Read {
     host: Option<HostName>,
     pub said: Option<Observation>,
 }
+
+/// The subnet of a card and the zone of that, as far as they are there.
+type CardRead = (Option<Arc<Subnet>>, Option<Arc<Zone>>);
 
 struct DiskRead {
     volume: Option<Arc<Volume>>,
