@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dc_operator::controllers::Controllers;
 use dc_operator::ledger::{StoreConfig, StoreTls};
-use dc_operator::operator::{self, Config, End, Parts};
-use dc_types::Term;
+use dc_operator::operator::{self, Config, End};
+use dc_operator::rebuild::request::{Report, Request, Requests};
+use dc_types::HostName;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +40,30 @@ enum LogFormat {
 enum Command {
     /// Runs an operator. Several may run; one leads.
     Run(RunArgs),
+    /// Looks after the ledger.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Makes the claims again from what hosts hold, after the ledger was lost or rolled back.
+    ///
+    /// An operator that does not trust its ledger does it; this command asks and waits. Hosts that
+    /// disagree are listed for a person to look at.
+    Rebuild(RebuildArgs),
+}
+
+#[derive(Args)]
+struct RebuildArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// Hosts that are certain to be off, joined by commas: what only they hold is forgotten.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<HostName>,
+    /// How long hosts may take to come, in seconds.
+    #[arg(long, default_value_t = 120)]
+    wait_s: u64,
 }
 
 #[derive(Args)]
@@ -55,10 +82,19 @@ struct RunArgs {
 }
 
 #[derive(Args)]
-struct ClusterArgs {
+struct ApiArgs {
     /// The cluster to work in; without it, KUBECONFIG or the pod's own service account.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
+    /// The namespace of the operator's own Secrets.
+    #[arg(long, default_value = "dc-system")]
+    namespace: String,
+}
+
+#[derive(Args)]
+struct ClusterArgs {
+    #[command(flatten)]
+    api: ApiArgs,
     /// URLs of the ledger's etcd, joined by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     ledger: Vec<String>,
@@ -72,9 +108,6 @@ struct ClusterArgs {
     /// The data centre's name: the prefix of its keys in the ledger.
     #[arg(long)]
     cluster_name: String,
-    /// The namespace of the operator's own Secrets.
-    #[arg(long, default_value = "dc-system")]
-    namespace: String,
 }
 
 #[tokio::main]
@@ -90,6 +123,7 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Run(args) => run(args).await,
+        Command::Ledger(LedgerCommand::Rebuild(args)) => rebuild(args).await,
     };
     match ended {
         Ok(End::Stopped) => ExitCode::SUCCESS,
@@ -113,24 +147,67 @@ fn log(format: LogFormat) {
 }
 
 async fn run(args: RunArgs) -> Result<End> {
-    let client = client(&args.cluster).await?;
+    let client = client(&args.cluster.api).await?;
     let config = Config {
         store: store(&args.cluster)?,
-        namespace: args.cluster.namespace,
+        namespace: args.cluster.api.namespace,
         listen: args.listen,
         advertise: args.advertise,
         http: args.http,
     };
+    let controllers = Controllers::start(&client);
+    let control = move |parts, term| controllers.clone().lead(parts, term);
     operator::run(config, client, control, stop()?).await
 }
 
-/// The work of a leader.
-async fn control(parts: Parts, term: Term) -> Result<()> {
-    parts.leader.wait_lost(term).await;
-    Ok(())
+async fn rebuild(args: RebuildArgs) -> Result<End> {
+    let requests = Requests::new(&client(&args.api).await?, &args.api.namespace);
+    let request = Request {
+        without: args.without,
+        wait: Duration::from_secs(args.wait_s),
+    };
+    requests.ask(&request).await?;
+    // Operators look every 2 s, and write for a while after the hosts have come.
+    let deadline = Instant::now() + request.wait + Duration::from_secs(60);
+    loop {
+        if let Some(report) = requests.report().await? {
+            return tell(report);
+        }
+        if Instant::now() >= deadline {
+            bail!(
+                "no operator has taken the request up: one must run, and not trust its ledger; see \
+                 its /readyz"
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
-async fn client(args: &ClusterArgs) -> Result<Client> {
+fn tell(report: Report) -> Result<End> {
+    let Report {
+        incarnation,
+        hosts,
+        claims,
+        disagreements,
+        failed,
+    } = report;
+    if let Some(why) = failed {
+        bail!("the ledger was not rebuilt: {why}");
+    }
+    println!("The ledger was rebuilt as incarnation {incarnation}: {claims} keys.");
+    println!("Hosts that said what they hold: {}", hosts.join(", "));
+    if disagreements.is_empty() {
+        println!("They agree.");
+    } else {
+        println!("A person must look at this:");
+        for disagreement in disagreements {
+            println!("- {disagreement}");
+        }
+    }
+    Ok(End::Stopped)
+}
+
+async fn client(args: &ApiArgs) -> Result<Client> {
     let config = match &args.kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)

@@ -141,6 +141,21 @@ impl Claims {
         ids.filter_map(|id| self.volumes.get(id))
     }
 
+    /// Whether a claim gives a host what it holds under an item's key. Images are nobody's.
+    #[must_use]
+    pub fn has_item(&self, host: &HostName, key: &ItemKey) -> bool {
+        let id = InstanceId(key.id);
+        match key.kind {
+            ItemKind::Vm => self.vms.get(&id).is_some_and(|vm| vm.value.host == *host),
+            ItemKind::Volume | ItemKind::Grant => {
+                let volume = self.volumes.get(&id);
+                volume.is_some_and(|volume| volume.value.host == *host)
+                    && (key.kind == ItemKind::Volume || self.attachments.contains_key(&id))
+            }
+            ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
+        }
+    }
+
     /// Releases that a host has not confirmed.
     pub fn releases_of(&self, host: &HostName) -> impl Iterator<Item = &Claimed<PendingRelease>> {
         let first = ItemKey::new(ItemKind::Image, Uuid::nil());

@@ -25,7 +25,7 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::token::Token;
-use super::{Joins, REJOIN, secret_name};
+use super::{JoinError, Joins, REJOIN, secret_name};
 use crate::ledger::Change;
 
 /// On every Secret of ours: whose token it holds.
@@ -163,9 +163,14 @@ impl Joins {
             }
             let mut again = BTreeSet::new();
             for name in std::mem::take(&mut dirty) {
-                if let Err(error) = self.serve(&name, &hosts.found, &tokens.found).await {
-                    tracing::warn!(host = name, %error, "the host's token cannot be looked after");
-                    again.insert(name);
+                match self.serve(&name, &hosts.found, &tokens.found).await {
+                    Ok(()) => {}
+                    // The ledger will say when it is over.
+                    Err(JoinError::Busy { .. }) => drop(again.insert(name)),
+                    Err(error) => {
+                        tracing::warn!(host = name, %error, "its token cannot be looked after");
+                        again.insert(name);
+                    }
                 }
             }
             dirty = again;
@@ -182,13 +187,13 @@ impl Joins {
         name: &str,
         hosts: &ByName<Host>,
         tokens: &ByName<SecretMeta>,
-    ) -> Result<(), super::JoinError> {
+    ) -> Result<(), JoinError> {
         let Ok(host) = HostName::new(name) else {
             // Its condition says so; it can never join.
             return Ok(());
         };
         if self.is_joining(&host) {
-            return Err(super::JoinError::Busy { host });
+            return Err(JoinError::Busy { host });
         }
         let object = hosts.get(name);
         let seen = Seen {
@@ -204,7 +209,7 @@ impl Joins {
         }
     }
 
-    async fn make_token(&self, host: &HostName, object: &Host) -> Result<(), super::JoinError> {
+    async fn make_token(&self, host: &HostName, object: &Host) -> Result<(), JoinError> {
         let ca = self.authority.certificate_pem().to_owned();
         let roles = object
             .spec
@@ -240,21 +245,21 @@ impl Joins {
             }
             // An earlier one of ours; the watch will show it.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(super::JoinError::Api(error)),
+            Err(error) => Err(JoinError::Api(error)),
         }
     }
 
-    async fn remove_token(&self, host: &HostName) -> Result<(), super::JoinError> {
+    async fn remove_token(&self, host: &HostName) -> Result<(), JoinError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let name = secret_name(host);
         match secrets.delete(&name, &DeleteParams::default()).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(super::JoinError::Api(error)),
+            Err(error) => Err(JoinError::Api(error)),
         }
     }
 
-    async fn forget(&self, host: &HostName) -> Result<(), super::JoinError> {
+    async fn forget(&self, host: &HostName) -> Result<(), JoinError> {
         let Some((_, revision)) = self.identity(host) else {
             return Ok(());
         };

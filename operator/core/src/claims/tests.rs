@@ -85,6 +85,17 @@ fn what_a_pool_promised_follows_its_claims() {
 }
 
 #[test]
+fn a_machine_is_an_item_of_the_host_that_it_is_claimed_for_and_of_no_other() {
+    let mut claims = Claims::new(1);
+    put_vm(&mut claims, &vm(1, "h1", 2, 512), 5);
+    let key = |kind, n| ItemKey::new(kind, Uuid::from_u128(n));
+    assert!(claims.has_item(&host("h1"), &key(ItemKind::Vm, 1)));
+    assert!(!claims.has_item(&host("h2"), &key(ItemKind::Vm, 1)));
+    assert!(!claims.has_item(&host("h1"), &key(ItemKind::Vm, 2)));
+    assert!(!claims.has_item(&host("h1"), &key(ItemKind::Volume, 1)));
+}
+
+#[test]
 fn the_epoch_is_the_revision_unless_a_rebuild_kept_an_older_one() {
     let mut claims = Claims::new(2);
     let vm = vm(1, "h1", 1, 64);
