@@ -23,6 +23,9 @@ const DEPARTMENTS_DEADLINE: Duration = Duration::from_secs(300);
 /// Twenty guests that share two cores with everything else.
 const FIRST_WAVE_DEADLINE: Duration = Duration::from_secs(1200);
 
+/// How many of what is not ready are named when a wait was in vain.
+const SHOWN: usize = 12;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Folder {
     /// Zones, classes, departments: what has no namespace.
@@ -97,7 +100,12 @@ pub async fn wait_ready(kubectl: &Kubectl, kind: &str, deadline: Duration) -> Re
             Ok(())
         }
         Err(error) => {
-            let unready = status::read_unready(kubectl, kind).unwrap_or_default();
+            let mut unready = status::read_unready(kubectl, kind).unwrap_or_default();
+            let others = unready.len().saturating_sub(SHOWN);
+            unready.truncate(SHOWN);
+            if others > 0 {
+                unready.push(format!("and {others} more"));
+            }
             Err(anyhow!("{error:#}\n  {}", unready.join("\n  ")))
         }
     }

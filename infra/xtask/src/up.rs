@@ -46,7 +46,9 @@ pub async fn run(args: &UpArgs) -> Result<()> {
             .map(drop)?,
         Hosts::Fake => start_simulated(&plane, &programs).await?,
     }
-    manifests::apply(&plane.kubectl()?, args.wave).await?;
+    manifests::apply(&plane.kubectl()?, args.wave)
+        .await
+        .with_context(|| format!("the logs are in {}", lab.logs_dir().display()))?;
     println!("\n{}", status::render(&status::read(lab.name())?));
     Ok(())
 }
