@@ -12,7 +12,7 @@ use nix::unistd::{Whence, lseek};
 /// Read and written at once.
 const CHUNK: usize = 1 << 20;
 
-/// How much the file system gives a blank volume at a time. A guest that writes 4 KiB here and
+/// How much the file system gives a volume at a time where it has nothing yet. A guest that writes 4 KiB here and
 /// there makes an extent of each write, 100,000 of them in a GiB, and a clone then stops writes
 /// for more than a second; this keeps them to a thousand, for at most 1 MiB of waste each.
 const EXTENT_HINT: u32 = 1 << 20;

@@ -135,12 +135,11 @@ pub fn create(
     let told = |error| folder.io("making", &made, error);
     let file = temporary.create().map_err(told)?;
     let size = file_size(size);
+    if let Err(error) = bytes::hint_extents(&file) {
+        tracing::debug!(pool = %folder.pool, %error, "no large extents here");
+    }
     match source {
-        VolumeSource::Blank => {
-            if let Err(error) = bytes::hint_extents(&file) {
-                tracing::debug!(pool = %folder.pool, %error, "no large extents here");
-            }
-        }
+        VolumeSource::Blank => {}
         VolumeSource::Image(image) => {
             let from = (folder.image(*image), format!("image {image}"));
             fill(folder, reflink, from, &file, size)?;
