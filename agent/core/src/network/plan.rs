@@ -318,10 +318,9 @@ impl Plan<'_> {
         if !self.seen.open_taps(&place).is_empty() {
             return;
         }
-        if self.seen.dhcp.contains_key(netns) {
-            let netns = netns.to_owned();
-            self.push(key, Act::StopDhcp { netns });
-        }
+        // Also when it does not run: its files go as well.
+        let stopped = netns.to_owned();
+        self.push(key, Act::StopDhcp { netns: stopped });
         // Tunnels go by name: the kernel is slow to free a namespace, and an id is taken until
         // its device is gone.
         let state = self.state(&place);
