@@ -1,8 +1,9 @@
 //! The world outside the data centre: a plain namespace at the other end of a gateway's `ext`.
 //!
 //! It stands for a citizen on the Internet and for the Internet's servers alike. Its addresses are
-//! those reserved for documentation (RFC 5737, RFC 3849). It routes all of 2001:db8::/32 to the
-//! gateway, and finds IPv4 public addresses of the data centre by ARP on the link.
+//! those reserved for documentation (RFC 5737, RFC 3849). It routes to the gateway all of
+//! 2001:db8::/32 and, like the province's own wide-area network, the private addresses of
+//! departments; IPv4 public addresses of the data centre it finds by ARP on the link.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
@@ -23,8 +24,9 @@ pub const OUTSIDE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
 
-/// Everything the data centre may have of IPv6.
-const ROUTED_V6: &str = "2001:db8::/32";
+/// Everything the data centre may have: departments' prefixes (RFC 1918 and 4193), public IPv6.
+const ROUTED_V4: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+const ROUTED_V6: [&str; 2] = ["fd00::/8", "2001:db8::/32"];
 /// The outside's end of the cable.
 const CABLE: &str = "gateway";
 
@@ -64,13 +66,17 @@ impl Outside {
         ensure_address(namespace, CABLE, &format!("{OUTSIDE_V4}/24"))?;
         ensure_address(namespace, CABLE, &format!("{OUTSIDE_V6}/64"))?;
         ip(namespace, &["link", "set", CABLE, "up"])?;
-        let via = GATEWAY_V6.to_string();
-        ip(
-            namespace,
-            &[
-                "-6", "route", "replace", ROUTED_V6, "via", &via, "dev", CABLE,
-            ],
-        )
+        for (routed, via) in ROUTED_V4
+            .map(|routed| (routed, GATEWAY_V4.to_string()))
+            .into_iter()
+            .chain(ROUTED_V6.map(|routed| (routed, GATEWAY_V6.to_string())))
+        {
+            ip(
+                namespace,
+                &["route", "replace", routed, "via", &via, "dev", CABLE],
+            )?;
+        }
+        Ok(())
     }
 
     /// Takes the cable away: a gateway that boots again gets a new one.

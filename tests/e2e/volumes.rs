@@ -1,0 +1,156 @@
+//! Volumes of guests: growing, and what becomes of the bytes when a volume is deleted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::cast::{self, HEALTH, STORE};
+use crate::centre::{Centre, DEADLINE};
+use crate::guest::Guest;
+use crate::objects::{self, Wish};
+use crate::ripe;
+
+const DATABASE: &str = "y-db-1";
+
+/// The second disk, after the one that is booted from.
+const STORE_DEVICE: &str = "/dev/vdb";
+
+pub fn grows_offline(centre: &Arc<Centre>) -> Result<()> {
+    cast::ensure(centre)?;
+    centre.block_on(async {
+        let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
+        let before = size_mib(&mut guest).await?;
+        mark(&mut guest, "grown").await?;
+        drop(guest);
+        centre.patch("vm", HEALTH, DATABASE, &json!({ "powerState": "Stopped" }))?;
+        ripe::state(centre, HEALTH, DATABASE, "Stopped", DEADLINE).await?;
+
+        let wanted = before + 32;
+        let size = json!({ "size": format!("{wanted}Mi") });
+        centre.patch("volume", HEALTH, STORE, &size)?;
+        ripe::ready(centre, "volume", HEALTH, STORE, DEADLINE).await?;
+
+        centre.patch("vm", HEALTH, DATABASE, &json!({ "powerState": "Running" }))?;
+        ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
+        let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
+        let after = size_mib(&mut guest).await?;
+        ensure!(
+            after == wanted,
+            "the guest sees {after} MiB instead of {wanted}"
+        );
+        let kept = read_mark(&mut guest).await?;
+        ensure!(kept == "grown", "its bytes are now {kept:?}");
+        Ok(())
+    })
+}
+
+/// One machine with an erased root and a retained store, deleted and asked for again by the same
+/// names: the new store is blank, the old one lies where the event says.
+pub fn reused_name(centre: &Arc<Centre>) -> Result<()> {
+    cast::ensure(centre)?;
+    let wish = Wish {
+        store: Some("again-store"),
+        ..Wish::tiny(HEALTH, "again", "internal")
+    };
+    let ask = || {
+        let store = objects::blank_volume(HEALTH, "again-store", "32Mi", "Retain");
+        centre.apply(vec![store, wish.render()])
+    };
+    centre.block_on(async {
+        ask()?;
+        ripe::ready(centre, "vm", HEALTH, "again", DEADLINE).await?;
+        let mut guest = Guest::open(centre, HEALTH, "again").await?;
+        mark(&mut guest, "of the first").await?;
+        drop(guest);
+        let first_vm = centre.instance_id("vm", HEALTH, "again")?;
+        let first = centre.instance_id("volume", HEALTH, "again-store")?;
+
+        for (kind, name) in [("vm", "again"), ("volume", "again-store")] {
+            centre.delete(kind, HEALTH, name)?;
+        }
+        for (kind, name) in [
+            ("vm", "again"),
+            ("volume", "again-root"),
+            ("volume", "again-store"),
+        ] {
+            ripe::gone(centre, kind, HEALTH, name, DEADLINE).await?;
+        }
+        ripe::event(
+            centre,
+            HEALTH,
+            "again-root",
+            "it was erased",
+            DEADLINE,
+            |event| event.to_lowercase().contains("erased"),
+        )
+        .await?;
+        let retained = retained_file(centre).await?;
+
+        ask()?;
+        ripe::ready(centre, "vm", HEALTH, "again", DEADLINE).await?;
+        let mut guest = Guest::open(centre, HEALTH, "again").await?;
+        let found = read_mark(&mut guest).await?;
+        ensure!(found.is_empty(), "the new store begins with {found:?}");
+        drop(guest);
+        ensure!(centre.instance_id("vm", HEALTH, "again")? != first_vm);
+        ensure!(centre.instance_id("volume", HEALTH, "again-store")? != first);
+        let bytes = std::fs::read(&retained).with_context(|| retained.display().to_string())?;
+        ensure!(
+            bytes.starts_with(b"of the first"),
+            "what was retained begins with {:?}",
+            String::from_utf8_lossy(&bytes[..32.min(bytes.len())])
+        );
+
+        centre.delete("vm", HEALTH, "again")?;
+        centre.delete("volume", HEALTH, "again-store")?;
+        ripe::gone(centre, "vm", HEALTH, "again", DEADLINE).await?;
+        ripe::gone(centre, "volume", HEALTH, "again-store", DEADLINE).await
+    })
+}
+
+/// The file that an event says the bytes are kept in, as seen from here.
+async fn retained_file(centre: &Centre) -> Result<PathBuf> {
+    let is_path = |word: &&str| word.starts_with('/');
+    let event = ripe::event(
+        centre,
+        HEALTH,
+        "again-store",
+        "where the bytes are",
+        DEADLINE,
+        |e| e.split_whitespace().any(|word| is_path(&word)),
+    )
+    .await?;
+    let path = event.split_whitespace().find(is_path).context("no path")?;
+    let path = path.trim_end_matches([',', '.', ';', ')']);
+    Ok(centre.storage()?.path(path))
+}
+
+async fn size_mib(guest: &mut Guest) -> Result<u64> {
+    let said = guest
+        .run(&format!("blockdev --getsize64 {STORE_DEVICE}"))
+        .await?;
+    let bytes: u64 = said.trim().parse().with_context(|| said.clone())?;
+    Ok(bytes >> 20)
+}
+
+/// Writes a text at the start of the store, and past every cache.
+async fn mark(guest: &mut Guest, text: &str) -> Result<()> {
+    guest
+        .run(&format!(
+            "printf '%-511s\\n' '{text}' | dd of={STORE_DEVICE} bs=512 count=1 conv=notrunc,fsync \
+             2>/dev/null"
+        ))
+        .await
+        .map(drop)
+}
+
+async fn read_mark(guest: &mut Guest) -> Result<String> {
+    let said = guest
+        .run(&format!(
+            "dd if={STORE_DEVICE} bs=512 count=1 2>/dev/null | tr -d '\\000'"
+        ))
+        .await?;
+    Ok(said.trim().to_owned())
+}
