@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod host;
 mod machine;
 mod network;
 mod platform;
@@ -39,6 +40,8 @@ pub struct Words {
 /// The API server takes up to 32768 bytes in a condition's message of its own kinds; one screen is
 /// what a person reads.
 const MESSAGE_MAX: usize = 2048;
+/// Between English and Vietnamese.
+const SEPARATOR: &str = " · ";
 
 impl Words {
     fn new(standing: Standing, reason: &str, en: impl Into<String>, vi: impl Into<String>) -> Self {
@@ -53,21 +56,53 @@ impl Words {
     /// Both languages in one text.
     #[must_use]
     pub fn message(&self) -> String {
-        let mut text = match (self.en.is_empty(), self.vi.is_empty()) {
+        let text = match (self.en.is_empty(), self.vi.is_empty()) {
             (true, true) => String::new(),
             (false, true) => self.en.clone(),
             (true, false) => self.vi.clone(),
-            (false, false) => format!("{} · {}", self.en, self.vi),
-        };
-        if text.len() > MESSAGE_MAX {
-            let mut end = MESSAGE_MAX;
-            while !text.is_char_boundary(end) {
-                end -= 1;
+            // Where both are too long for one screen, the first one is cut more: it holds the
+            // details, such as host by host.
+            (false, false) => {
+                let vi = cut(&self.vi, MESSAGE_MAX / 2);
+                let room = MESSAGE_MAX - SEPARATOR.len() - vi.len();
+                format!("{}{SEPARATOR}{vi}", cut(&self.en, room))
             }
-            text.truncate(end);
-            text.push('…');
+        };
+        cut(&text, MESSAGE_MAX)
+    }
+}
+
+/// At most `max` bytes, and a sign where something is missing.
+fn cut(text: &str, max: usize) -> String {
+    const SIGN: char = '…';
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let mut end = max - SIGN.len_utf8();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{SIGN}", &text[..end])
+}
+
+/// A volume that a machine waits for, with what its own Ready condition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    pub volume: String,
+    pub says: Option<String>,
+}
+
+impl Awaited {
+    /// In English and in Vietnamese.
+    fn words(&self) -> (String, String) {
+        let Self { volume, says } = self;
+        match says {
+            None => (volume.clone(), volume.clone()),
+            Some(says) => {
+                let (en, vi) = says.split_once(SEPARATOR).unwrap_or((says, says));
+                (format!("{volume}: {en}"), format!("{volume}: {vi}"))
+            }
         }
-        text
     }
 }
 
@@ -211,7 +246,7 @@ pub enum Fact {
         error: String,
     },
     VolumesPending {
-        waiting: Vec<String>,
+        waiting: Vec<Awaited>,
     },
     GrantsPending {
         waiting: Vec<String>,
@@ -231,6 +266,9 @@ pub enum Fact {
         error: String,
     },
     NoCapacity {
+        class: String,
+        /// vCPUs and memory.
+        need: String,
         help: String,
         hosts: String,
     },
@@ -282,6 +320,12 @@ pub enum Fact {
     ImageNotReady {
         image: String,
         pool: String,
+    },
+    ImageFailed {
+        image: String,
+        pool: String,
+        /// Of the pool's storage host.
+        message: String,
     },
     ImageLarger {
         image: String,
@@ -413,3 +457,6 @@ pub fn all_words(facts: &[Fact]) -> Option<Words> {
     }
     Some(first)
 }
+
+#[cfg(test)]
+mod tests;

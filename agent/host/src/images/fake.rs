@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use dc_agent_core::storage::{ImageProgress, ImageSeen};
-use dc_types::plan::ImageItem;
+use dc_types::plan::{ImageItem, ImageSource};
 use dc_types::{Bytes, Epoch, ImageUid, PoolName};
 
+use super::fetch::name_of;
 use super::{Images, ImagesError};
 use crate::knobs::Knobs;
 use crate::volumes::FakeVolumes;
 
 /// The disk in every fake image, unless a test says otherwise.
-const VIRTUAL_SIZE: Bytes = Bytes(2 << 30);
+const VIRTUAL_SIZE: Bytes = Bytes(256 << 20);
 
 /// The images of a fake machine; clones share them.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ pub struct FakeImages {
     knobs: Knobs,
     pools: FakeVolumes,
     sizes: Arc<Mutex<BTreeMap<ImageUid, Bytes>>>,
+    sums: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl FakeImages {
@@ -30,6 +32,28 @@ impl FakeImages {
             knobs,
             pools,
             sizes: Arc::default(),
+            sums: Arc::default(),
+        }
+    }
+
+    /// The SHA-256 that will be found in an image file; any other source has the one asked for.
+    pub fn set_sum(&self, file: &str, sha256: &str) {
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.insert(file.to_owned(), sha256.to_owned());
+    }
+
+    fn check_sum(&self, item: &ImageItem) -> Result<(), ImagesError> {
+        let ImageSource::File(file) = &item.source else {
+            return Ok(());
+        };
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        match sums.get(file) {
+            Some(is) if *is != item.sha256 => Err(ImagesError::ChecksumMismatch {
+                source_name: name_of(&item.source),
+                is: is.clone(),
+                asked: item.sha256.clone(),
+            }),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -57,6 +81,7 @@ impl Images for FakeImages {
 
     async fn fetch_image(&self, item: &ImageItem, epoch: Epoch) -> Result<(), ImagesError> {
         self.knobs.gate("images.fetch_image").await?;
+        self.check_sum(item)?;
         let virtual_size = self.virtual_size(item.image);
         if virtual_size > item.max_virtual {
             return Err(ImagesError::DiskTooLarge {

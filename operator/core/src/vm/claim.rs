@@ -27,6 +27,8 @@ pub fn claim(seen: &Seen<'_>, valid: &ValidVm, volumes: &[InstanceId]) -> Result
     let placed = seen.index.place(&request).map_err(|verdicts| {
         let hosts: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
         Fact::NoCapacity {
+            class: valid.class.clone(),
+            need: format!("{} vCPUs, {}", valid.vcpus, valid.memory),
             help: verdict::smallest_change(&verdicts),
             hosts: hosts.join("; "),
         }

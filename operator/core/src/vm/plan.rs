@@ -15,7 +15,7 @@ use crate::place::Presence;
 use crate::plan::{NewVolume, Plan};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
-use crate::words::Fact;
+use crate::words::{Awaited, Fact};
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -86,20 +86,22 @@ fn volumes_unclaimed(seen: &Seen<'_>, valid: &ValidVm) -> Vec<String> {
 
 /// Names the volumes, each with its own trouble where it has said one.
 fn waiting_for(seen: &Seen<'_>, valid: &ValidVm, names: &[String]) -> Fact {
-    let with_reason = |name: &String| {
+    let with_words = |name: &String| {
         let at = valid.disks.iter().position(|d| d.volume_name == *name);
         let volume = at.and_then(|at| seen.disks.get(at)).and_then(|d| d.volume);
         let status = volume.and_then(|volume| volume.status.as_ref());
         let ready = status.and_then(|status| {
             crate::conditions::find(&status.conditions, dc_crds::condition::types::READY)
         });
-        match ready {
-            Some(ready) => format!("{name} ({})", ready.reason),
-            None => name.clone(),
+        // That it is being made is what one expects of a volume that is waited for.
+        let says = ready.filter(|ready| ready.reason != Fact::Creating.words().reason);
+        Awaited {
+            volume: name.clone(),
+            says: says.map(|ready| ready.message.clone()),
         }
     };
     Fact::VolumesPending {
-        waiting: names.iter().map(with_reason).collect(),
+        waiting: names.iter().map(with_words).collect(),
     }
 }
 

@@ -288,7 +288,7 @@ fn when_no_host_has_room_the_verdicts_and_the_smallest_change_are_said() {
     sim.look();
     // Eight of 1 GiB fit on two hosts of 4 GiB.
     assert_eq!(sim.ledger.claims.vms.len(), 8);
-    let Fact::NoCapacity { help, hosts } = found(&sim, "vm8") else {
+    let Fact::NoCapacity { help, hosts, .. } = found(&sim, "vm8") else {
         panic!("placed");
     };
     assert_eq!(help, "h1 needs 1Gi more free memory");

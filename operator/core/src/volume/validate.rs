@@ -174,13 +174,23 @@ fn from_image(
             pool: pool_name,
         });
     }
-    let ready = seen.said.filter(|said| said.state == ItemState::Ready);
-    let Some(said) = ready else {
-        return Err(Fact::ImageNotReady {
-            image,
-            pool: pool_name,
-        });
+    let (image_there, pool_there) = (image.clone(), pool_name.clone());
+    let not_ready = move || Fact::ImageNotReady {
+        image: image_there,
+        pool: pool_there,
     };
+    let said = seen.said.ok_or_else(not_ready.clone())?;
+    match &said.state {
+        ItemState::Ready => {}
+        ItemState::Pending(_) => return Err(not_ready()),
+        ItemState::Failed(trouble) => {
+            return Err(Fact::ImageFailed {
+                image,
+                pool: pool_name,
+                message: trouble.message.clone(),
+            });
+        }
+    }
     match said.detail {
         Detail::Image { virtual_size } if virtual_size > size => Err(Fact::ImageLarger {
             image,

@@ -1,8 +1,8 @@
 //! Words for virtual machines. Cards are counted from 0, as in the object.
 
 use super::Standing::{Moving, Resting, Settled, Troubled};
-use super::platform::list;
-use super::{Fact, Words};
+use super::platform::{list, list_or};
+use super::{Awaited, Fact, Words};
 
 pub(super) fn words(fact: &Fact) -> Option<Words> {
     state(fact).or_else(|| cards(fact)).or_else(|| disks(fact))
@@ -78,11 +78,22 @@ fn state(fact: &Fact) -> Option<Words> {
                  hoặc giải phóng tài nguyên"
             ),
         ),
-        Fact::NoCapacity { help, hosts } => Words::new(
+        Fact::NoCapacity {
+            class,
+            need,
+            help,
+            hosts,
+        } => Words::new(
             Troubled,
             "NoCapacity",
-            format!("no host can take it. Smallest change: {help}. Host by host: {hosts}"),
-            format!("không máy chủ nào nhận được. Thay đổi nhỏ nhất: {help}"),
+            format!(
+                "class: no host can take {class} ({need}). Smallest change: {help}; or choose \
+                 another class. Host by host: {hosts}"
+            ),
+            format!(
+                "class: không máy chủ nào nhận được {class} ({need}). Thay đổi nhỏ nhất: {help}; \
+                 hoặc hãy chọn lớp khác"
+            ),
         ),
         Fact::Placed { host } => Words::new(
             Settled,
@@ -127,6 +138,14 @@ fn state(fact: &Fact) -> Option<Words> {
 
 fn cards(fact: &Fact) -> Option<Words> {
     let at = |card: &usize| format!("interfaces[{card}]");
+    let at_address = |card: &usize, address: &str| {
+        let field = if address.contains(':') {
+            "ipv6"
+        } else {
+            "ipv4"
+        };
+        format!("interfaces[{card}].{field}")
+    };
     Some(match fact {
         Fact::SubnetMissing { card, subnet } => Words::new(
             Troubled,
@@ -162,11 +181,11 @@ fn cards(fact: &Fact) -> Option<Words> {
             "AddressOutside",
             format!(
                 "{}: {address} is outside the subnet's {prefix}; choose one inside",
-                at(card)
+                at_address(card, address)
             ),
             format!(
                 "{}: {address} nằm ngoài dải {prefix}; hãy chọn địa chỉ bên trong",
-                at(card)
+                at_address(card, address)
             ),
         ),
         Fact::AddressReserved {
@@ -178,13 +197,13 @@ fn cards(fact: &Fact) -> Option<Words> {
             "AddressReserved",
             format!(
                 "{}: {address} is kept for the gateway and the platform in Subnet {subnet}; choose \
-                 a higher one",
-                at(card)
+                 another: the first four and the last are never a machine's",
+                at_address(card, address)
             ),
             format!(
                 "{}: {address} dành cho cổng mặc định và nền tảng trong Subnet {subnet}; hãy chọn \
-                 địa chỉ cao hơn",
-                at(card)
+                 địa chỉ khác: bốn địa chỉ đầu và địa chỉ cuối không cấp cho máy ảo",
+                at_address(card, address)
             ),
         ),
         Fact::AddressTaken {
@@ -197,12 +216,12 @@ fn cards(fact: &Fact) -> Option<Words> {
             format!(
                 "{}: {address} of Subnet {subnet} belongs to another machine; choose another or \
                  leave it out",
-                at(card)
+                at_address(card, address)
             ),
             format!(
                 "{}: {address} của Subnet {subnet} thuộc máy ảo khác; hãy chọn địa chỉ khác hoặc \
                  bỏ trống",
-                at(card)
+                at_address(card, address)
             ),
         ),
         Fact::AddressFamilyAbsent {
@@ -213,12 +232,12 @@ fn cards(fact: &Fact) -> Option<Words> {
             Troubled,
             "AddressFamilyAbsent",
             format!(
-                "{}: Subnet {subnet} has no prefix of the kind of {address}",
-                at(card)
+                "{}: Subnet {subnet} has no prefix of the kind of {address}; leave it out",
+                at_address(card, address)
             ),
             format!(
-                "{}: Subnet {subnet} không có dải cùng loại với {address}",
-                at(card)
+                "{}: Subnet {subnet} không có dải cùng loại với {address}; hãy bỏ trống",
+                at_address(card, address)
             ),
         ),
         Fact::SubnetFull {
@@ -274,14 +293,16 @@ fn cards(fact: &Fact) -> Option<Words> {
             Troubled,
             "ServiceNotNamed",
             format!(
-                "{}.publish: Zone {zone} lets no service {service} in from outside; it has: {}",
+                "{}.publish: Zone {zone} lets no service {service} in from outside, it has: {}; \
+                 take it out of publish, or ask a platform administrator to name it in the Zone",
                 at(card),
-                list(named)
+                list_or(named, "none")
             ),
             format!(
-                "{}.publish: Zone {zone} không cho phép dịch vụ {service} từ bên ngoài; hiện có: {}",
+                "{}.publish: Zone {zone} không cho phép dịch vụ {service} từ bên ngoài, hiện có: \
+                 {}; hãy bỏ khỏi publish, hoặc đề nghị quản trị nền tảng khai báo trong Zone",
                 at(card),
-                list(named)
+                list_or(named, "không có")
             ),
         ),
         _ => return None,
@@ -335,8 +356,8 @@ fn disks(fact: &Fact) -> Option<Words> {
         Fact::VolumeTwice { disk, volume } => Words::new(
             Troubled,
             "VolumeTwice",
-            format!("disks[{disk}]: Volume {volume} is named twice in this machine"),
-            format!("disks[{disk}]: Volume {volume} được khai báo hai lần"),
+            format!("disks[{disk}]: Volume {volume} is named twice in this machine; take one out"),
+            format!("disks[{disk}]: Volume {volume} được khai báo hai lần; hãy bỏ bớt một"),
         ),
         Fact::TemplateBroken { disk, error } => Words::new(
             Troubled,
@@ -344,12 +365,15 @@ fn disks(fact: &Fact) -> Option<Words> {
             format!("disks[{disk}].template: the API server refused the volume: {error}"),
             format!("disks[{disk}].template: API từ chối volume: {error}"),
         ),
-        Fact::VolumesPending { waiting } => Words::new(
-            Moving,
-            "VolumesPending",
-            format!("waiting for volumes: {}", list(waiting)),
-            format!("đang chờ volume: {}", list(waiting)),
-        ),
+        Fact::VolumesPending { waiting } => {
+            let (en, vi): (Vec<_>, Vec<_>) = waiting.iter().map(Awaited::words).unzip();
+            Words::new(
+                Moving,
+                "VolumesPending",
+                format!("waiting for volumes: {}", list(&en)),
+                format!("đang chờ volume: {}", list(&vi)),
+            )
+        }
         Fact::GrantsPending { waiting } => Words::new(
             Moving,
             "GrantsPending",

@@ -14,8 +14,14 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
         Fact::ZoneCarriesNoMachines { zone, kind } => Words::new(
             Troubled,
             "ZoneCarriesNoMachines",
-            format!("zone: Zone {zone} is of type {kind}, which carries no subnets of departments"),
-            format!("zone: Zone {zone} thuộc loại {kind}, không dành cho mạng của cơ quan"),
+            format!(
+                "zone: Zone {zone} is of type {kind}, which carries no subnets of departments; \
+                 choose another zone"
+            ),
+            format!(
+                "zone: Zone {zone} thuộc loại {kind}, không dành cho mạng của cơ quan; hãy chọn \
+                 zone khác"
+            ),
         ),
         Fact::ZoneWithoutPool { zone } => Words::new(
             Troubled,
@@ -36,12 +42,14 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
             Troubled,
             "PrefixNotPrivate",
             format!(
-                "{prefix} is not a private network; use one inside 10.0.0.0/8, 172.16.0.0/12, \
-                 192.168.0.0/16 or fc00::/7"
+                "{}: {prefix} is not a private network; use one inside 10.0.0.0/8, 172.16.0.0/12, \
+                 192.168.0.0/16 or fc00::/7",
+                field(prefix)
             ),
             format!(
-                "{prefix} không phải mạng riêng; hãy dùng dải trong 10.0.0.0/8, 172.16.0.0/12, \
-                 192.168.0.0/16 hoặc fc00::/7"
+                "{}: {prefix} không phải mạng riêng; hãy dùng dải trong 10.0.0.0/8, 172.16.0.0/12, \
+                 192.168.0.0/16 hoặc fc00::/7",
+                field(prefix)
             ),
         ),
         Fact::PrefixOverlaps {
@@ -51,14 +59,29 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
         } => Words::new(
             Troubled,
             "PrefixOverlaps",
-            format!("{prefix} overlaps {other} of Subnet {subnet} in this department"),
-            format!("{prefix} trùng với {other} của Subnet {subnet} trong cùng cơ quan"),
+            format!(
+                "{}: {prefix} overlaps {other} of Subnet {subnet} in this department; choose \
+                 another or leave it out",
+                field(prefix)
+            ),
+            format!(
+                "{}: {prefix} trùng với {other} của Subnet {subnet} trong cùng cơ quan; hãy chọn \
+                 dải khác hoặc bỏ trống",
+                field(prefix)
+            ),
         ),
         Fact::PrefixLength { prefix } => Words::new(
             Troubled,
             "PrefixLength",
-            format!("{prefix}: IPv4 prefixes are /16 to /28, IPv6 prefixes /64"),
-            format!("{prefix}: tiền tố IPv4 từ /16 đến /28, IPv6 là /64"),
+            format!(
+                "{}: {prefix} is too large or too small; IPv4 prefixes are /16 to /28, IPv6 \
+                 prefixes /64",
+                field(prefix)
+            ),
+            format!(
+                "{}: {prefix} quá lớn hoặc quá nhỏ; tiền tố IPv4 từ /16 đến /28, IPv6 là /64",
+                field(prefix)
+            ),
         ),
         Fact::PrefixTaken { prefix, zone } => Words::new(
             Troubled,
@@ -83,4 +106,12 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
         ),
         _ => return None,
     })
+}
+
+/// The field of a Subnet that holds such a prefix.
+fn field(prefix: &str) -> &'static str {
+    match prefix.contains(':') {
+        true => "ipv6",
+        false => "ipv4",
+    }
 }

@@ -1,6 +1,7 @@
 //! Words for departments, hosts and what is said of every kind.
 
 use super::Standing::{Moving, Settled, Troubled, Unseen};
+use super::host::vietnamese;
 use super::{Fact, Words};
 
 pub(super) fn words(fact: &Fact) -> Option<Words> {
@@ -18,7 +19,15 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
             standing,
             reason,
             message,
-        } => Words::new(*standing, reason, format!("host {host}: {message}"), ""),
+        } => {
+            let vi = vietnamese(reason).unwrap_or("hãy xem chi tiết trong phần tiếng Anh");
+            Words::new(
+                *standing,
+                reason,
+                format!("host {host}: {message}"),
+                format!("máy chủ {host}: {vi}"),
+            )
+        }
         Fact::HostSilent { host } => Words::new(
             Unseen,
             "HostSilent",
@@ -137,6 +146,14 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
         ),
         _ => return None,
     })
+}
+
+/// As [`list`], with a word for an empty one.
+pub(super) fn list_or(items: &[String], none: &str) -> String {
+    match items.is_empty() {
+        true => none.to_owned(),
+        false => list(items),
+    }
 }
 
 /// A list in a sentence; long ones are cut, the count stays true.

@@ -51,12 +51,14 @@ fn pools(fact: &Fact) -> Option<Words> {
             Troubled,
             "PoolFull",
             format!(
-                "pool {pool} may promise {left} more (limit {limit}), {need} is asked for; ask for \
-                 less, delete volumes, or raise promisePercent"
+                "size: pool {pool} may promise {left} more (limit {limit}), {need} is asked for; \
+                 ask for less, delete volumes, or have a platform administrator add capacity or \
+                 raise the pool's promisePercent"
             ),
             format!(
-                "vùng {pool} chỉ còn cấp được {left} (giới hạn {limit}), yêu cầu {need}; hãy giảm \
-                 dung lượng, xoá bớt volume, hoặc tăng promisePercent"
+                "size: vùng {pool} chỉ còn cấp được {left} (giới hạn {limit}), yêu cầu {need}; hãy \
+                 giảm dung lượng, xoá bớt volume, hoặc đề nghị quản trị nền tảng mở rộng hay tăng \
+                 promisePercent của vùng"
             ),
         ),
         Fact::PoolWarning {
@@ -99,6 +101,22 @@ fn sources(fact: &Fact) -> Option<Words> {
             format!("waiting for Image {image} to be ready in pool {pool}"),
             format!("đang chờ Image {image} sẵn sàng trong vùng {pool}"),
         ),
+        Fact::ImageFailed {
+            image,
+            pool,
+            message,
+        } => Words::new(
+            Troubled,
+            "ImageFailed",
+            format!(
+                "source.image: Image {image} cannot be had in pool {pool}: {message}. A platform \
+                 administrator has to put the Image right, or name another"
+            ),
+            format!(
+                "source.image: không có được Image {image} trong vùng {pool}; quản trị nền tảng \
+                 cần sửa Image, hoặc hãy chọn Image khác"
+            ),
+        ),
         Fact::ImageLarger {
             image,
             image_size,
@@ -118,8 +136,13 @@ fn sources(fact: &Fact) -> Option<Words> {
         Fact::SourceVolumeMissing { volume } => Words::new(
             Troubled,
             "SourceVolumeMissing",
-            format!("source.volume: there is no Volume {volume} in this namespace"),
-            format!("source.volume: không có Volume {volume} trong namespace này"),
+            format!(
+                "source.volume: there is no Volume {volume} in this namespace; `kubectl get vol` \
+                 lists them"
+            ),
+            format!(
+                "source.volume: không có Volume {volume} trong namespace này; xem `kubectl get vol`"
+            ),
         ),
         Fact::SourceVolumeElsewhere { volume, pool } => Words::new(
             Troubled,

@@ -1,0 +1,63 @@
+//! Vietnamese for what hosts say. Agents speak English alone; the reasons that departments and the
+//! operating room read most are told here in words of their own.
+
+/// What a reason of an agent means and what to do; `None` for one that is not known here.
+pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "ImageChecksumMismatch" => {
+            "mã SHA-256 của tệp ảnh không khớp: tệp bị hỏng hoặc nhầm tệp; hãy sửa mã hoặc nguồn"
+        }
+        "ImageUnreadable" => "không đọc được tệp ảnh; hãy kiểm tra nguồn",
+        "ImageTooLarge" => "ảnh vượt giới hạn; nếu đúng, hãy tăng giới hạn của Image",
+        "ImageHasBackingFile" => "ảnh cần tệp khác nên bị từ chối; hãy gộp bằng qemu-img convert",
+        "ImageEncrypted" => "ảnh bị mã hoá; hãy giải mã bằng qemu-img convert",
+        "ImageFormatMismatch" => "định dạng của ảnh không đúng như khai báo",
+        "ConversionFailed" => "không chuyển đổi được ảnh",
+        "PoolFull" => {
+            "vùng lưu trữ đã đầy; hãy xoá volume giữ lại, bỏ ảnh hoặc mở rộng; sẽ tự thử lại"
+        }
+        "PoolUnknown" => "máy chủ này không có vùng lưu trữ đó; hãy kiểm tra cấu hình agent",
+        "PoolUnusable" => "không dùng được vùng lưu trữ; hãy kiểm tra máy chủ",
+        "SourceMissing" => "chưa có nguồn để tạo volume trong vùng; sẽ tiếp tục khi có",
+        "SizeShrinks" => "volume không bao giờ được giảm dung lượng",
+        "SizeBelowSource" => "dung lượng nhỏ hơn nguồn; hãy tăng",
+        "VolumeInUse" => "volume sẽ được tăng khi không còn ai dùng; hãy dừng máy ảo",
+        "VolumeLost" => {
+            "không thấy tệp của volume; không tạo lại. Hãy tìm tệp, hoặc khôi phục từ bản sao lưu"
+        }
+        "VolumeUnusable" => "không dùng được volume; hãy xử lý trên máy chủ",
+        "StillGranted" => "đang chờ thu hồi quyền truy cập cũ vào volume",
+        "StaleEpoch" => "quyền truy cập đã cũ và không được dùng lại; cần cấp quyền mới",
+        "TargetDaemonSilent" => "dịch vụ iSCSI không trả lời; hãy kiểm tra tgtd trên máy chủ",
+        "FenceSlow" => "chưa cắt được truy cập cũ; hãy kiểm tra đĩa của vùng; sẽ tự thử lại",
+        "StorageFailed" => "thao tác lưu trữ thất bại, sẽ tự thử lại",
+        "Working" => "đang thực hiện",
+        "CrashLoop" => "máy ảo liên tục bị lỗi; hãy xem nhật ký console",
+        "DiskError" => "máy ảo bị treo vì lỗi đĩa; hãy kiểm tra vùng lưu trữ",
+        "DiskNotOpened" => "không mở được đĩa của máy ảo; hãy kiểm tra máy chủ lưu trữ",
+        "StoppedByGuest" => "máy ảo tự dừng",
+        "RestartNeeded" => {
+            "thay đổi có hiệu lực ở lần khởi động sau; ghi giá trị khác vào spec.restart để áp \
+             dụng ngay"
+        }
+        "TapLost" => "card mạng của máy ảo bị mất; hãy khởi động lại máy ảo",
+        "TapFailed" | "LinksFailed" | "FirewallFailed" | "DhcpFailed" | "ConntrackFailed" => {
+            "cấu hình mạng trên máy chủ thất bại, sẽ tự thử lại"
+        }
+        "LibvirtUnreachable" | "LibvirtTimedOut" => {
+            "libvirt không trả lời; hãy kiểm tra libvirtd trên máy chủ"
+        }
+        "LibvirtRefused" | "LibvirtUnreadable" => "libvirt từ chối yêu cầu; hãy xem phần tiếng Anh",
+        "ForeignDomain" => "tên máy ảo đang bị một máy khác ngoài hệ thống chiếm; không động tới",
+        "NewerEpoch" => "máy chủ đã nhận yêu cầu mới hơn",
+        "MachinesUnknown" | "NetworkUnknown" | "StorageUnknown" | "LookTimedOut" => {
+            "máy chủ chưa kiểm tra được tình trạng của mình; sẽ tự thử lại"
+        }
+        "WaitsForNetwork" | "NetworkMissing" => "đang chờ mạng được thiết lập trên máy chủ",
+        "Starting" => "đang khởi động",
+        "Stopping" => "đang dừng",
+        "Releasing" => "đang thu hồi",
+        "Waiting" | "Passing" => "đang chờ",
+        _ => return None,
+    })
+}
