@@ -3,11 +3,13 @@
 //! Each bench prints what it measured and ends with lines for `docs/performance.md`.
 
 mod control_plane;
+mod guest;
 mod metrics;
 mod place;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use dc_lab::lab::LabName;
 
 #[derive(Debug, Subcommand)]
 pub enum Bench {
@@ -15,6 +17,13 @@ pub enum Bench {
     Place,
     /// From create to Running on simulated hosts, and what it costs the API server and the operator.
     ControlPlane(ControlPlaneArgs),
+    /// From apply to the guest's first serial line, against raw `virsh create`, on a lab that is up.
+    Guest {
+        #[arg(long, default_value = "sonla")]
+        name: LabName,
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -37,5 +46,6 @@ pub async fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Place => place::run(),
         Bench::ControlPlane(args) => control_plane::run(args).await,
+        Bench::Guest { name, rounds } => guest::run(name, *rounds).await,
     }
 }

@@ -97,7 +97,7 @@ fn open(name: &LabName) -> Result<Lab> {
     Lab::open(name)?.with_context(|| format!("there is no lab {name}; `cargo xtask up` makes it"))
 }
 
-fn open_with_cluster(name: &LabName) -> Result<(Lab, Kubectl)> {
+pub fn open_with_cluster(name: &LabName) -> Result<(Lab, Kubectl)> {
     let lab = open(name)?;
     let kubectl = State::read(&lab)?.as_ref().and_then(kubectl_of);
     let kubectl = kubectl.with_context(|| format!("the lab {name} has no cluster yet"))?;

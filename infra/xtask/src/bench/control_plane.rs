@@ -62,7 +62,7 @@ struct Moment {
 }
 
 fn look(plane: &ControlPlane, kubectl: &Kubectl) -> Result<Moment> {
-    let operator = process::running(plane.lab(), Replica::First.process_name())?
+    let operator = process::working(plane.lab(), Replica::First.process_name())?
         .context("the operator does not run")?;
     Ok(Moment {
         requests: metrics::api_requests(&kubectl.run(&["get", "--raw", "/metrics"])?),
