@@ -1,5 +1,7 @@
 //! The operator and the kinds against a real API server and a real ledger.
 
 mod ledger;
+mod machines;
+mod rebuilding;
 mod rules;
 mod sessions;

@@ -2,7 +2,7 @@
 //! a host, and what a host is told.
 
 mod agent;
-mod running;
+pub mod running;
 
 use dc_lab::chart;
 use dc_lab::control_plane::ControlPlane;

@@ -1,23 +1,28 @@
 //! Operators of the test's own, in the test's process, with a control plane around them.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use dc_crds::Host;
 use dc_lab::chart;
-use dc_lab::control_plane::TestControlPlane;
+use dc_lab::control_plane::{Etcd, TestControlPlane};
 use dc_lab::wait::{Look, until};
+use dc_operator::controllers::Controllers;
 use dc_operator::join::token::Token;
 use dc_operator::ledger::StoreConfig;
 use dc_operator::operator::{self, Config, End, Parts};
+use dc_types::Term;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing_subscriber::EnvFilter;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -38,12 +43,13 @@ pub struct Place {
 
 impl Place {
     pub async fn start(plane: TestControlPlane) -> Self {
-        // Others of the same process may have done so.
+        // Others of the same process may have done both. RUST_LOG says what is told.
+        let logs = tracing_subscriber::fmt().with_test_writer();
+        let _ = logs
+            .with_env_filter(EnvFilter::from_default_env())
+            .try_init();
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let file = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(file, &options).await;
-        let client = Client::try_from(config.unwrap()).unwrap();
+        let client = connect(plane.kubeconfig()).await;
         Self { client, plane }
     }
 
@@ -51,9 +57,46 @@ impl Place {
         self.client.clone()
     }
 
+    pub fn apply(&self, manifests: &str) {
+        let kubectl = self.plane.kubectl().unwrap();
+        kubectl.apply_text(manifests, "test").unwrap();
+    }
+
+    pub fn ledger(&self) -> &Etcd {
+        self.plane.ledger()
+    }
+
     /// An operator that leaves the board to the test.
     pub async fn operator(&self) -> Operator {
-        let (listen, http) = (free_port(), free_port());
+        self.run(free_port(), |_| {
+            |parts: Parts, term| async move {
+                parts.leader.wait_lost(term).await;
+                Ok(())
+            }
+        })
+    }
+
+    /// An operator as it ships.
+    pub async fn real_operator(&self) -> Operator {
+        self.real_operator_at(free_port()).await
+    }
+
+    /// The same at the address of one that has ended.
+    pub async fn real_operator_at(&self, listen: SocketAddr) -> Operator {
+        self.run(listen, |client| {
+            let controllers = Controllers::start(client);
+            move |parts, term| controllers.clone().lead(parts, term)
+        })
+    }
+
+    /// In a runtime of its own, so that all of it can be made to end at once.
+    fn run<M, C, F>(&self, listen: SocketAddr, make_control: M) -> Operator
+    where
+        M: FnOnce(&Client) -> C + Send + 'static,
+        C: Fn(Parts, Term) -> F + Send + Sync + 'static,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let http = free_port();
         let config = Config {
             store: StoreConfig {
                 endpoints: vec![self.plane.ledger().url()],
@@ -67,21 +110,32 @@ impl Place {
         };
         let (found, parts) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();
-        let control = move |parts: Parts, term| {
-            found.send_replace(Some(parts.clone()));
-            async move {
-                parts.leader.wait_lost(term).await;
-                Ok(())
-            }
-        };
-        let client = self.client.clone();
-        let task = tokio::spawn(operator::run(config, client, control, async {
-            let _ = stopped.await;
-        }));
+        let kubeconfig = self.plane.kubeconfig().to_owned();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let task = runtime.spawn(async move {
+            let client = connect(&kubeconfig).await;
+            let control = make_control(&client);
+            let control = move |parts: Parts, term| {
+                found.send_replace(Some(parts.clone()));
+                control(parts, term)
+            };
+            let stop = async {
+                // Killed is not told to stop.
+                if stopped.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            operator::run(config, client, control, stop).await
+        });
         Operator {
             parts,
             stop: Mutex::new(Some(stop)),
-            task,
+            task: Mutex::new(Some(task)),
+            runtime: Some(runtime),
             advertise: listen.to_string(),
             http,
         }
@@ -141,16 +195,38 @@ impl Place {
     }
 }
 
+async fn connect(kubeconfig: &Path) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(file, &options).await;
+    Client::try_from(config.unwrap()).unwrap()
+}
+
+type Task = JoinHandle<anyhow::Result<End>>;
+
 /// One operator; it ends with the test.
 pub struct Operator {
     parts: watch::Receiver<Option<Parts>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
-    task: JoinHandle<anyhow::Result<End>>,
+    task: Mutex<Option<Task>>,
+    runtime: Option<Runtime>,
     advertise: String,
     http: SocketAddr,
 }
 
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Operator {
+    pub fn address(&self) -> SocketAddr {
+        self.advertise.parse().unwrap()
+    }
+
     pub fn advertise(&self) -> &str {
         &self.advertise
     }
@@ -188,19 +264,27 @@ impl Operator {
         (answer.starts_with("HTTP/1.0 200"), answer)
     }
 
+    /// As SIGKILL does: nothing of it goes on.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Returns when the process would end by itself.
+    pub async fn ended(self) -> End {
+        let task = self.task.lock().unwrap().take().unwrap();
+        let ended = tokio::time::timeout(DEADLINE, task).await;
+        ended.expect("it does not end").unwrap().unwrap()
+    }
+
     /// As SIGTERM does.
     pub async fn stop(self) {
         let stop = self.stop.lock().unwrap().take();
         let _ = stop.unwrap().send(());
-        let ended = tokio::time::timeout(DEADLINE, self.task).await;
-        assert_eq!(
-            ended.expect("it does not end").unwrap().unwrap(),
-            End::Stopped
-        );
+        assert_eq!(self.ended().await, End::Stopped);
     }
 }
 
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
