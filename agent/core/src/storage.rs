@@ -19,6 +19,7 @@
 //! and [`status`] are read, so that what is called ready is exactly what needs no step.
 
 mod judge;
+mod known;
 mod plan;
 mod seen;
 mod status;

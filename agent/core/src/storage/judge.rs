@@ -9,7 +9,8 @@ use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind};
 use dc_types::report::{Detail, Trouble};
 use dc_types::{Epoch, InstanceId, PoolName};
 
-use super::seen::{PoolSeen, Seen, TargetSeen, TargetsSeen};
+use super::known::Known;
+use super::seen::{PoolSeen, TargetsSeen};
 use super::step::Step;
 use super::trouble::StorageTrouble;
 use crate::wanted::Wanted;
@@ -61,7 +62,7 @@ pub(super) fn live<'a>(wanted: &Wanted<'a>, key: &ItemKey) -> Option<&'a Item> {
     (released.is_none_or(|epoch| epoch < item.epoch)).then_some(item)
 }
 
-pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Seen, item: &Item) -> Judged {
+pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Known<'_>, item: &Item) -> Judged {
     if live(wanted, &item.key).is_none() {
         return Judged::waits(StorageTrouble::Releasing, Detail::None);
     }
@@ -84,7 +85,7 @@ pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Seen, item: &Item) -> Judge
 
 pub(super) fn judge_release(
     wanted: &Wanted<'_>,
-    seen: &Seen,
+    seen: &Known<'_>,
     release: &dc_types::plan::Release,
 ) -> Removal {
     match release.key.kind {
@@ -98,7 +99,7 @@ pub(super) fn judge_release(
 }
 
 /// The pool of an item, when it is there and can be used.
-fn usable<'a>(seen: &'a Seen, pool: &PoolName) -> Result<&'a PoolSeen, Judged> {
+fn usable<'a>(seen: &'a Known<'_>, pool: &PoolName) -> Result<&'a PoolSeen, Judged> {
     let Some(found) = seen.pools.get(pool) else {
         let trouble = StorageTrouble::PoolUnknown { pool: pool.clone() };
         return Err(Judged::refused(trouble, Detail::None));
@@ -121,9 +122,9 @@ fn sensible(result: Result<(), StorageTrouble>) -> Result<(), Judged> {
 }
 
 /// All targets, or why they are not known.
-fn listed(seen: &Seen) -> Result<&[TargetSeen], StorageTrouble> {
+fn listed(seen: &Known<'_>) -> Result<(), StorageTrouble> {
     match &seen.targets {
-        TargetsSeen::Listed(all) => Ok(all),
+        TargetsSeen::Listed(_) => Ok(()),
         TargetsSeen::Unknown(why) => Err(StorageTrouble::TargetDaemonSilent(why.clone())),
     }
 }
@@ -142,7 +143,7 @@ fn faulty<'a>(mut pools: impl Iterator<Item = &'a PoolSeen>) -> Option<StorageTr
 }
 
 /// The highest epoch among a volume's targets.
-fn highest_target(seen: &Seen, volume: InstanceId) -> Option<Epoch> {
+fn highest_target(seen: &Known<'_>, volume: InstanceId) -> Option<Epoch> {
     seen.targets_of(volume)
         .filter_map(|target| target.grant().map(|(_, epoch)| epoch))
         .max()

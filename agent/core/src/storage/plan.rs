@@ -6,6 +6,7 @@
 use dc_types::plan::ItemKind;
 
 use super::judge::{Judged, Removal, judge_item, judge_release};
+use super::known::Known;
 use super::seen::Seen;
 use super::step::Step;
 use crate::wanted::Wanted;
@@ -16,6 +17,7 @@ pub(super) const KINDS: [ItemKind; 3] = [ItemKind::Image, ItemKind::Volume, Item
 /// The next steps; none when all is as wanted, or waits for something else.
 #[must_use]
 pub fn plan(wanted: &Wanted<'_>, seen: &Seen) -> Vec<Step> {
+    let seen = &Known::new(wanted, seen);
     let mut steps = Vec::new();
     for kind in KINDS.into_iter().rev() {
         for release in wanted.releases_of_kind(kind) {

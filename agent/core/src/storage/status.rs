@@ -6,6 +6,7 @@ use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind};
 use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Released, Trouble};
 
 use super::judge::{Judged, Removal, judge_item, judge_release};
+use super::known::Known;
 use super::plan::KINDS;
 use super::seen::{Seen, TargetsSeen};
 use super::trouble::{StorageTrouble, VOLUME_IN_USE};
@@ -19,6 +20,7 @@ pub fn status(
     troubles: &BTreeMap<ItemKey, Trouble>,
     busy: &BTreeSet<ItemKey>,
 ) -> Status {
+    let seen = &Known::new(wanted, seen);
     let mut status = Status::default();
     for kind in KINDS {
         for item in wanted.of_kind(kind) {
@@ -88,6 +90,7 @@ fn working(seen: &Seen, item: &Item, busy: &BTreeSet<ItemKey>) -> StorageTrouble
 /// In how many seconds to look again although no event will say so, if earlier than usual.
 #[must_use]
 pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
+    let seen = &Known::new(wanted, seen);
     let waits_for_session = || {
         let mut volumes = wanted.of_kind(ItemKind::Volume);
         volumes.any(|item| match judge_item(wanted, seen, item) {

@@ -13,7 +13,8 @@ use dc_types::{Bytes, Epoch, InstanceId};
 
 use super::volume::{present_size, sound};
 use super::{Judged, Removal, faulty, highest_target, listed, live, sensible, usable};
-use crate::storage::seen::{Seen, TargetSeen, VolumeSeen, Watermark};
+use crate::storage::known::Known;
+use crate::storage::seen::{TargetSeen, VolumeSeen, Watermark};
 use crate::storage::step::{Expose, Note, Step};
 use crate::storage::trouble::StorageTrouble;
 use crate::storage::validate::{file_size, validate_grant};
@@ -21,18 +22,17 @@ use crate::wanted::Wanted;
 
 pub(super) fn grant(
     wanted: &Wanted<'_>,
-    seen: &Seen,
+    seen: &Known<'_>,
     item: &Item,
     body: &GrantItem,
 ) -> Result<Judged, Judged> {
     sensible(validate_grant(body))?;
-    sensible(own_user(wanted, item, body))?;
+    sensible(own_user(seen, body))?;
     let pool = usable(seen, &body.pool)?;
     let waits = |trouble| Err(Judged::waits(trouble, Detail::None));
-    let targets = match listed(seen) {
-        Ok(targets) => targets,
-        Err(trouble) => return waits(trouble),
-    };
+    if let Err(trouble) = listed(seen) {
+        return waits(trouble);
+    }
     let there = pool.volumes.get(&body.volume);
     if let Some(Err(trouble)) = there.map(sound) {
         return waits(trouble);
@@ -43,7 +43,7 @@ pub(super) fn grant(
     };
     let mark = watermark(seen, there, body.volume);
     if let Some(mark) = mark.filter(|mark| !mark.admits(item.epoch)) {
-        let behind = behind(targets, item.key, body.volume, mark);
+        let behind = behind(seen, item.key, body.volume, mark);
         if behind.is_empty() {
             let (asked, highest) = (item.epoch, mark.epoch);
             let stale = StorageTrouble::StaleEpoch { asked, highest };
@@ -51,7 +51,7 @@ pub(super) fn grant(
         }
         return Ok(Judged::Steps(behind, Detail::None));
     }
-    let mut steps = make(targets, item, body, there);
+    let mut steps = make(seen, item, body, there);
     let exposes = matches!(steps.last(), Some(Step::Expose { .. }));
     if exposes && growing(wanted, body.volume, size) {
         // What is older is fenced all the same: its session may be what keeps it from growing.
@@ -78,30 +78,22 @@ fn granted_size(there: &VolumeSeen) -> Option<Bytes> {
 }
 
 /// The daemon keeps accounts by user alone: a user of two grants would have one secret for both.
-fn own_user(wanted: &Wanted<'_>, item: &Item, body: &GrantItem) -> Result<(), StorageTrouble> {
-    let others = wanted
-        .of_kind(ItemKind::Grant)
-        .filter(|other| other.key != item.key && live(wanted, &other.key).is_some());
-    for other in others {
-        if let ItemBody::Grant(other) = &other.body
-            && other.chap.user == body.chap.user
-        {
-            let user = body.chap.user.clone();
-            return Err(StorageTrouble::ChapUserShared { user });
-        }
+fn own_user(seen: &Known<'_>, body: &GrantItem) -> Result<(), StorageTrouble> {
+    let user = body.chap.user.clone();
+    if seen.is_shared(&user) {
+        return Err(StorageTrouble::ChapUserShared { user });
     }
     Ok(())
 }
 
 /// What is written down, or shown by a target that is there: whichever is higher.
-fn watermark(seen: &Seen, there: &VolumeSeen, volume: InstanceId) -> Option<Watermark> {
+fn watermark(seen: &Known<'_>, there: &VolumeSeen, volume: InstanceId) -> Option<Watermark> {
     let written = there.record.as_ref().and_then(|record| record.grants);
     written.max(highest_target(seen, volume).map(Watermark::open))
 }
 
 /// The steps that make the grant, none when it is there.
-fn make(targets: &[TargetSeen], item: &Item, body: &GrantItem, there: &VolumeSeen) -> Vec<Step> {
-    let ours = |target: &&TargetSeen| target.grant().is_some_and(|(v, _)| v == body.volume);
+fn make(seen: &Known<'_>, item: &Item, body: &GrantItem, there: &VolumeSeen) -> Vec<Step> {
     let good = |target: &TargetSeen| {
         target.name == GrantItem::target_name(body.volume, item.epoch)
             && target.lun.as_ref() == Some(&there.path)
@@ -119,9 +111,9 @@ fn make(targets: &[TargetSeen], item: &Item, body: &GrantItem, there: &VolumeSee
         });
     }
     // A target that is not whole was cut off while it was made, so nobody has logged in to it.
-    let others = targets.iter().filter(ours).filter(|target| !good(target));
+    let others = seen.targets_of(body.volume).filter(|target| !good(target));
     steps.extend(others.map(|target| fence(item.key, target)));
-    if !targets.iter().filter(ours).any(good) {
+    if !seen.targets_of(body.volume).any(good) {
         steps.push(Step::Expose {
             key: item.key,
             expose: Expose {
@@ -138,12 +130,12 @@ fn make(targets: &[TargetSeen], item: &Item, body: &GrantItem, there: &VolumeSee
 }
 
 /// Targets of epochs that the watermark has left behind, whatever is wanted.
-fn behind(targets: &[TargetSeen], key: ItemKey, volume: InstanceId, mark: Watermark) -> Vec<Step> {
+fn behind(seen: &Known<'_>, key: ItemKey, volume: InstanceId, mark: Watermark) -> Vec<Step> {
     let behind = |target: &&TargetSeen| {
         let of = target.grant();
-        of.is_some_and(|(v, epoch)| v == volume && !mark.admits(epoch))
+        of.is_some_and(|(_, epoch)| !mark.admits(epoch))
     };
-    let targets = targets.iter().filter(behind);
+    let targets = seen.targets_of(volume).filter(behind);
     targets.map(|target| fence(key, target)).collect()
 }
 
@@ -164,7 +156,7 @@ fn fence(key: ItemKey, target: &TargetSeen) -> Step {
     }
 }
 
-pub(in crate::storage) fn grant_release(seen: &Seen, release: &Release) -> Removal {
+pub(in crate::storage) fn grant_release(seen: &Known<'_>, release: &Release) -> Removal {
     let volume = InstanceId(release.key.id);
     if let Err(trouble) = listed(seen) {
         return Removal::Waits(trouble);
@@ -193,7 +185,7 @@ pub(in crate::storage) fn grant_release(seen: &Seen, release: &Release) -> Remov
 /// The steps that take away a volume's targets up to an epoch, or all of them. The epoch is
 /// written down as fenced first, also when no target is there: it must not come back.
 pub(in crate::storage) fn grant_removal_steps(
-    seen: &Seen,
+    seen: &Known<'_>,
     key: ItemKey,
     volume: InstanceId,
     epoch: Option<Epoch>,
@@ -222,11 +214,11 @@ pub(in crate::storage) fn grant_removal_steps(
     note.into_iter().chain(fences).collect()
 }
 
-fn up_to(
-    seen: &Seen,
+fn up_to<'a>(
+    seen: &Known<'a>,
     volume: InstanceId,
     epoch: Option<Epoch>,
-) -> impl Iterator<Item = &TargetSeen> {
+) -> impl Iterator<Item = &'a TargetSeen> {
     seen.targets_of(volume).filter(move |target| {
         let of = target.grant().map(|(_, of)| of);
         epoch.is_none_or(|epoch| of.is_some_and(|of| of <= epoch))

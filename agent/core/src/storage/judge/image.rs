@@ -5,11 +5,11 @@ use dc_types::plan::{ImageItem, Item, Release};
 use dc_types::report::Detail;
 
 use super::{Judged, Removal, faulty, sensible, usable};
-use crate::storage::seen::Seen;
+use crate::storage::known::Known;
 use crate::storage::step::Step;
 use crate::storage::validate::validate_image;
 
-pub(super) fn image(seen: &Seen, item: &Item, body: &ImageItem) -> Result<Judged, Judged> {
+pub(super) fn image(seen: &Known<'_>, item: &Item, body: &ImageItem) -> Result<Judged, Judged> {
     sensible(validate_image(body))?;
     let pool = usable(seen, &body.pool)?;
     let there = pool
@@ -31,7 +31,7 @@ pub(super) fn image(seen: &Seen, item: &Item, body: &ImageItem) -> Result<Judged
     })
 }
 
-pub(in crate::storage) fn image_release(seen: &Seen, release: &Release) -> Removal {
+pub(in crate::storage) fn image_release(seen: &Known<'_>, release: &Release) -> Removal {
     let image = ImageUid(release.key.id);
     let steps: Vec<Step> = seen
         .pools

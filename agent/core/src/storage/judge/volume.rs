@@ -14,7 +14,8 @@ use dc_types::report::Detail;
 use dc_types::{Bytes, InstanceId, PoolName};
 
 use super::{Judged, Removal, faulty, grant_removal_steps, listed, live, sensible, usable};
-use crate::storage::seen::{Making, PoolSeen, Seen, VolumeBytes, VolumeRecord, VolumeSeen};
+use crate::storage::known::Known;
+use crate::storage::seen::{Making, PoolSeen, VolumeBytes, VolumeRecord, VolumeSeen};
 use crate::storage::step::{EraseMethod, Note, Removal as Order, Step};
 use crate::storage::trouble::StorageTrouble;
 use crate::storage::validate::{file_size, validate_volume};
@@ -24,7 +25,7 @@ use crate::wanted::Wanted;
 /// and each change would be a report.
 const ALLOCATED_STEP: u64 = 64 << 20;
 
-pub(super) fn volume(seen: &Seen, item: &Item, body: &VolumeItem) -> Result<Judged, Judged> {
+pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result<Judged, Judged> {
     sensible(validate_volume(body))?;
     let pool = usable(seen, &body.pool)?;
     let Some(there) = pool.volumes.get(&body.volume) else {
@@ -141,7 +142,7 @@ fn owned(record: Option<&VolumeRecord>, item: &Item) -> bool {
 
 /// A volume that is there: its owner is written down, and it grows.
 fn keep(
-    seen: &Seen,
+    seen: &Known<'_>,
     item: &Item,
     body: &VolumeItem,
     there: &VolumeSeen,
@@ -180,7 +181,12 @@ fn keep(
 type InTheWay = Box<dyn Fn(Bytes, Bytes) -> StorageTrouble>;
 
 /// Growing goes by way of a new target: the daemon takes a file's size once, when it opens it.
-fn grow(seen: &Seen, key: ItemKey, body: &VolumeItem, size: Bytes) -> Result<Vec<Step>, InTheWay> {
+fn grow(
+    seen: &Known<'_>,
+    key: ItemKey,
+    body: &VolumeItem,
+    size: Bytes,
+) -> Result<Vec<Step>, InTheWay> {
     if let Err(trouble) = listed(seen) {
         return Err(Box::new(move |_, _| trouble.clone()));
     }
@@ -228,7 +234,7 @@ pub(super) fn present_size(there: &VolumeSeen) -> Option<Bytes> {
 
 pub(in crate::storage) fn volume_release(
     wanted: &Wanted<'_>,
-    seen: &Seen,
+    seen: &Known<'_>,
     release: &Release,
 ) -> Removal {
     let volume = InstanceId(release.key.id);
@@ -251,7 +257,7 @@ pub(in crate::storage) fn volume_release(
     }
 }
 
-fn remove(seen: &Seen, release: &Release, pool: &PoolName, there: &VolumeSeen) -> Removal {
+fn remove(seen: &Known<'_>, release: &Release, pool: &PoolName, there: &VolumeSeen) -> Removal {
     let volume = InstanceId(release.key.id);
     if let Err(trouble) = sound(there) {
         return Removal::Waits(trouble);

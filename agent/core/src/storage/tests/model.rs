@@ -230,6 +230,12 @@ impl Model {
         })
     }
 
+    fn count_targets(&mut self, volume: InstanceId) -> usize {
+        let all = self.targets().iter();
+        all.filter(|target| target.grant().is_some_and(|(of, _)| of == volume))
+            .count()
+    }
+
     pub fn targets(&mut self) -> &mut Vec<TargetSeen> {
         match &mut self.seen.targets {
             TargetsSeen::Listed(all) => all,
@@ -318,7 +324,7 @@ impl Model {
     }
 
     fn grow(&mut self, volume: InstanceId, asked: Bytes) {
-        assert_eq!(self.seen.targets_of(volume).count(), 0, "grown while open");
+        assert_eq!(self.count_targets(volume), 0, "grown while open");
         match &mut self.entry(volume).bytes {
             VolumeBytes::Present { size, .. } => {
                 assert!(asked > *size, "a volume shrinks");
@@ -336,7 +342,7 @@ impl Model {
 
     fn remove(&mut self, volume: InstanceId, epoch: Epoch, disposition: Disposition) {
         assert_eq!(
-            self.seen.targets_of(volume).count(),
+            self.count_targets(volume),
             0,
             "removed while open"
         );
@@ -361,7 +367,7 @@ impl Model {
             Some(Watermark::open(expose.epoch)),
             "granted too early"
         );
-        let open = self.seen.targets_of(expose.volume).count();
+        let open = self.count_targets(expose.volume);
         assert_eq!(open, 0, "two targets of one volume");
         let tid = Tid(self.next_tid);
         self.next_tid += 1;
