@@ -53,7 +53,14 @@ pub fn build_release_programs() -> Result<Programs> {
 
 fn build(profile: &[&str], folder: &str) -> Result<Programs> {
     let built = command()
-        .args(["build", "--quiet", "--package", "dc-operator", "--package", "dc-agent"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "dc-operator",
+            "--package",
+            "dc-agent",
+        ])
         .args(profile)
         .status()
         .context("cannot run cargo")?;

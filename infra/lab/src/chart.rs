@@ -55,7 +55,7 @@ pub async fn ensure(plane: &ControlPlane) -> Result<()> {
 /// learn of it a little later, and refuse it until then. So a write is tried that changes nothing.
 async fn served(kubectl: &Kubectl, kind: &str) -> Result<()> {
     let object = format!(
-        "{{apiVersion: dc.sonla.gov.vn/v1alpha1, kind: {kind}, metadata: {{name: served}}}}"
+        r#"{{"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "{kind}", "metadata": {{"name": "served"}}}}"#
     );
     wait::until(
         &format!("kind {kind} to be served"),

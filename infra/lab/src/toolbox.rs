@@ -81,15 +81,20 @@ impl Toolbox {
         Self::ensure_some(cache, &Tool::ALL)
     }
 
-    /// What is needed beside a cluster that is given: a tool of the machine is good enough, and
-    /// only what it does not have is built.
+    /// What is needed beside a cluster that is given, without Go if possible: what the cache has,
+    /// else what the machine has and is new enough; only then it is built.
     pub fn ensure_for_given_cluster(cache: &Cache) -> Result<Self> {
         let mut paths = BTreeMap::new();
         for tool in [Tool::Kubectl, Tool::Helm, Tool::Etcd] {
-            let path = match find_in_path(tool.program()) {
+            let there = match find_cached(cache, tool)? {
+                Some(path) => Some(path),
+                None => find_in_path(tool.program()).filter(|path| is_new_enough(tool, path)),
+            };
+            let path = match there {
                 Some(path) => path,
                 None => ensure_tool(cache, tool).with_context(|| {
-                    format!("{} is not in PATH and cannot be built", tool.program())
+                    let program = tool.program();
+                    format!("PATH has no {program} that is new enough, and none can be built")
                 })?,
             };
             paths.insert(tool, path);
@@ -118,13 +123,41 @@ pub fn find_in_path(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
+/// Where a tool is built, from what, and under which name it is kept.
+struct Recipe {
+    dir: PathBuf,
+    link_flags: String,
+    entry: String,
+}
+
+fn recipe(tool: Tool) -> Result<Recipe> {
     let dir = tool.module_dir();
     let (go_mod, go_sum) = (read(&dir.join("go.mod"))?, read(&dir.join("go.sum"))?);
     let link_flags = link_flags(tool, &go_mod)?;
     let key = digest([tool.package(), &go_mod, &go_sum, &link_flags]);
-    let name = format!("{}-{key}", tool.program());
-    let place = cache.get_or_make("bin", &name, |place| {
+    let entry = format!("{}-{key}", tool.program());
+    Ok(Recipe {
+        dir,
+        link_flags,
+        entry,
+    })
+}
+
+/// The kind of the cache's entries of tools.
+const SHELF: &str = "bin";
+
+fn find_cached(cache: &Cache, tool: Tool) -> Result<Option<PathBuf>> {
+    let place = cache.find(SHELF, &recipe(tool)?.entry);
+    Ok(place.map(|place| place.join(tool.program())))
+}
+
+fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
+    let Recipe {
+        dir,
+        link_flags,
+        entry,
+    } = recipe(tool)?;
+    let place = cache.get_or_make(SHELF, &entry, |place| {
         let what = match tool {
             Tool::KubeApiserver => "building kube-apiserver (about 4 minutes when cold)".to_owned(),
             Tool::KubeControllerManager | Tool::Kubectl | Tool::Helm => {
@@ -138,6 +171,32 @@ fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
         Ok(())
     })?;
     Ok(place.join(tool.program()))
+}
+
+/// Whether a tool of the machine does what is asked of it here. `kubectl create token` came with
+/// 1.24; Helm 2 is another program; any etcd that is still packaged speaks the v3 API.
+fn is_new_enough(tool: Tool, path: &Path) -> bool {
+    let args: &[&str] = match tool {
+        Tool::Kubectl => &["version", "--client", "--output=json"],
+        Tool::Helm => &["version", "--template={{.Version}}"],
+        _ => return true,
+    };
+    let said = progress::run(Command::new(path).args(args)).unwrap_or_default();
+    match tool {
+        Tool::Kubectl => kubectl_minor(&said).is_some_and(|minor| minor >= 24),
+        _ => !said.starts_with("v2") && said.starts_with('v'),
+    }
+}
+
+/// The minor version, which some distributions write with a plus sign.
+fn kubectl_minor(version: &str) -> Option<u32> {
+    let version: serde_json::Value = serde_json::from_str(version).ok()?;
+    version
+        .pointer("/clientVersion/minor")?
+        .as_str()?
+        .trim_end_matches('+')
+        .parse()
+        .ok()
 }
 
 fn build(tool: Tool, dir: &Path, link_flags: &str, out: &Path) -> Result<()> {
@@ -199,6 +258,13 @@ mod tests {
         assert!(flags.contains("version.gitVersion=v1."), "{flags}");
         assert!(flags.contains("version.gitMajor=1 "), "{flags}");
         assert_eq!(link_flags(Tool::Etcd, &go_mod).unwrap(), "-s -w");
+    }
+
+    #[test]
+    fn the_minor_version_of_kubectl_is_read() {
+        let said = r#"{"clientVersion": {"major": "1", "minor": "20+"}}"#;
+        assert_eq!(kubectl_minor(said), Some(20));
+        assert_eq!(kubectl_minor("error"), None);
     }
 
     #[test]
