@@ -2,6 +2,7 @@
 //! is never written to by mistake.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -39,10 +40,11 @@ pub enum ApiError {
     },
 }
 
-/// Volumes that were made and that the watch may not have shown yet.
+/// Volumes that were made and that the watch may not have shown yet: namespace, name, and the
+/// machine they were made for, as a name may be another machine's a moment later.
 #[derive(Default)]
 pub struct Made {
-    volumes: Mutex<HashMap<(String, String), Instant>>,
+    volumes: Mutex<HashMap<(String, String, String), Instant>>,
 }
 
 impl Made {
@@ -50,13 +52,25 @@ impl Made {
     fn begin(&self, volume: &Volume) -> bool {
         let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
         volumes.retain(|_, at| at.elapsed() < SHOWN);
-        let name = (volume.namespace().unwrap_or_default(), volume.name_any());
-        volumes.insert(name, Instant::now()).is_none()
+        match volumes.entry(Self::key(volume)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(Instant::now());
+                true
+            }
+        }
     }
 
     fn undo(&self, volume: &Volume) {
         let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
-        volumes.remove(&(volume.namespace().unwrap_or_default(), volume.name_any()));
+        volumes.remove(&Self::key(volume));
+    }
+
+    fn key(volume: &Volume) -> (String, String, String) {
+        let owner = volume.owner_references().first();
+        let owner = owner.map(|owner| owner.uid.clone()).unwrap_or_default();
+        let namespace = volume.namespace().unwrap_or_default();
+        (namespace, volume.name_any(), owner)
     }
 }
 
@@ -309,5 +323,32 @@ where
             Answer::Overtaken => Ok(()),
             Answer::Refused(_) | Answer::Failed => Err(failed(&K::kind(&()), error)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume_of(machine: &str) -> Volume {
+        serde_json::from_value(json!({
+            "apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "Volume",
+            "metadata": {"namespace": "so-nnmt", "name": "web-root", "ownerReferences": [
+                {"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "VirtualMachine",
+                 "name": "web", "uid": machine}]},
+            "spec": {"system": "land", "pool": "san-1", "size": "1Gi"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_machine_that_takes_a_name_again_gets_volumes_of_its_own() {
+        let made = Made::default();
+        let (first, second) = (volume_of("uid-1"), volume_of("uid-2"));
+        assert!(made.begin(&first));
+        assert!(!made.begin(&first), "it is on its way");
+        assert!(made.begin(&second), "another machine of the same name");
+        made.undo(&first);
+        assert!(made.begin(&first), "the first attempt failed");
     }
 }

@@ -1,7 +1,7 @@
 //! How fast statuses that sum things up are written: counts change with every machine, and nobody
 //! reads them that fast.
 //!
-//! One such write a second for all objects together, after a burst; and no object more often than
+//! One such write every two seconds for all objects together, after a burst; and no object more often than
 //! every few seconds. A change of a condition does not wait here.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// No object's counts are written more often.
 const EACH: Duration = Duration::from_secs(5);
 /// Between two writes of counts, whatever the object, once the burst is used up.
-const ALL: Duration = Duration::from_secs(1);
+const ALL: Duration = Duration::from_secs(2);
 /// How many writes may come at once: a small data centre never waits.
 const BURST: u32 = 30;
 

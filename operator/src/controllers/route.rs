@@ -167,16 +167,24 @@ fn vm_changed(context: &Context, id: Uuid) {
     });
     match found {
         Some((namespace, host)) => {
-            context.queue.wake(Key::global(Kind::Network, &namespace));
+            wake_network(context, &namespace);
             context.queue.wake(Key::global(Kind::Host, &host));
         }
         None => {
             wake_interested(context, &Thing::Capacity);
             if let Some(vm) = context.stores.vms.find(id, Kind::Vm) {
-                context
-                    .queue
-                    .wake(Key::global(Kind::Network, &vm.namespace));
+                wake_network(context, &vm.namespace);
             }
+        }
+    }
+}
+
+/// The department's network, and its subnets, which count their addresses.
+fn wake_network(context: &Context, namespace: &str) {
+    context.queue.wake(Key::global(Kind::Network, namespace));
+    for subnet in context.stores.subnets.in_namespace(namespace) {
+        if let Some(name) = &subnet.metadata.name {
+            context.queue.wake(Key::new(Kind::Subnet, namespace, name));
         }
     }
 }

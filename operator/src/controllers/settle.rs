@@ -158,8 +158,7 @@ async fn claim<S>(
         drop(lane);
         match commit? {
             Commit::Done { revision } => {
-                context.parts.metrics.committed("done");
-                tracing::info!(why = txn.why, revision, "committed");
+                tracing::debug!(why = txn.why, revision, "committed");
                 for (host, _) in &decision.plan.uncarry {
                     context.queue.wake(Key::global(Kind::Host, host.as_str()));
                 }
@@ -167,7 +166,8 @@ async fn claim<S>(
                     context.queue.wake(key);
                 }
             }
-            Commit::Conflict => context.parts.metrics.committed("conflict"),
+            // Looked at again.
+            Commit::Conflict => {}
             Commit::NotLeader => return Err(SettleError::NotLeader),
         }
     }

@@ -25,13 +25,23 @@ use crate::stores::Kind;
 
 /// A machine on simulated or fast hosts is there in less.
 const PATIENCE_MOVING: Duration = Duration::from_secs(2);
+/// Hosts need this long to come back to an operator that has just begun to lead: what they carry is
+/// not called unknown before.
+const PATIENCE_UNSEEN: Duration = Duration::from_secs(20);
+
 /// Long enough for the rest of a set of manifests that are applied together.
 const PATIENCE_TROUBLED: Duration = Duration::from_millis(500);
 
-/// Whether parts of a status only count things.
+/// Long enough for a machine to come with its volumes: one write for all of them.
+const PATIENCE_COUNTS: Duration = Duration::from_millis(1500);
+
+/// Whether a status counts things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counts {
+    /// Beside its conditions, which do not wait for the counts' pace.
     Some,
+    /// Its conditions are counts too.
+    Only,
     None,
 }
 
@@ -79,8 +89,8 @@ pub struct Memory {
 struct Remembered {
     /// What we wrote last and at which resource version, until the watch is that far.
     written: Option<(u64, Value)>,
-    /// Since when the status differs from what is written.
-    differs: Option<Instant>,
+    /// Since when the status differs from what is written, in the same way.
+    differs: Option<(Instant, Standing)>,
 }
 
 impl Memory {
@@ -132,14 +142,18 @@ impl Memory {
         }
     }
 
-    /// For how long it has differed.
-    fn differs(&self, uid: Uuid) -> Duration {
+    /// For how long it has differed in this way: what was unknown a moment ago and is on its way
+    /// now begins to wait anew.
+    fn differs(&self, uid: Uuid, standing: Standing) -> Duration {
         let mut state = self.lock();
         let remembered = state.entry(uid).or_default();
-        remembered
-            .differs
-            .get_or_insert_with(Instant::now)
-            .elapsed()
+        match remembered.differs {
+            Some((since, before)) if before == standing => since.elapsed(),
+            Some(_) | None => {
+                remembered.differs = Some((Instant::now(), standing));
+                Duration::ZERO
+            }
+        }
     }
 
     fn agrees(&self, uid: Uuid) {
@@ -195,20 +209,24 @@ pub async fn write<K: Reports>(
         memory.agrees(uid);
         return Ok(None);
     }
+    let same_conditions = written.as_ref().map(|w| &w["conditions"]) == Some(&value["conditions"]);
+    let only_counts = match counts {
+        Counts::Some => same_conditions,
+        Counts::Only => written.is_some(),
+        Counts::None => false,
+    };
     let patience = match standing {
+        _ if only_counts => PATIENCE_COUNTS,
         Standing::Settled | Standing::Resting => Duration::ZERO,
-        Standing::Moving | Standing::Unseen => PATIENCE_MOVING,
+        Standing::Moving => PATIENCE_MOVING,
+        Standing::Unseen => PATIENCE_UNSEEN,
         Standing::Troubled => PATIENCE_TROUBLED,
     };
-    let waited = memory.differs(uid);
+    let waited = memory.differs(uid, standing);
     if waited < patience {
         return Ok(Some(patience - waited));
     }
-    let same_conditions = written.as_ref().map(|w| &w["conditions"]) == Some(&value["conditions"]);
-    if counts == Counts::Some
-        && same_conditions
-        && let Err(pause) = context.pace.take(uid)
-    {
+    if only_counts && let Err(pause) = context.pace.take(uid) {
         return Ok(Some(pause));
     }
     let old = written.as_ref();
@@ -272,7 +290,7 @@ mod tests {
     fn the_time_of_a_difference_ends_when_there_is_none() {
         let memory = Memory::default();
         let uid = Uuid::from_u128(1);
-        memory.differs(uid);
+        memory.differs(uid, Standing::Moving);
         assert!(memory.lock()[&uid].differs.is_some());
         memory.agrees(uid);
         assert!(memory.lock().is_empty());

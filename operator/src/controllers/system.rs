@@ -29,7 +29,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             plan: Plan::default(),
             status: Some(status(&system, machines, &judged)),
             wake: Vec::new(),
-            counts: Counts::Some,
+            counts: Counts::Only,
         }
     })
     .await
