@@ -40,6 +40,23 @@ async fn wait_leading(leader: &Leader, ledger: &Ledger) {
     );
 }
 
+/// Waits until the store has answered what came late, and has nothing more to say.
+async fn quiet(proxy: &Proxy, before: usize) {
+    let mut last = (before, std::time::Instant::now());
+    until("the store to have answered", DEADLINE, async || {
+        let now = proxy.late_answers();
+        if now != last.0 {
+            last = (now, std::time::Instant::now());
+        }
+        match now > before && last.1.elapsed() > Duration::from_millis(500) {
+            true => Look::Holds(()),
+            false => Look::NotYet(format!("{now} bytes")),
+        }
+    })
+    .await
+    .unwrap();
+}
+
 fn done(commit: Result<Commit, LedgerError>) -> u64 {
     match commit {
         Ok(Commit::Done { revision }) => revision,
@@ -212,8 +229,9 @@ async fn a_commit_that_arrives_late_does_not_happen_twice() {
     .unwrap();
     proxy.cut_clients_and_pass_new();
     let revision = done(commit.await.unwrap());
+    let before = proxy.late_answers();
     proxy.deliver();
-    proxy.drained().await;
+    quiet(&proxy, before).await;
     let stands = place.read(&key).await.unwrap();
     assert_eq!((stands.revision, stands.version), (revision, 1));
 }

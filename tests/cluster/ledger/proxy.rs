@@ -22,8 +22,8 @@ struct Line {
     /// Connections of an older generation are cut from their client.
     generation: watch::Sender<u64>,
     held: Arc<AtomicUsize>,
-    /// Connections that still have bytes to deliver.
-    pending: watch::Sender<usize>,
+    /// Bytes that the store answered on connections which were cut from their client.
+    late: Arc<AtomicUsize>,
 }
 
 pub struct Proxy {
@@ -39,7 +39,7 @@ impl Proxy {
             mode: watch::Sender::new(Mode::Pass),
             generation: watch::Sender::new(0),
             held: Arc::default(),
-            pending: watch::Sender::new(0),
+            late: Arc::default(),
         };
         let accepting = line.clone();
         tokio::spawn(async move {
@@ -87,10 +87,9 @@ impl Proxy {
             .send_modify(|generation| *generation += 1);
     }
 
-    /// Everything that was held has been written to the store.
-    pub async fn drained(&self) {
-        let mut pending = self.line.pending.subscribe();
-        pending.wait_for(|pending| *pending == 0).await.unwrap();
+    /// Bytes of answers to what was delivered after its client had gone.
+    pub fn late_answers(&self) -> usize {
+        self.line.late.load(Ordering::Relaxed)
     }
 }
 
@@ -100,8 +99,9 @@ async fn carry(client: TcpStream, target: String, line: Line) {
         return;
     };
     let (client_read, client_write) = client.into_split();
-    let (server_read, server_write) = server.into_split();
-    let requests = requests(client_read, server_write, line.clone(), born);
+    // The store's side stays open until the store has answered all of it.
+    let (server_read, mut server_write) = server.into_split();
+    let requests = requests(client_read, &mut server_write, line.clone(), born);
     let answers = answers(server_read, client_write, line, born);
     tokio::join!(requests, answers);
 }
@@ -121,48 +121,57 @@ async fn wait_cut(line: &Line, born: u64) {
     let _ = generation.wait_for(|now| *now > born).await;
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line, born: u64) {
+/// Reads on after a cut: what the client had sent before it noticed is what comes late.
+async fn requests(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, line: Line, born: u64) {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let read = tokio::select! {
-            read = from.read(&mut buffer) => read.unwrap_or(0),
-            () = wait_cut(&line, born) => return,
-        };
+        let read = from.read(&mut buffer).await.unwrap_or(0);
         if read == 0 {
             return;
         }
         if *line.mode.borrow() == Mode::Hold {
             line.held.fetch_add(read, Ordering::Relaxed);
         }
-        line.pending.send_modify(|pending| *pending += 1);
         wait_passing(&line, born).await;
-        let written = to.write_all(&buffer[..read]).await;
-        let _ = to.flush().await;
-        line.pending.send_modify(|pending| *pending -= 1);
-        if written.is_err() {
+        if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line, born: u64) {
+async fn answers(mut from: OwnedReadHalf, to: OwnedWriteHalf, line: Line, born: u64) {
     let mut buffer = vec![0; 64 << 10];
+    // Dropped at the cut, so that the client sees the line break; the store does not.
+    let mut to = Some(to);
     loop {
         let read = tokio::select! {
             read = from.read(&mut buffer) => read.unwrap_or(0),
-            () = wait_cut(&line, born) => return,
+            () = wait_cut(&line, born), if to.is_some() => {
+                to = None;
+                continue;
+            }
         };
         if read == 0 {
             return;
         }
+        let Some(client) = &mut to else {
+            line.late.fetch_add(read, Ordering::Relaxed);
+            continue;
+        };
         if *line.mode.borrow() == Mode::SwallowAnswers {
             continue;
         }
-        tokio::select! {
-            () = wait_passing(&line, born) => {}
-            () = wait_cut(&line, born) => return,
-        }
-        if to.write_all(&buffer[..read]).await.is_err() {
+        let written = tokio::select! {
+            written = async {
+                wait_passing(&line, born).await;
+                client.write_all(&buffer[..read]).await
+            } => written,
+            () = wait_cut(&line, born) => {
+                to = None;
+                continue;
+            }
+        };
+        if written.is_err() {
             return;
         }
     }
