@@ -341,11 +341,7 @@ impl Model {
     }
 
     fn remove(&mut self, volume: InstanceId, epoch: Epoch, disposition: Disposition) {
-        assert_eq!(
-            self.count_targets(volume),
-            0,
-            "removed while open"
-        );
+        assert_eq!(self.count_targets(volume), 0, "removed while open");
         let record = self.entry(volume).record.as_ref();
         assert!(
             record.is_none_or(|record| record.epoch <= epoch),
