@@ -212,9 +212,10 @@ fn a_newer_grant_goes_out_with_the_release_of_the_older() {
 fn the_lag_is_that_of_the_oldest_change_in_a_message() {
     let mut outbox = Outbox::new(&[]);
     let (a, mut a_posted) = volume(1, 5, 10);
-    let (b, b_posted) = volume(2, 6, 10);
+    let (b, mut b_posted) = volume(2, 6, 10);
     let start = Instant::now();
     a_posted.since = start;
+    b_posted.since = start + Duration::from_secs(1);
     outbox.begin(
         BTreeMap::from([(a, a_posted), (b, b_posted)]),
         BTreeMap::new(),
