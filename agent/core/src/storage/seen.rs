@@ -20,6 +20,19 @@ pub struct Seen {
     pub fetching: BTreeMap<ImageUid, ImageProgress>,
 }
 
+impl Seen {
+    /// The targets of one volume; empty when they could not be listed. Looks at all of them: who
+    /// asks for many volumes makes an index first.
+    pub fn targets_of(&self, volume: InstanceId) -> impl Iterator<Item = &TargetSeen> {
+        let all = match &self.targets {
+            TargetsSeen::Listed(all) => all.as_slice(),
+            TargetsSeen::Unknown(_) => &[],
+        };
+        all.iter()
+            .filter(move |target| target.grant().is_some_and(|(v, _)| v == volume))
+    }
+}
+
 /// One pool's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSeen {

@@ -230,12 +230,6 @@ impl Model {
         })
     }
 
-    fn count_targets(&mut self, volume: InstanceId) -> usize {
-        let all = self.targets().iter();
-        all.filter(|target| target.grant().is_some_and(|(of, _)| of == volume))
-            .count()
-    }
-
     pub fn targets(&mut self) -> &mut Vec<TargetSeen> {
         match &mut self.seen.targets {
             TargetsSeen::Listed(all) => all,
@@ -324,7 +318,7 @@ impl Model {
     }
 
     fn grow(&mut self, volume: InstanceId, asked: Bytes) {
-        assert_eq!(self.count_targets(volume), 0, "grown while open");
+        assert_eq!(self.seen.targets_of(volume).count(), 0, "grown while open");
         match &mut self.entry(volume).bytes {
             VolumeBytes::Present { size, .. } => {
                 assert!(asked > *size, "a volume shrinks");
@@ -341,7 +335,11 @@ impl Model {
     }
 
     fn remove(&mut self, volume: InstanceId, epoch: Epoch, disposition: Disposition) {
-        assert_eq!(self.count_targets(volume), 0, "removed while open");
+        assert_eq!(
+            self.seen.targets_of(volume).count(),
+            0,
+            "removed while open"
+        );
         let record = self.entry(volume).record.as_ref();
         assert!(
             record.is_none_or(|record| record.epoch <= epoch),
@@ -363,7 +361,7 @@ impl Model {
             Some(Watermark::open(expose.epoch)),
             "granted too early"
         );
-        let open = self.count_targets(expose.volume);
+        let open = self.seen.targets_of(expose.volume).count();
         assert_eq!(open, 0, "two targets of one volume");
         let tid = Tid(self.next_tid);
         self.next_tid += 1;
