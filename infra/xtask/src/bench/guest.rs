@@ -134,7 +134,10 @@ fn virsh(host: &Machine, args: &[&str]) -> Result<String> {
 
 /// The domain under another id, of nobody, with a file for a disk, no card, and a log of its own.
 fn twin_of(xml: &str, uuid: &str, twin: &str, disk: &Path, log: &Path) -> Result<String> {
-    let mut xml = xml.replace(uuid, twin);
+    // The seed is read-only and stays where it is.
+    let mut xml = xml
+        .replace(uuid, twin)
+        .replace(&format!("/{twin}/"), &format!("/{uuid}/"));
     cut(&mut xml, "<metadata>", "</metadata>")?;
     cut(&mut xml, "<interface ", "</interface>")?;
     cut(&mut xml, "<name>", "</name>")?;
