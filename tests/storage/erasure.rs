@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use dc_types::plan::{Disposition, ItemKind, VolumeSource};
 
 use crate::inside::{inside, run};
-use crate::site::{MIB, Site, key, volume, volume_path};
+use crate::site::{MIB, Site, initiator, key, volume, volume_path};
 
 const MARK: &[u8] = b"the land register of Son La, parcel 4711";
 
@@ -120,6 +120,35 @@ fn retained_bytes_are_all_there_where_the_release_says() {
             site.settle().await;
             let told = site.stand(key(ItemKind::Volume, 1)).await;
             assert!(told.starts_with("VolumeGone"), "{told}");
+        },
+    );
+}
+
+#[test]
+fn a_clone_that_was_written_to_is_erased_too() {
+    inside(
+        "erasure::a_clone_that_was_written_to_is_erased_too",
+        async || {
+            let mut site = Site::new().await;
+            site.put_volume(1, 16 * MIB, VolumeSource::Blank);
+            site.settle().await;
+            let file = File::options().write(true).open(volume_path(1)).unwrap();
+            file.write_all_at(&vec![1; 16 << 20], 0).unwrap();
+            for (n, disposition) in [(2, Disposition::EraseDiscard), (3, Disposition::EraseZero)] {
+                site.put_volume(n, 16 * MIB, VolumeSource::Volume(volume(1)));
+                site.put_grant(n, 6);
+                site.settle().await;
+                // The file system keeps room beside each block that is no longer shared.
+                let lines: Vec<String> = (0..64)
+                    .map(|at| format!("write -q {}k 4k", at * 200))
+                    .collect();
+                initiator(n, 6).act(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+                site.release(ItemKind::Grant, n, 6, Disposition::Remove);
+                site.release(ItemKind::Volume, n, 5, disposition);
+                site.settle().await;
+                let told = site.released(key(ItemKind::Volume, n)).await;
+                assert!(told.is_some(), "{n}");
+            }
         },
     );
 }

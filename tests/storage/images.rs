@@ -136,12 +136,11 @@ fn bad_images() -> Vec<(ImageItem, &'static str)> {
             "8M",
         ],
     );
-    let secret = ["--object", "secret,id=s,data=abcdefgh"];
-    let luks = "encrypt.format=luks,encrypt.key-secret=s";
-    let encrypted = with(
-        "encrypted.qcow2",
-        &[secret[0], secret[1], "-o", luks, "FILE", "8M"],
-    );
+    // Marked as encrypted by hand: qemu-img times its cipher first, and gives up on a busy machine.
+    let encrypted = with("encrypted.qcow2", &["FILE", "8M"]);
+    let mut bytes = fs::read(encrypted.path()).unwrap();
+    bytes[35] = 2;
+    fs::write(encrypted.path(), bytes).unwrap();
     let plain = with("plain.qcow2", &["FILE", "8M"]);
     let huge = with("huge.qcow2", &["FILE", "1G"]);
     let mut wrong_sum = plain.item(4);
