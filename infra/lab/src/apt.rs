@@ -14,9 +14,12 @@ const CORE: &[&str] = &[
     "curl",
     "gcc",
     "iproute2",
+    // What etcd's protocol is compiled with, when etcd-client is built.
+    "libprotobuf-dev",
     "libvirt-dev",
     "pkg-config",
     "procps",
+    "protobuf-compiler",
 ];
 
 /// What the machines of a lab run, and what their images are built with.
