@@ -262,6 +262,7 @@ fn kind_name(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::Image => "image",
         ItemKind::Volume => "volume",
+        ItemKind::Snapshot => "snapshot",
         ItemKind::Grant => "grant",
         ItemKind::Network => "network",
         ItemKind::Endpoint => "endpoint",

@@ -61,7 +61,11 @@ impl Default for Board {
 pub fn is_derived(kind: ItemKind) -> bool {
     match kind {
         ItemKind::Network | ItemKind::Endpoint => true,
-        ItemKind::Image | ItemKind::Volume | ItemKind::Grant | ItemKind::Vm => false,
+        ItemKind::Image
+        | ItemKind::Volume
+        | ItemKind::Snapshot
+        | ItemKind::Grant
+        | ItemKind::Vm => false,
     }
 }
 

@@ -87,6 +87,7 @@ impl OnWire for Item {
         let body = match body {
             ItemBody::Image(image) => Body::Image(image.to_wire()),
             ItemBody::Volume(volume) => Body::Volume(volume.to_wire()),
+            ItemBody::Snapshot(snapshot) => Body::Snapshot(snapshot.to_wire()),
             ItemBody::Grant(grant) => Body::Grant(grant.to_wire()),
             ItemBody::Network(network) => Body::Network(network.to_wire()),
             ItemBody::Endpoint(endpoint) => Body::Endpoint(endpoint.to_wire()),
@@ -135,6 +136,7 @@ fn body_from_wire(body: Option<wire::item::Body>) -> Result<ItemBody, WireError>
     Ok(match body {
         Body::Image(w) => ItemBody::Image(OnWire::from_wire(w).map_err(inside("image"))?),
         Body::Volume(w) => ItemBody::Volume(OnWire::from_wire(w).map_err(inside("volume"))?),
+        Body::Snapshot(w) => ItemBody::Snapshot(OnWire::from_wire(w).map_err(inside("snapshot"))?),
         Body::Grant(w) => ItemBody::Grant(OnWire::from_wire(w).map_err(inside("grant"))?),
         Body::Network(w) => ItemBody::Network(OnWire::from_wire(w).map_err(inside("network"))?),
         Body::Endpoint(w) => ItemBody::Endpoint(OnWire::from_wire(w).map_err(inside("endpoint"))?),
@@ -148,6 +150,7 @@ fn key_of(body: &ItemBody) -> ItemKey {
     match body {
         ItemBody::Image(image) => ItemKey::new(kind, image.image.0),
         ItemBody::Volume(volume) => ItemKey::new(kind, volume.volume.0),
+        ItemBody::Snapshot(snapshot) => ItemKey::new(kind, snapshot.snapshot.0),
         ItemBody::Grant(grant) => ItemKey::new(kind, grant.volume.0),
         ItemBody::Network(network) => ItemKey::network(&network.department),
         ItemBody::Endpoint(endpoint) => ItemKey::endpoint(endpoint.vm, endpoint.card),

@@ -2,7 +2,8 @@
 
 use dc_types::plan::ItemHash;
 use dc_types::report::{
-    Detail, Held, Hello, HostFacts, ItemState, Observation, PoolFacts, Released, Stop, Trouble,
+    Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack, Observation, Orphan, PoolFacts,
+    PoolPlace, Released, Stop, Trouble,
 };
 use dc_types::{Bytes, MiB};
 
@@ -132,12 +133,16 @@ impl OnWire for HostFacts {
 impl OnWire for PoolFacts {
     type Wire = wire::PoolFacts;
     fn to_wire(&self) -> wire::PoolFacts {
+        use wire::pool_facts::Place;
         let Self {
             pool,
             capacity,
             used,
             reflink,
             fault,
+            place,
+            lacks,
+            orphans,
         } = self;
         wire::PoolFacts {
             pool: pool.to_string(),
@@ -145,15 +150,26 @@ impl OnWire for PoolFacts {
             used_bytes: used.0,
             reflink: *reflink,
             fault: fault.clone(),
+            place: match place {
+                PoolPlace::Iscsi => None,
+                PoolPlace::Directory { folder } => Some(Place::Folder(folder.clone())),
+                PoolPlace::Rbd(cluster) => Some(Place::Rbd(cluster.to_wire())),
+            },
+            lacks: to_list(lacks),
+            orphans: to_list(orphans),
         }
     }
     fn from_wire(wire: wire::PoolFacts) -> Result<Self, WireError> {
+        use wire::pool_facts::Place;
         let wire::PoolFacts {
             pool,
             capacity_bytes,
             used_bytes,
             reflink,
             fault,
+            place,
+            lacks,
+            orphans,
         } = wire;
         Ok(Self {
             pool: text(&pool, "pool")?,
@@ -161,6 +177,65 @@ impl OnWire for PoolFacts {
             used: Bytes(used_bytes),
             reflink,
             fault,
+            place: match place {
+                None => PoolPlace::Iscsi,
+                Some(Place::Folder(folder)) => PoolPlace::Directory { folder },
+                Some(Place::Rbd(cluster)) => PoolPlace::Rbd(
+                    OnWire::from_wire(cluster).map_err(|e: WireError| e.inside("rbd"))?,
+                ),
+            },
+            lacks: list(lacks, "lacks")?,
+            orphans: list(orphans, "orphans")?,
+        })
+    }
+}
+
+impl OnWire for Lack {
+    type Wire = wire::Lack;
+    fn to_wire(&self) -> wire::Lack {
+        let Self { verb, why } = self;
+        wire::Lack {
+            verb: verb.to_wire(),
+            why: why.clone(),
+        }
+    }
+    fn from_wire(wire: wire::Lack) -> Result<Self, WireError> {
+        let wire::Lack { verb, why } = wire;
+        Ok(Self {
+            verb: choice(verb, "verb")?,
+            why,
+        })
+    }
+}
+
+impl OnWire for Orphan {
+    type Wire = wire::Orphan;
+    fn to_wire(&self) -> wire::Orphan {
+        let Self {
+            kind,
+            name,
+            size,
+            since,
+        } = self;
+        wire::Orphan {
+            kind: kind.to_wire(),
+            name: name.clone(),
+            size_bytes: size.0,
+            since_unix_s: *since,
+        }
+    }
+    fn from_wire(wire: wire::Orphan) -> Result<Self, WireError> {
+        let wire::Orphan {
+            kind,
+            name,
+            size_bytes,
+            since_unix_s,
+        } = wire;
+        Ok(Self {
+            kind: choice(kind, "kind")?,
+            name,
+            size: Bytes(size_bytes),
+            since: since_unix_s,
         })
     }
 }
@@ -219,9 +294,18 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
         Detail::Image { virtual_size } => Wire::Image(wire::ImageDetail {
             virtual_size_bytes: virtual_size.0,
         }),
-        Detail::Volume { size, allocated } => Wire::Volume(wire::VolumeDetail {
+        Detail::Volume {
+            size,
+            allocated,
+            restored,
+        } => Wire::Volume(wire::VolumeDetail {
             size_bytes: size.0,
             allocated_bytes: allocated.0,
+            restored: restored.clone(),
+        }),
+        Detail::Snapshot { size, taken_at } => Wire::Snapshot(wire::SnapshotDetail {
+            size_bytes: size.0,
+            taken_at_unix_s: *taken_at,
         }),
         Detail::Vm {
             guest,
@@ -249,9 +333,18 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
         Some(Wire::Volume(wire::VolumeDetail {
             size_bytes,
             allocated_bytes,
+            restored,
         })) => Detail::Volume {
             size: Bytes(size_bytes),
             allocated: Bytes(allocated_bytes),
+            restored,
+        },
+        Some(Wire::Snapshot(wire::SnapshotDetail {
+            size_bytes,
+            taken_at_unix_s,
+        })) => Detail::Snapshot {
+            size: Bytes(size_bytes),
+            taken_at: taken_at_unix_s,
         },
         Some(Wire::Vm(wire::VmDetail {
             guest,
@@ -290,19 +383,71 @@ impl OnWire for Trouble {
 impl OnWire for Released {
     type Wire = wire::Released;
     fn to_wire(&self) -> wire::Released {
-        let Self { key, epoch, note } = self;
+        let Self {
+            key,
+            epoch,
+            note,
+            erasure,
+        } = self;
         wire::Released {
             key: Some(key.to_wire()),
             epoch: Some(epoch.to_wire()),
             note: note.clone(),
+            erasure: erasure.as_ref().map(OnWire::to_wire),
         }
     }
     fn from_wire(wire: wire::Released) -> Result<Self, WireError> {
-        let wire::Released { key, epoch, note } = wire;
+        let wire::Released {
+            key,
+            epoch,
+            note,
+            erasure,
+        } = wire;
         Ok(Self {
             key: required(key, "key")?,
             epoch: required(epoch, "epoch")?,
             note,
+            erasure: optional(erasure, "erasure")?,
+        })
+    }
+}
+
+impl OnWire for Erasure {
+    type Wire = wire::Erasure;
+    fn to_wire(&self) -> wire::Erasure {
+        let Self {
+            method,
+            extents,
+            bytes,
+            verified,
+            began_at,
+            ended_at,
+        } = self;
+        wire::Erasure {
+            method: method.to_wire(),
+            extents: *extents,
+            bytes: bytes.0,
+            verified_bytes: verified.0,
+            began_at_unix_s: *began_at,
+            ended_at_unix_s: *ended_at,
+        }
+    }
+    fn from_wire(wire: wire::Erasure) -> Result<Self, WireError> {
+        let wire::Erasure {
+            method,
+            extents,
+            bytes,
+            verified_bytes,
+            began_at_unix_s,
+            ended_at_unix_s,
+        } = wire;
+        Ok(Self {
+            method: choice(method, "method")?,
+            extents,
+            bytes: Bytes(bytes),
+            verified: Bytes(verified_bytes),
+            began_at: began_at_unix_s,
+            ended_at: ended_at_unix_s,
         })
     }
 }

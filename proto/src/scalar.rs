@@ -4,7 +4,7 @@ use dc_types::plan::{
     Disposition, Firmware, ImageFormat, ItemHash, ItemKey, ItemKind, NetworkRole, OnStop, PeerRole,
     Portal, Power, ZoneType,
 };
-use dc_types::report::{Accelerator, Guest, Role, Stop};
+use dc_types::report::{Accelerator, Guest, OrphanKind, Role, Stop, Verb};
 use dc_types::{Epoch, ObjectRef, ObjectUid, Protocol, Term};
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ macro_rules! same_names {
 }
 
 same_names! {
-    ItemKind { Image, Volume, Grant, Network, Endpoint, Vm }
+    ItemKind { Image, Volume, Snapshot, Grant, Network, Endpoint, Vm }
     ImageFormat { Raw, Qcow2 }
     NetworkRole { Compute, Gateway }
     ZoneType { Outside, Dmz, Internal, Database, Storage, Management, Soc }
@@ -48,7 +48,9 @@ same_names! {
     Power { On, Off }
     Firmware { Bios, Uefi }
     OnStop { Restart, RestartOnFailure, Stay }
-    Disposition { Remove, Retain, EraseDiscard, EraseZero }
+    Disposition { Remove, Retain, EraseDiscard, EraseZero, EraseRandom }
+    Verb { Snapshot, Clone, ChangedExtents, GrowOnline, Fence, Discard }
+    OrphanKind { Volume, Snapshot, Image, Grant, Other }
     Role { Compute, Storage, Gateway }
     Accelerator { Tcg, Kvm }
     Guest { Absent, Starting, Running, Paused, Stopping, Stopped, Crashed }

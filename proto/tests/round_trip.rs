@@ -55,12 +55,13 @@ proptest! {
         epoch in epoch(),
         trouble in trouble(),
         note in any::<String>(),
+        erasure in prop::option::of(values::erasure()),
         facts in values::facts(),
     ) {
         for report in [
             Report::Facts(Box::new(facts)),
             Report::Observed(observations),
-            Report::Released(Released { key, epoch, note }),
+            Report::Released(Released { key, epoch, note, erasure }),
             Report::ReleaseFailed { key, epoch, trouble },
         ] {
             let says = AgentSays::Report(report);
@@ -188,7 +189,10 @@ fn an_enum_value_of_a_newer_version_is_refused_with_its_place() {
 
 #[test]
 fn a_missing_field_is_refused_with_its_place() {
-    let item = sample(|b| matches!(b, ItemBody::Vm(vm) if !vm.disks.is_empty()));
+    let item = sample(|b| {
+        matches!(b, ItemBody::Vm(vm)
+        if vm.disks.first().is_some_and(|disk| disk.source.chap().is_some()))
+    });
     let mut odd = item.to_wire();
     let Some(wire::item::Body::Vm(vm)) = &mut odd.body else {
         panic!("not a machine");
@@ -210,7 +214,8 @@ fn a_volume_of_an_unknown_source_does_not_become_a_blank_one() {
 
 #[test]
 fn a_body_under_the_key_of_another_is_refused() {
-    let mut odd = sample(|b| matches!(b, ItemBody::Grant(_))).to_wire();
+    let mut odd =
+        sample(|b| matches!(b, ItemBody::Grant(grant) if grant.access.chap().is_some())).to_wire();
     odd.key.as_mut().unwrap().id = "00000000-0000-0000-0000-000000000007".into();
     let (error, _) = refusal(odd);
     assert!(error.starts_with("item.body: is that of Grant"), "{error}");

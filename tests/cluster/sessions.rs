@@ -54,6 +54,7 @@ fn volume(n: u128, epoch: Epoch) -> Item {
             pool: PoolName::new("san").unwrap(),
             size: Bytes(1 << 30),
             source: VolumeSource::Blank,
+            restore: None,
         }),
     }
 }
@@ -66,6 +67,7 @@ fn ready(item: &Item) -> Observation {
         state: ItemState::Ready,
         detail: Detail::Volume {
             size: Bytes(1 << 30),
+            restored: None,
             allocated: Bytes(0),
         },
     }
@@ -336,6 +338,7 @@ async fn a_recorded_release_is_repeated_until_it_is_confirmed_and_forgotten_only
     })
     .await;
     let released = Released {
+        erasure: None,
         key: item.key,
         epoch: item.epoch,
         note: "kept at /srv/san/retained/web".into(),

@@ -129,7 +129,8 @@ impl Carrier {
                 .set_len(disk.size.0)?;
         }
         let target = GrantItem::target_name(disk.volume, disk.grant);
-        let (user, secret) = (&disk.chap.user, &disk.chap.secret.0);
+        let chap = disk.source.chap().expect("a disk over iSCSI");
+        let (user, secret) = (&chap.user, &chap.secret.0);
         let (file, initiator) = (file.display(), &disk.initiator);
         self.run(&format!(
             "set -e; T='tgtadm --lld iscsi'

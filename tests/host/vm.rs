@@ -10,7 +10,7 @@ use dc_agent_core::vm::plan;
 use dc_agent_core::vm::step::Act;
 use dc_lab::process::Identity;
 use dc_types::MiB;
-use dc_types::plan::{Firmware, OnStop, Power, Secret};
+use dc_types::plan::{DiskSource, Firmware, OnStop, Power, Secret};
 use dc_types::report::{Guest, ItemState, Stop};
 
 use crate::carrier::Carrier;
@@ -279,7 +279,10 @@ async fn a_disk_that_the_storage_does_not_grant_is_told_and_starts_once_it_is() 
     let (carrier, mut order) = carrier("refused").await?;
     let tools = carrier.tools().await?;
     let granted = order.vm.disks[0].clone();
-    order.vm.disks[0].chap.secret = Secret("not-the-right-one".into());
+    let DiskSource::Iscsi { chap, .. } = &mut order.vm.disks[0].source else {
+        panic!("the disk is not opened over iSCSI");
+    };
+    chap.secret = Secret("not-the-right-one".into());
     let steps = order.plan(&carrier, &tools).await?;
     let mut trouble = None;
     for step in steps {

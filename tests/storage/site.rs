@@ -13,8 +13,8 @@ use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, 
 use dc_host::{TgtControl, Tools, ToolsConfig};
 use dc_lab::wait::{Look, until};
 use dc_types::plan::{
-    Chap, Disposition, GrantItem, ImageItem, Item, ItemBody, ItemKey, ItemKind, Items, Release,
-    Secret, VolumeItem, VolumeSource,
+    Chap, Disposition, GrantAccess, GrantItem, ImageItem, Item, ItemBody, ItemKey, ItemKind, Items,
+    Release, Secret, VolumeItem, VolumeSource,
 };
 use dc_types::report::{Accelerator, ItemState, Role, Trouble};
 use dc_types::{Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
@@ -198,6 +198,7 @@ impl Site {
             pool: pool(),
             size: Bytes(size),
             source,
+            restore: None,
         };
         self.put(ItemKind::Volume, volume(n).0, 5, ItemBody::Volume(body));
     }
@@ -340,9 +341,11 @@ pub fn grant(n: u128, revision: u64) -> GrantItem {
         volume: volume(n),
         pool: pool(),
         initiator: GrantItem::initiator_name(&host, vm),
-        chap: Chap {
-            user: format!("{}.{revision}", volume(n)),
-            secret: Secret(format!("secret0000000{revision}")),
+        access: GrantAccess::Iscsi {
+            chap: Chap {
+                user: format!("{}.{revision}", volume(n)),
+                secret: Secret(format!("secret0000000{revision}")),
+            },
         },
     }
 }
@@ -350,11 +353,12 @@ pub fn grant(n: u128, revision: u64) -> GrantItem {
 /// The initiator that a grant is for.
 pub fn initiator(n: u128, revision: u64) -> Initiator {
     let grant = grant(n, revision);
+    let chap = grant.access.chap().expect("a grant over iSCSI").clone();
     Initiator {
         target: GrantItem::target_name(volume(n), epoch(revision)),
         name: grant.initiator,
-        user: Some(grant.chap.user),
-        secret: grant.chap.secret.0,
+        user: Some(chap.user),
+        secret: chap.secret.0,
     }
 }
 

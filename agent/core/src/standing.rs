@@ -176,6 +176,7 @@ mod tests {
         let facts = facts_fixture();
         let key = ItemKey::new(ItemKind::Volume, Uuid::from_u128(2));
         let done = Released {
+            erasure: None,
             key,
             epoch: Epoch::default(),
             note: "kept as x".into(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain};
-use dc_agent_core::vm::xml::{ChapSecret, SecretLabel};
+use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::{InstanceId, MiB};
 use thiserror::Error;
@@ -107,7 +107,7 @@ pub trait Hypervisor: Send + Sync {
     /// The secrets that are ours.
     async fn secrets(&self) -> Result<Vec<SecretLabel>, HypervisorError>;
 
-    async fn define_secret(&self, secret: &ChapSecret) -> Result<(), HypervisorError>;
+    async fn define_secret(&self, secret: &DiskSecret) -> Result<(), HypervisorError>;
 
     async fn remove_secret(&self, uuid: Uuid) -> Result<(), HypervisorError>;
 

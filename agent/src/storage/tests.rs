@@ -9,8 +9,8 @@ use dc_agent_core::storage::{Seen, Step, TargetSeen, Watermark, plan, status};
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
 use dc_host::{Fakes, Rule, Tools};
 use dc_types::plan::{
-    Chap, Disposition, GrantItem, ImageFormat, ImageItem, ImageSource, Item, ItemBody, ItemKey,
-    ItemKind, Items, Release, Secret, VolumeItem, VolumeSource,
+    Chap, Disposition, GrantAccess, GrantItem, ImageFormat, ImageItem, ImageSource, Item, ItemBody,
+    ItemKey, ItemKind, Items, Release, Secret, VolumeItem, VolumeSource,
 };
 use dc_types::report::{Accelerator, ItemState, Role, Trouble};
 use dc_types::{Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
@@ -124,6 +124,7 @@ impl Bench {
             pool: pool(),
             size: Bytes(gib * GIB),
             source,
+            restore: None,
         };
         let body = ItemBody::Volume(body);
         self.put(ItemKind::Volume, volume(n).0, revision, body);
@@ -235,9 +236,11 @@ fn grant(n: u128, revision: u64) -> GrantItem {
         volume: volume(n),
         pool: pool(),
         initiator: format!("iqn.2025-06.vn.gov.sonla.dc:host:h1:{revision}"),
-        chap: Chap {
-            user: format!("{}.{revision}", volume(n)),
-            secret: Secret(format!("secret000000{revision}")),
+        access: GrantAccess::Iscsi {
+            chap: Chap {
+                user: format!("{}.{revision}", volume(n)),
+                secret: Secret(format!("secret000000{revision}")),
+            },
         },
     }
 }
@@ -401,22 +404,24 @@ async fn an_initiator_of_an_old_epoch_is_cut_and_stays_out() {
     bench.settle().await;
     let targets = &bench.fakes.targets.clone();
     let (old, new) = (grant(1, 6), grant(1, 9));
+    let login = |grant: &GrantItem| grant.access.chap().unwrap().clone();
+    let (old_login, new_login) = (login(&old), login(&new));
     let name = GrantItem::target_name(volume(1), epoch(6));
-    let session = targets.log_in(&name, &old.initiator, &old.chap).unwrap();
+    let session = targets.log_in(&name, &old.initiator, &old_login).unwrap();
     targets.begin_log_in(&name, &old.initiator);
     targets.keep_active(&name, 2);
     bench.put_grant(1, 9);
     bench.settle().await;
     assert!(!targets.is_logged_in(session));
-    assert!(targets.log_in(&name, &old.initiator, &old.chap).is_none());
+    assert!(targets.log_in(&name, &old.initiator, &old_login).is_none());
     let next = GrantItem::target_name(volume(1), epoch(9));
-    assert!(targets.log_in(&next, &old.initiator, &old.chap).is_none());
-    assert!(targets.log_in(&next, &new.initiator, &new.chap).is_some());
+    assert!(targets.log_in(&next, &old.initiator, &old_login).is_none());
+    assert!(targets.log_in(&next, &new.initiator, &new_login).is_some());
     // An old plan comes back, to an agent that remembers nothing and a daemon that forgot.
     targets.restart();
     bench.put_grant(1, 6);
     bench.settle().await;
-    assert!(targets.log_in(&name, &old.initiator, &old.chap).is_none());
+    assert!(targets.log_in(&name, &old.initiator, &old_login).is_none());
 }
 
 #[tokio::test]

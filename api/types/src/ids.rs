@@ -122,6 +122,10 @@ label!(
 );
 
 uuid_id!(
+    /// A snapshot of a volume: by default the uid of its VolumeSnapshot object.
+    SnapshotId, "snapshot id"
+);
+uuid_id!(
     /// A machine or a volume for life: libvirt and SMBIOS UUID, cloud-init instance-id, the key
     /// of claims, targets and files. By default the uid of the object that first asked for it.
     InstanceId, "instance id"

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{ItemHash, ItemKey, Portal};
+use crate::plan::{Disposition, ItemHash, ItemKey, Portal, RbdCluster};
 use crate::{Bytes, Epoch, HostName, MiB, PoolName, Term};
 
 /// The first message of a session: what the host still holds, so that only the difference is sent.
@@ -72,6 +72,66 @@ pub struct PoolFacts {
     pub reflink: bool,
     /// Why it cannot be used, when it cannot.
     pub fault: Option<String>,
+    pub place: PoolPlace,
+    /// What its driver cannot do, and why.
+    pub lacks: Vec<Lack>,
+    /// What lies in it that no claim speaks of; never removed by itself.
+    pub orphans: Vec<Orphan>,
+}
+
+/// The driver of a pool, and how its volumes are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolPlace {
+    /// Over the host's portal.
+    #[default]
+    Iscsi,
+    /// Files below this folder of the host.
+    Directory {
+        folder: String,
+    },
+    Rbd(RbdCluster),
+}
+
+/// Something that a driver cannot do in a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    pub verb: Verb,
+    /// For people: why not, and what would help.
+    pub why: String,
+}
+
+/// What not every driver can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Verb {
+    Snapshot,
+    /// A clone that shares blocks with its source; without it a clone is a full copy.
+    Clone,
+    ChangedExtents,
+    GrowOnline,
+    /// A holder is cut off by the storage, not merely waited for.
+    Fence,
+    Discard,
+}
+
+/// Something in a pool that nobody claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    pub kind: OrphanKind,
+    /// As the driver calls it: a path, a target, an image.
+    pub name: String,
+    /// What it takes, as far as that is known.
+    pub size: Bytes,
+    /// When it was last changed, seconds since 1970.
+    pub since: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OrphanKind {
+    Volume,
+    Snapshot,
+    Image,
+    Grant,
+    Other,
 }
 
 /// How one item stands on the host.
@@ -113,6 +173,13 @@ pub enum Detail {
     Volume {
         size: Bytes,
         allocated: Bytes,
+        /// The order of the last restore that was done.
+        restored: Option<String>,
+    },
+    Snapshot {
+        size: Bytes,
+        /// Seconds since 1970.
+        taken_at: i64,
     },
     Vm {
         guest: Guest,
@@ -158,6 +225,22 @@ pub struct Released {
     pub epoch: Epoch,
     /// For people, such as where a retained volume lies.
     pub note: String,
+    /// How the bytes were erased, when they were.
+    pub erasure: Option<Erasure>,
+}
+
+/// What an erasure did: the facts of its certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    pub method: Disposition,
+    /// Runs of blocks that held something, and their length in all.
+    pub extents: u64,
+    pub bytes: Bytes,
+    /// Bytes that were read back and held nothing.
+    pub verified: Bytes,
+    /// Seconds since 1970.
+    pub began_at: i64,
+    pub ended_at: i64,
 }
 
 /// One message of a host after its [`Hello`].

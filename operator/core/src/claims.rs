@@ -152,7 +152,7 @@ impl Claims {
                 volume.is_some_and(|volume| volume.value.host == *host)
                     && (key.kind == ItemKind::Volume || self.attachments.contains_key(&id))
             }
-            ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
+            ItemKind::Image | ItemKind::Snapshot | ItemKind::Network | ItemKind::Endpoint => true,
         }
     }
 

@@ -347,6 +347,7 @@ fn kind_name(kind: dc_types::plan::ItemKind) -> &'static str {
     match kind {
         ItemKind::Image => "image",
         ItemKind::Volume => "volume",
+        ItemKind::Snapshot => "snapshot",
         ItemKind::Grant => "grant",
         ItemKind::Network => "network",
         ItemKind::Endpoint => "endpoint",

@@ -192,7 +192,7 @@ pub struct Item {
     /// which know different fields still agree on what is held.
     #[prost(fixed64, tag = "4")]
     pub hash: u64,
-    #[prost(oneof = "item::Body", tags = "5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "item::Body", tags = "5, 6, 7, 8, 9, 10, 11")]
     pub body: ::core::option::Option<item::Body>,
 }
 /// Nested message and enum types in `Item`.
@@ -211,6 +211,8 @@ pub mod item {
         Endpoint(super::EndpointItem),
         #[prost(message, tag = "10")]
         Vm(super::VmItem),
+        #[prost(message, tag = "11")]
+        Snapshot(super::SnapshotItem),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -248,7 +250,9 @@ pub struct VolumeItem {
     pub pool: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub size_bytes: u64,
-    #[prost(oneof = "volume_item::Source", tags = "4, 5, 6")]
+    #[prost(message, optional, tag = "8")]
+    pub restore: ::core::option::Option<RestoreOrder>,
+    #[prost(oneof = "volume_item::Source", tags = "4, 5, 6, 7")]
     pub source: ::core::option::Option<volume_item::Source>,
 }
 /// Nested message and enum types in `VolumeItem`.
@@ -261,10 +265,37 @@ pub mod volume_item {
         FromImage(::prost::alloc::string::String),
         #[prost(string, tag = "6")]
         FromVolume(::prost::alloc::string::String),
+        #[prost(message, tag = "7")]
+        FromSnapshot(super::SnapshotOf),
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotOf {
+    #[prost(string, tag = "1")]
+    pub volume: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub snapshot: ::prost::alloc::string::String,
+}
+/// Bring the bytes back to those of a snapshot, once for each text of `order`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreOrder {
+    #[prost(string, tag = "1")]
+    pub snapshot: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub order: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotItem {
+    #[prost(string, tag = "1")]
+    pub snapshot: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub volume: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub pool: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Blank {}
+/// Either `chap`, as of old, or one of the others. `initiator` names the holder.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GrantItem {
     #[prost(string, tag = "1")]
@@ -275,6 +306,28 @@ pub struct GrantItem {
     pub initiator: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "4")]
     pub chap: ::core::option::Option<Chap>,
+    #[prost(oneof = "grant_item::Other", tags = "5, 6")]
+    pub other: ::core::option::Option<grant_item::Other>,
+}
+/// Nested message and enum types in `GrantItem`.
+pub mod grant_item {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Other {
+        #[prost(message, tag = "5")]
+        Cephx(super::Cephx),
+        /// The one host whose machines may open the file.
+        #[prost(string, tag = "6")]
+        Local(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cephx {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<Secret>,
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Chap {
@@ -424,7 +477,8 @@ pub struct VmItem {
     #[prost(enumeration = "OnStop", tag = "16")]
     pub on_stop: i32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// Either `portal` and `chap`, as of old, or one of the others. `initiator` names the holder.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Disk {
     #[prost(string, tag = "1")]
     pub volume: ::prost::alloc::string::String,
@@ -440,6 +494,52 @@ pub struct Disk {
     pub chap: ::core::option::Option<Chap>,
     #[prost(uint64, tag = "7")]
     pub size_bytes: u64,
+    /// Absent: no limits.
+    #[prost(message, optional, tag = "10")]
+    pub qos: ::core::option::Option<Qos>,
+    #[prost(oneof = "disk::Other", tags = "8, 9")]
+    pub other: ::core::option::Option<disk::Other>,
+}
+/// Nested message and enum types in `Disk`.
+pub mod disk {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Other {
+        #[prost(message, tag = "8")]
+        Rbd(super::RbdDisk),
+        /// A path on the machine's own host.
+        #[prost(string, tag = "9")]
+        File(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RbdDisk {
+    #[prost(message, optional, tag = "1")]
+    pub cluster: ::core::option::Option<RbdCluster>,
+    #[prost(string, tag = "2")]
+    pub image: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub cephx: ::core::option::Option<Cephx>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RbdCluster {
+    #[prost(message, repeated, tag = "1")]
+    pub monitors: ::prost::alloc::vec::Vec<Portal>,
+    #[prost(string, tag = "2")]
+    pub pool: ::prost::alloc::string::String,
+}
+/// 0 is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Qos {
+    #[prost(uint64, tag = "1")]
+    pub iops: u64,
+    #[prost(uint64, tag = "2")]
+    pub iops_burst: u64,
+    #[prost(uint64, tag = "3")]
+    pub bandwidth_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub bandwidth_burst_bytes: u64,
+    #[prost(uint32, tag = "5")]
+    pub burst_s: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Portal {
@@ -529,7 +629,7 @@ pub struct HostFacts {
     #[prost(message, repeated, tag = "12")]
     pub pools: ::prost::alloc::vec::Vec<PoolFacts>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PoolFacts {
     #[prost(string, tag = "1")]
     pub pool: ::prost::alloc::string::String,
@@ -541,6 +641,42 @@ pub struct PoolFacts {
     pub reflink: bool,
     #[prost(string, optional, tag = "5")]
     pub fault: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "8")]
+    pub lacks: ::prost::alloc::vec::Vec<Lack>,
+    #[prost(message, repeated, tag = "9")]
+    pub orphans: ::prost::alloc::vec::Vec<Orphan>,
+    /// Absent: over the host's iSCSI portal.
+    #[prost(oneof = "pool_facts::Place", tags = "6, 7")]
+    pub place: ::core::option::Option<pool_facts::Place>,
+}
+/// Nested message and enum types in `PoolFacts`.
+pub mod pool_facts {
+    /// Absent: over the host's iSCSI portal.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Place {
+        #[prost(string, tag = "6")]
+        Folder(::prost::alloc::string::String),
+        #[prost(message, tag = "7")]
+        Rbd(super::RbdCluster),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lack {
+    #[prost(enumeration = "Verb", tag = "1")]
+    pub verb: i32,
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Orphan {
+    #[prost(enumeration = "OrphanKind", tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub size_bytes: u64,
+    #[prost(int64, optional, tag = "4")]
+    pub since_unix_s: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Observed {
@@ -558,7 +694,7 @@ pub struct Observation {
     #[prost(oneof = "observation::State", tags = "4, 5, 6")]
     pub state: ::core::option::Option<observation::State>,
     /// Absent when nothing more is known.
-    #[prost(oneof = "observation::Detail", tags = "7, 8, 9")]
+    #[prost(oneof = "observation::Detail", tags = "7, 8, 9, 10")]
     pub detail: ::core::option::Option<observation::Detail>,
 }
 /// Nested message and enum types in `Observation`.
@@ -581,6 +717,8 @@ pub mod observation {
         Volume(super::VolumeDetail),
         #[prost(message, tag = "9")]
         Vm(super::VmDetail),
+        #[prost(message, tag = "10")]
+        Snapshot(super::SnapshotDetail),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -598,12 +736,21 @@ pub struct ImageDetail {
     #[prost(uint64, tag = "1")]
     pub virtual_size_bytes: u64,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VolumeDetail {
     #[prost(uint64, tag = "1")]
     pub size_bytes: u64,
     #[prost(uint64, tag = "2")]
     pub allocated_bytes: u64,
+    #[prost(string, optional, tag = "3")]
+    pub restored: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotDetail {
+    #[prost(uint64, tag = "1")]
+    pub size_bytes: u64,
+    #[prost(int64, tag = "2")]
+    pub taken_at_unix_s: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VmDetail {
@@ -627,6 +774,24 @@ pub struct Released {
     pub epoch: ::core::option::Option<Epoch>,
     #[prost(string, tag = "3")]
     pub note: ::prost::alloc::string::String,
+    /// When bytes were erased.
+    #[prost(message, optional, tag = "4")]
+    pub erasure: ::core::option::Option<Erasure>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Erasure {
+    #[prost(enumeration = "Disposition", tag = "1")]
+    pub method: i32,
+    #[prost(uint64, tag = "2")]
+    pub extents: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub verified_bytes: u64,
+    #[prost(int64, tag = "5")]
+    pub began_at_unix_s: i64,
+    #[prost(int64, tag = "6")]
+    pub ended_at_unix_s: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseFailed {
@@ -647,6 +812,7 @@ pub enum ItemKind {
     Network = 4,
     Endpoint = 5,
     Vm = 6,
+    Snapshot = 7,
 }
 impl ItemKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -662,6 +828,7 @@ impl ItemKind {
             Self::Network => "ITEM_KIND_NETWORK",
             Self::Endpoint => "ITEM_KIND_ENDPOINT",
             Self::Vm => "ITEM_KIND_VM",
+            Self::Snapshot => "ITEM_KIND_SNAPSHOT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -674,6 +841,7 @@ impl ItemKind {
             "ITEM_KIND_NETWORK" => Some(Self::Network),
             "ITEM_KIND_ENDPOINT" => Some(Self::Endpoint),
             "ITEM_KIND_VM" => Some(Self::Vm),
+            "ITEM_KIND_SNAPSHOT" => Some(Self::Snapshot),
             _ => None,
         }
     }
@@ -939,6 +1107,7 @@ pub enum Disposition {
     Retain = 2,
     EraseDiscard = 3,
     EraseZero = 4,
+    EraseRandom = 5,
 }
 impl Disposition {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -952,6 +1121,7 @@ impl Disposition {
             Self::Retain => "DISPOSITION_RETAIN",
             Self::EraseDiscard => "DISPOSITION_ERASE_DISCARD",
             Self::EraseZero => "DISPOSITION_ERASE_ZERO",
+            Self::EraseRandom => "DISPOSITION_ERASE_RANDOM",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -962,6 +1132,7 @@ impl Disposition {
             "DISPOSITION_RETAIN" => Some(Self::Retain),
             "DISPOSITION_ERASE_DISCARD" => Some(Self::EraseDiscard),
             "DISPOSITION_ERASE_ZERO" => Some(Self::EraseZero),
+            "DISPOSITION_ERASE_RANDOM" => Some(Self::EraseRandom),
             _ => None,
         }
     }
@@ -1023,6 +1194,85 @@ impl Accelerator {
             "ACCELERATOR_UNSPECIFIED" => Some(Self::Unspecified),
             "ACCELERATOR_TCG" => Some(Self::Tcg),
             "ACCELERATOR_KVM" => Some(Self::Kvm),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Verb {
+    Unspecified = 0,
+    Snapshot = 1,
+    Clone = 2,
+    ChangedExtents = 3,
+    GrowOnline = 4,
+    Fence = 5,
+    Discard = 6,
+}
+impl Verb {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VERB_UNSPECIFIED",
+            Self::Snapshot => "VERB_SNAPSHOT",
+            Self::Clone => "VERB_CLONE",
+            Self::ChangedExtents => "VERB_CHANGED_EXTENTS",
+            Self::GrowOnline => "VERB_GROW_ONLINE",
+            Self::Fence => "VERB_FENCE",
+            Self::Discard => "VERB_DISCARD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VERB_UNSPECIFIED" => Some(Self::Unspecified),
+            "VERB_SNAPSHOT" => Some(Self::Snapshot),
+            "VERB_CLONE" => Some(Self::Clone),
+            "VERB_CHANGED_EXTENTS" => Some(Self::ChangedExtents),
+            "VERB_GROW_ONLINE" => Some(Self::GrowOnline),
+            "VERB_FENCE" => Some(Self::Fence),
+            "VERB_DISCARD" => Some(Self::Discard),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OrphanKind {
+    Unspecified = 0,
+    Volume = 1,
+    Snapshot = 2,
+    Image = 3,
+    Grant = 4,
+    Other = 5,
+}
+impl OrphanKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ORPHAN_KIND_UNSPECIFIED",
+            Self::Volume => "ORPHAN_KIND_VOLUME",
+            Self::Snapshot => "ORPHAN_KIND_SNAPSHOT",
+            Self::Image => "ORPHAN_KIND_IMAGE",
+            Self::Grant => "ORPHAN_KIND_GRANT",
+            Self::Other => "ORPHAN_KIND_OTHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ORPHAN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "ORPHAN_KIND_VOLUME" => Some(Self::Volume),
+            "ORPHAN_KIND_SNAPSHOT" => Some(Self::Snapshot),
+            "ORPHAN_KIND_IMAGE" => Some(Self::Image),
+            "ORPHAN_KIND_GRANT" => Some(Self::Grant),
+            "ORPHAN_KIND_OTHER" => Some(Self::Other),
             _ => None,
         }
     }

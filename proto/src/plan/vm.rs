@@ -1,9 +1,9 @@
 //! Virtual machines.
 
-use dc_types::plan::{DiskItem, NicItem, SeedItem, VmItem};
+use dc_types::plan::{DiskItem, DiskSource, NicItem, Qos, SeedItem, VmItem};
 use dc_types::{Bytes, MiB};
 
-use crate::field::{choice, list, optional_text, required, text, to_list};
+use crate::field::{choice, list, optional, optional_text, required, text, to_list};
 use crate::{OnWire, WireError, wire};
 
 impl OnWire for VmItem {
@@ -89,26 +89,47 @@ impl OnWire for VmItem {
 impl OnWire for DiskItem {
     type Wire = wire::Disk;
     fn to_wire(&self) -> wire::Disk {
+        use wire::disk::Other;
         let Self {
             volume,
             name,
             grant,
-            portal,
             initiator,
-            chap,
+            source,
             size,
+            qos,
         } = self;
-        wire::Disk {
+        let mut wire = wire::Disk {
             volume: volume.to_string(),
             name: name.clone(),
             grant: Some(grant.to_wire()),
-            portal: Some(portal.to_wire()),
             initiator: initiator.clone(),
-            chap: Some(chap.to_wire()),
             size_bytes: size.0,
+            qos: (!qos.is_unlimited()).then(|| qos.to_wire()),
+            ..Default::default()
+        };
+        match source {
+            DiskSource::Iscsi { portal, chap } => {
+                wire.portal = Some(portal.to_wire());
+                wire.chap = Some(chap.to_wire());
+            }
+            DiskSource::Rbd {
+                cluster,
+                image,
+                cephx,
+            } => {
+                wire.other = Some(Other::Rbd(wire::RbdDisk {
+                    cluster: Some(cluster.to_wire()),
+                    image: image.clone(),
+                    cephx: Some(cephx.to_wire()),
+                }));
+            }
+            DiskSource::File { path } => wire.other = Some(Other::File(path.clone())),
         }
+        wire
     }
     fn from_wire(wire: wire::Disk) -> Result<Self, WireError> {
+        use wire::disk::Other;
         let wire::Disk {
             volume,
             name,
@@ -117,15 +138,68 @@ impl OnWire for DiskItem {
             initiator,
             chap,
             size_bytes,
+            other,
+            qos,
         } = wire;
         Ok(Self {
             volume: text(&volume, "volume")?,
             name,
             grant: required(grant, "grant")?,
-            portal: required(portal, "portal")?,
             initiator,
-            chap: required(chap, "chap")?,
+            source: match other {
+                None => DiskSource::Iscsi {
+                    portal: required(portal, "portal")?,
+                    chap: required(chap, "chap")?,
+                },
+                Some(Other::Rbd(wire::RbdDisk {
+                    cluster,
+                    image,
+                    cephx,
+                })) => DiskSource::Rbd {
+                    cluster: required(cluster, "rbd.cluster")?,
+                    image,
+                    cephx: required(cephx, "rbd.cephx")?,
+                },
+                Some(Other::File(path)) => DiskSource::File { path },
+            },
             size: Bytes(size_bytes),
+            qos: optional(qos, "qos")?.unwrap_or_default(),
+        })
+    }
+}
+
+impl OnWire for Qos {
+    type Wire = wire::Qos;
+    fn to_wire(&self) -> wire::Qos {
+        let Self {
+            iops,
+            iops_burst,
+            bandwidth,
+            bandwidth_burst,
+            burst_s,
+        } = *self;
+        wire::Qos {
+            iops,
+            iops_burst,
+            bandwidth_bytes: bandwidth.0,
+            bandwidth_burst_bytes: bandwidth_burst.0,
+            burst_s,
+        }
+    }
+    fn from_wire(wire: wire::Qos) -> Result<Self, WireError> {
+        let wire::Qos {
+            iops,
+            iops_burst,
+            bandwidth_bytes,
+            bandwidth_burst_bytes,
+            burst_s,
+        } = wire;
+        Ok(Self {
+            iops,
+            iops_burst,
+            bandwidth: Bytes(bandwidth_bytes),
+            bandwidth_burst: Bytes(bandwidth_burst_bytes),
+            burst_s,
         })
     }
 }

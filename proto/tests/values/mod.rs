@@ -121,24 +121,65 @@ fn volume() -> impl Strategy<Value = ItemBody> {
         Just(VolumeSource::Blank),
         uuid().prop_map(|id| VolumeSource::Image(ImageUid(id))),
         uuid().prop_map(|id| VolumeSource::Volume(InstanceId(id))),
+        (uuid(), uuid()).prop_map(|(volume, snapshot)| VolumeSource::Snapshot {
+            volume: InstanceId(volume),
+            snapshot: SnapshotId(snapshot),
+        }),
     ];
-    (uuid(), pool(), any::<u64>(), source).prop_map(|(id, pool, size, source)| {
+    let restore = option::of(
+        (uuid(), any::<String>()).prop_map(|(id, order)| RestoreOrder {
+            snapshot: SnapshotId(id),
+            order,
+        }),
+    );
+    (uuid(), pool(), any::<u64>(), source, restore).prop_map(|(id, pool, size, source, restore)| {
         ItemBody::Volume(VolumeItem {
             volume: InstanceId(id),
             pool,
             size: Bytes(size),
             source,
+            restore,
         })
     })
 }
 
+fn snapshot() -> impl Strategy<Value = ItemBody> {
+    (uuid(), uuid(), pool()).prop_map(|(id, volume, pool)| {
+        ItemBody::Snapshot(SnapshotItem {
+            snapshot: SnapshotId(id),
+            volume: InstanceId(volume),
+            pool,
+        })
+    })
+}
+
+fn cephx() -> impl Strategy<Value = Cephx> {
+    any::<(String, String, String)>().prop_map(|(user, key, namespace)| Cephx {
+        user,
+        key: Secret(key),
+        namespace,
+    })
+}
+
+fn cluster() -> impl Strategy<Value = RbdCluster> {
+    (vec(portal(), 0..3), any::<String>())
+        .prop_map(|(monitors, pool)| RbdCluster { monitors, pool })
+}
+
 fn grant() -> impl Strategy<Value = ItemBody> {
-    (uuid(), pool(), any::<String>(), chap()).prop_map(|(id, pool, initiator, chap)| {
+    let access = prop_oneof![
+        chap().prop_map(|chap| GrantAccess::Iscsi { chap }),
+        cephx().prop_map(|cephx| GrantAccess::Rbd { cephx }),
+        label().prop_map(|host| GrantAccess::File {
+            local: HostName::new(host).unwrap()
+        }),
+    ];
+    (uuid(), pool(), any::<String>(), access).prop_map(|(id, pool, initiator, access)| {
         ItemBody::Grant(GrantItem {
             volume: InstanceId(id),
             pool,
             initiator,
-            chap,
+            access,
         })
     })
 }
@@ -241,19 +282,39 @@ fn endpoint() -> impl Strategy<Value = ItemBody> {
 }
 
 fn disk() -> impl Strategy<Value = DiskItem> {
+    let source = prop_oneof![
+        (portal(), chap()).prop_map(|(portal, chap)| DiskSource::Iscsi { portal, chap }),
+        (cluster(), any::<String>(), cephx()).prop_map(|(cluster, image, cephx)| {
+            DiskSource::Rbd {
+                cluster,
+                image,
+                cephx,
+            }
+        }),
+        any::<String>().prop_map(|path| DiskSource::File { path }),
+    ];
+    let qos = any::<(u64, u64, u64, u64, u32)>().prop_map(
+        |(iops, iops_burst, bandwidth, bandwidth_burst, burst_s)| Qos {
+            iops,
+            iops_burst,
+            bandwidth: Bytes(bandwidth),
+            bandwidth_burst: Bytes(bandwidth_burst),
+            burst_s,
+        },
+    );
     (
-        (uuid(), any::<String>(), epoch(), portal()),
-        (any::<String>(), chap(), any::<u64>()),
+        (uuid(), any::<String>(), epoch(), any::<String>()),
+        (source, any::<u64>(), prop_oneof![Just(Qos::default()), qos]),
     )
         .prop_map(
-            |((volume, name, grant, portal), (initiator, chap, size))| DiskItem {
+            |((volume, name, grant, initiator), (source, size, qos))| DiskItem {
                 volume: InstanceId(volume),
                 name,
                 grant,
-                portal,
                 initiator,
-                chap,
+                source,
                 size: Bytes(size),
+                qos,
             },
         )
 }
@@ -315,6 +376,7 @@ fn key_of(body: &ItemBody) -> ItemKey {
     match body {
         ItemBody::Image(b) => ItemKey::new(ItemKind::Image, b.image.0),
         ItemBody::Volume(b) => ItemKey::new(ItemKind::Volume, b.volume.0),
+        ItemBody::Snapshot(b) => ItemKey::new(ItemKind::Snapshot, b.snapshot.0),
         ItemBody::Grant(b) => ItemKey::new(ItemKind::Grant, b.volume.0),
         ItemBody::Network(b) => ItemKey::network(&b.department),
         ItemBody::Endpoint(b) => ItemKey::endpoint(b.vm, b.card),
@@ -323,7 +385,15 @@ fn key_of(body: &ItemBody) -> ItemKey {
 }
 
 pub fn item() -> impl Strategy<Value = Item> {
-    let body = prop_oneof![image(), volume(), grant(), network(), endpoint(), vm()];
+    let body = prop_oneof![
+        image(),
+        volume(),
+        snapshot(),
+        grant(),
+        network(),
+        endpoint(),
+        vm()
+    ];
     (epoch(), object(), body).prop_map(|(epoch, object, body)| Item {
         key: key_of(&body),
         epoch,
@@ -334,7 +404,7 @@ pub fn item() -> impl Strategy<Value = Item> {
 
 pub fn key() -> impl Strategy<Value = ItemKey> {
     use ItemKind::*;
-    let kinds = vec![Image, Volume, Grant, Network, Endpoint, Vm];
+    let kinds = vec![Image, Volume, Snapshot, Grant, Network, Endpoint, Vm];
     (prop::sample::select(kinds), uuid(), any::<u32>()).prop_map(|(kind, id, card)| ItemKey {
         kind,
         id,
@@ -344,7 +414,7 @@ pub fn key() -> impl Strategy<Value = ItemKey> {
 
 pub fn release() -> impl Strategy<Value = Release> {
     use Disposition::*;
-    let how = prop::sample::select(vec![Remove, Retain, EraseDiscard, EraseZero]);
+    let how = prop::sample::select(vec![Remove, Retain, EraseDiscard, EraseZero, EraseRandom]);
     (key(), epoch(), object(), how).prop_map(|(key, epoch, object, disposition)| Release {
         key,
         epoch,
@@ -354,18 +424,67 @@ pub fn release() -> impl Strategy<Value = Release> {
 }
 
 fn pool_facts() -> impl Strategy<Value = PoolFacts> {
+    use Verb::*;
+    let place = prop_oneof![
+        Just(PoolPlace::Iscsi),
+        any::<String>().prop_map(|folder| PoolPlace::Directory { folder }),
+        cluster().prop_map(PoolPlace::Rbd),
+    ];
+    let verbs = vec![Snapshot, Clone, ChangedExtents, GrowOnline, Fence, Discard];
+    let lack =
+        (prop::sample::select(verbs), any::<String>()).prop_map(|(verb, why)| Lack { verb, why });
     (
         pool(),
         any::<(u64, u64, bool)>(),
         option::of(any::<String>()),
+        place,
+        (vec(lack, 0..3), vec(orphan(), 0..3)),
     )
-        .prop_map(|(pool, (capacity, used, reflink), fault)| PoolFacts {
-            pool,
-            capacity: Bytes(capacity),
-            used: Bytes(used),
-            reflink,
-            fault,
+        .prop_map(
+            |(pool, (capacity, used, reflink), fault, place, (lacks, orphans))| PoolFacts {
+                pool,
+                capacity: Bytes(capacity),
+                used: Bytes(used),
+                reflink,
+                fault,
+                place,
+                lacks,
+                orphans,
+            },
+        )
+}
+
+fn orphan() -> impl Strategy<Value = Orphan> {
+    use OrphanKind::*;
+    let kinds = vec![Volume, Snapshot, Image, Grant, Other];
+    (
+        prop::sample::select(kinds),
+        any::<(String, u64, Option<i64>)>(),
+    )
+        .prop_map(|(kind, (name, size, since))| Orphan {
+            kind,
+            name,
+            size: Bytes(size),
+            since,
         })
+}
+
+pub fn erasure() -> impl Strategy<Value = Erasure> {
+    use Disposition::*;
+    (
+        prop::sample::select(vec![EraseDiscard, EraseZero, EraseRandom]),
+        any::<(u64, u64, u64, i64, i64)>(),
+    )
+        .prop_map(
+            |(method, (extents, bytes, verified, began_at, ended_at))| Erasure {
+                method,
+                extents,
+                bytes: Bytes(bytes),
+                verified: Bytes(verified),
+                began_at,
+                ended_at,
+            },
+        )
 }
 
 pub fn facts() -> impl Strategy<Value = HostFacts> {
@@ -431,9 +550,16 @@ fn detail() -> impl Strategy<Value = Detail> {
         any::<u64>().prop_map(|n| Detail::Image {
             virtual_size: Bytes(n)
         }),
-        any::<(u64, u64)>().prop_map(|(size, allocated)| Detail::Volume {
+        any::<(u64, u64, Option<String>)>().prop_map(|(size, allocated, restored)| {
+            Detail::Volume {
+                size: Bytes(size),
+                allocated: Bytes(allocated),
+                restored,
+            }
+        }),
+        any::<(u64, i64)>().prop_map(|(size, taken_at)| Detail::Snapshot {
             size: Bytes(size),
-            allocated: Bytes(allocated),
+            taken_at,
         }),
         (
             prop::sample::select(guests),

@@ -12,9 +12,9 @@ use dc_agent_core::wanted::{Releases, WantedOwned};
 use dc_host::Tools;
 use dc_lab::wait::{self, Look};
 use dc_types::plan::{
-    Chap, DiskItem, Disposition, Firmware, GrantItem, Item, ItemBody, ItemKey, ItemKind, Items,
-    NetworkItem, NetworkRole, NicItem, OnStop, Power, Release, Secret, SeedItem, Segment, VmItem,
-    ZoneType,
+    Chap, DiskItem, DiskSource, Disposition, Firmware, GrantItem, Item, ItemBody, ItemKey,
+    ItemKind, Items, NetworkItem, NetworkRole, NicItem, OnStop, Power, Qos, Release, Secret,
+    SeedItem, Segment, VmItem, ZoneType,
 };
 use dc_types::report::{Detail, Guest, ItemState, Stop};
 use dc_types::{
@@ -68,13 +68,16 @@ impl Order {
             volume: InstanceId(Uuid::from_u128(0xd15c_0000_0000_4000_8000_0000_0000_0001)),
             name: "system".into(),
             grant: epoch(6),
-            portal: carrier.host.portal.clone().expect("the carrier stores"),
             initiator: GrantItem::initiator_name(&carrier.host.name, vm),
-            chap: Chap {
-                user: "dc".into(),
-                secret: Secret("0123456789abcdef01234567".into()),
+            source: DiskSource::Iscsi {
+                portal: carrier.host.portal.clone().expect("the carrier stores"),
+                chap: Chap {
+                    user: "dc".into(),
+                    secret: Secret("0123456789abcdef01234567".into()),
+                },
             },
             size: Bytes(64 << 20),
+            qos: Qos::default(),
         };
         Self {
             vm: VmItem {

@@ -177,6 +177,7 @@ impl View<'_> {
             .chain(endpoints)
             .filter(|release| self.is_gone(release.key))
             .map(|release| Released {
+                erasure: None,
                 key: release.key,
                 epoch: release.epoch,
                 note: String::new(),

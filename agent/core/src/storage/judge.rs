@@ -75,6 +75,10 @@ pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Known<'_>, item: &Item) -> 
     let judged = match &item.body {
         ItemBody::Image(body) => image::image(seen, item, body),
         ItemBody::Volume(body) => volume::volume(seen, item, body),
+        ItemBody::Snapshot(_) => Err(Judged::refused(
+            StorageTrouble::InvalidItem("snapshots cannot be taken yet".to_owned()),
+            Detail::None,
+        )),
         ItemBody::Grant(body) => grant::grant(wanted, seen, item, body),
         ItemBody::Network(_) | ItemBody::Endpoint(_) | ItemBody::Vm(_) => {
             unreachable!("only the kinds of this vertical are judged")
@@ -91,6 +95,7 @@ pub(super) fn judge_release(
     match release.key.kind {
         ItemKind::Image => image_release(seen, release),
         ItemKind::Volume => volume_release(wanted, seen, release),
+        ItemKind::Snapshot => Removal::Done("no snapshot is here".to_owned()),
         ItemKind::Grant => grant_release(seen, release),
         ItemKind::Network | ItemKind::Endpoint | ItemKind::Vm => {
             unreachable!("only the kinds of this vertical are judged")

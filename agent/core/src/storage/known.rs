@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use dc_types::InstanceId;
-use dc_types::plan::{ItemBody, ItemKind};
+use dc_types::plan::{GrantAccess, ItemBody, ItemKind};
 
 use super::judge::live;
 use super::seen::{Seen, TargetSeen, TargetsSeen};
@@ -33,7 +33,9 @@ impl<'a> Known<'a> {
             if let ItemBody::Grant(grant) = &item.body
                 && live(wanted, &item.key).is_some()
             {
-                *users.entry(grant.chap.user.as_str()).or_default() += 1;
+                if let GrantAccess::Iscsi { chap } = &grant.access {
+                    *users.entry(chap.user.as_str()).or_default() += 1;
+                }
             }
         }
         Self {

@@ -37,6 +37,7 @@ pub fn status(
         for release in wanted.releases_of_kind(kind) {
             if let Removal::Done(note) = judge_release(wanted, seen, release) {
                 status.released.push(Released {
+                    erasure: None,
                     key: release.key,
                     epoch: release.epoch,
                     note,

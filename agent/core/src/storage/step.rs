@@ -99,6 +99,8 @@ pub enum Note {
 pub enum EraseMethod {
     Discard,
     Zero,
+    /// Random bytes, then zeros.
+    Random,
 }
 
 impl Step {

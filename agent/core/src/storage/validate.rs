@@ -6,7 +6,7 @@
 use std::path::{Component, Path};
 
 use dc_types::Bytes;
-use dc_types::plan::{GrantItem, ImageItem, ImageSource, VolumeItem};
+use dc_types::plan::{Chap, GrantAccess, GrantItem, ImageItem, ImageSource, VolumeItem};
 
 use super::trouble::StorageTrouble;
 
@@ -31,6 +31,7 @@ pub fn validate_volume(item: &VolumeItem) -> Result<(), StorageTrouble> {
         pool: _,
         size,
         source,
+        restore: _,
     } = item;
     if *size == Bytes(0) || *size > MAX_VOLUME {
         return invalid(format!(
@@ -94,13 +95,20 @@ fn validate_url(url: &str) -> Result<(), StorageTrouble> {
 }
 
 /// The names end in the target daemon's parameters, where ',' and '=' and spaces have a meaning.
-pub fn validate_grant(item: &GrantItem) -> Result<(), StorageTrouble> {
+/// Gives the login that the target is to have.
+pub fn validate_grant(item: &GrantItem) -> Result<&Chap, StorageTrouble> {
     let GrantItem {
         volume: _,
         pool: _,
         initiator,
-        chap,
+        access,
     } = item;
+    let GrantAccess::Iscsi { chap } = access else {
+        return Err(StorageTrouble::InvalidItem(
+            "the grant is not one of an iSCSI pool: name the pool's driver in its StoragePool"
+                .to_owned(),
+        ));
+    };
     let name = |text: &str| {
         (1..=NAME_MAX).contains(&text.len())
             && text
@@ -123,9 +131,9 @@ pub fn validate_grant(item: &GrantItem) -> Result<(), StorageTrouble> {
     if !(12..=128).contains(&secret.len()) || !secret.bytes().all(|c| c.is_ascii_alphanumeric()) {
         return invalid("the CHAP secret is not 12 to 128 letters and digits".to_owned());
     }
-    Ok(())
+    Ok(chap)
 }
 
-fn invalid(why: String) -> Result<(), StorageTrouble> {
+fn invalid<T>(why: String) -> Result<T, StorageTrouble> {
     Err(StorageTrouble::InvalidItem(why))
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use dc_types::plan::{
-    Chap, DiskItem, Disposition, Firmware, GrantItem, Item, ItemBody, ItemKey, ItemKind, Items,
-    NetworkItem, NetworkRole, NicItem, OnStop, Portal, Power, Release, Secret, SeedItem, Segment,
-    VmItem, ZoneType,
+    Cephx, Chap, DiskItem, DiskSource, Disposition, Firmware, GrantItem, Item, ItemBody, ItemKey,
+    ItemKind, Items, NetworkItem, NetworkRole, NicItem, OnStop, Portal, Power, Qos, Release,
+    Secret, SeedItem, Segment, VmItem, ZoneType,
 };
 use dc_types::report::Accelerator;
 use dc_types::{
@@ -34,16 +34,28 @@ pub(crate) fn disk(volume: u64) -> DiskItem {
         volume: InstanceId(Uuid::from_u64_pair(volume, 0)),
         name: format!("disk{volume}"),
         grant: epoch(volume),
-        portal: Portal {
-            address: "10.250.0.2".parse().unwrap(),
-            port: 3260,
-        },
         initiator: GrantItem::initiator_name(&HostName::new("h1").unwrap(), vm),
-        chap: Chap {
-            user: "dc".into(),
-            secret: Secret("5f2c-chap-secret".into()),
+        source: DiskSource::Iscsi {
+            portal: Portal {
+                address: "10.250.0.2".parse().unwrap(),
+                port: 3260,
+            },
+            chap: Chap {
+                user: "dc".into(),
+                secret: Secret("5f2c-chap-secret".into()),
+            },
         },
         size: Bytes(1 << 30),
+        qos: Qos::default(),
+    }
+}
+
+/// A key as Ceph makes them: type, time, length and 16 bytes, in base64.
+pub(crate) fn cephx() -> Cephx {
+    Cephx {
+        user: "dc.7.1.7".into(),
+        key: Secret("AQAAAAAAAAAAABAAAQIDBAUGBwgJCgsMDQ4PEA==".into()),
+        namespace: "so-tnmt".into(),
     }
 }
 

@@ -117,7 +117,8 @@ fn plan_start(
     acts.extend(
         vm.disks
             .iter()
-            .map(|disk| Act::DefineSecret(render_secret(vm.vm, disk))),
+            .filter_map(|disk| render_secret(vm.vm, disk))
+            .map(Act::DefineSecret),
     );
     acts.extend(cards.iter().map(|card| Act::MakeTap {
         name: card.tap.clone(),

@@ -36,6 +36,7 @@ pub fn status(
         .filter(|release| !busy.contains(&release.key))
         .filter(|release| judge_release(wanted, release, seen).1 == ReleaseVerdict::Done)
         .map(|release| Released {
+            erasure: None,
             key: release.key,
             epoch: release.epoch,
             note: String::new(),

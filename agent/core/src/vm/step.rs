@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Record;
 use super::seed::Seed;
-use super::xml::ChapSecret;
+use super::xml::DiskSecret;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -20,7 +20,7 @@ pub enum Act {
     Note(Record),
     /// Writes the seed image in place of the one there.
     WriteSeed(Seed),
-    DefineSecret(ChapSecret),
+    DefineSecret(DiskSecret),
     RemoveSecret(Uuid),
     /// Makes the tap in the host's namespace; one of that name is deleted first, wherever it is.
     MakeTap {

@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use dc_types::plan::{Item, ItemBody, ItemKey, NetworkItem, NicItem, Segment, VmItem};
+use dc_types::plan::{
+    DiskSource, Item, ItemBody, ItemKey, NetworkItem, NicItem, RbdCluster, Segment, VmItem,
+};
 use dc_types::report::Trouble;
 use dc_types::{DepartmentName, InstanceId};
 use ipnet::IpNet;
@@ -229,11 +231,20 @@ struct Definition<'a> {
     cpu_model: &'a str,
     machine_type: &'a str,
     firmware: dc_types::plan::Firmware,
-    disks: Vec<(InstanceId, String, u16, &'a str)>,
+    disks: Vec<DefinedDisk<'a>>,
     cards: Vec<(u32, String, Option<Ipv4Addr>, Option<Ipv6Addr>)>,
     mtu: u32,
     hostname: &'a str,
     user_data: &'a str,
+}
+
+/// What of a disk is in the domain for as long as it runs; logins change with each epoch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DefinedDisk<'a> {
+    Iscsi(InstanceId, String, u16, &'a str),
+    Rbd(InstanceId, &'a RbdCluster, &'a str, &'a str),
+    File(InstanceId, &'a str, &'a str),
 }
 
 fn definition(vm: &VmItem, mtu: u32) -> String {
@@ -247,12 +258,21 @@ fn definition(vm: &VmItem, mtu: u32) -> String {
             .disks
             .iter()
             .map(|disk| {
-                (
-                    disk.volume,
-                    disk.portal.address.to_string(),
-                    disk.portal.port,
-                    disk.initiator.as_str(),
-                )
+                let initiator = disk.initiator.as_str();
+                match &disk.source {
+                    DiskSource::Iscsi { portal, chap: _ } => DefinedDisk::Iscsi(
+                        disk.volume,
+                        portal.address.to_string(),
+                        portal.port,
+                        initiator,
+                    ),
+                    DiskSource::Rbd {
+                        cluster,
+                        image,
+                        cephx: _,
+                    } => DefinedDisk::Rbd(disk.volume, cluster, image, initiator),
+                    DiskSource::File { path } => DefinedDisk::File(disk.volume, path, initiator),
+                }
             })
             .collect(),
         cards: vm

@@ -18,5 +18,5 @@ pub mod writer;
 
 pub use domain::{DomainSpec, render_domain};
 pub use metadata::{Metadata, MetadataError};
-pub use secret::{ChapSecret, SecretLabel};
+pub use secret::{DiskSecret, SecretBytes, SecretLabel};
 pub use writer::Element;

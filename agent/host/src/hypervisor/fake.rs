@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain, Off, Paused, Power};
 use dc_agent_core::vm::xml::secret::secret_uuid;
-use dc_agent_core::vm::xml::{ChapSecret, Metadata, SecretLabel};
+use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretBytes, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
-use dc_types::plan::{Firmware, Secret};
+use dc_types::plan::Firmware;
 use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -32,7 +32,7 @@ pub struct FakeHypervisor {
 struct State {
     domains: BTreeMap<InstanceId, FakeDomain>,
     foreign: Vec<ForeignDomain>,
-    secrets: BTreeMap<Uuid, (SecretLabel, Secret)>,
+    secrets: BTreeMap<Uuid, (SecretLabel, SecretBytes)>,
     /// Guests that take no notice of their power button.
     deaf: BTreeSet<InstanceId>,
     facts: Option<HypervisorFacts>,
@@ -123,7 +123,7 @@ impl FakeHypervisor {
     }
 
     #[must_use]
-    pub fn secret_value(&self, uuid: Uuid) -> Option<Secret> {
+    pub fn secret_value(&self, uuid: Uuid) -> Option<SecretBytes> {
         self.state()
             .secrets
             .get(&uuid)
@@ -355,7 +355,7 @@ impl Hypervisor for FakeHypervisor {
             .collect())
     }
 
-    async fn define_secret(&self, secret: &ChapSecret) -> Result<(), HypervisorError> {
+    async fn define_secret(&self, secret: &DiskSecret) -> Result<(), HypervisorError> {
         self.act("define_secret", |state| {
             let label = SecretLabel::parse(&secret.xml)
                 .ok_or_else(|| refused("define secret", "it is not ours".into()))?;

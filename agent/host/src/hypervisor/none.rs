@@ -1,7 +1,7 @@
 //! The hypervisor of a host that carries no machines: nothing is there, and nothing can be made.
 
 use async_trait::async_trait;
-use dc_agent_core::vm::xml::{ChapSecret, SecretLabel};
+use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
@@ -76,7 +76,7 @@ impl Hypervisor for NoHypervisor {
         Ok(Vec::new())
     }
 
-    async fn define_secret(&self, _: &ChapSecret) -> Result<(), HypervisorError> {
+    async fn define_secret(&self, _: &DiskSecret) -> Result<(), HypervisorError> {
         refuse("define secret")
     }
 

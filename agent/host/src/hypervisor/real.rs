@@ -9,7 +9,7 @@ use dc_agent_core::vm::seen::{Domain, ForeignDomain};
 use dc_agent_core::vm::xml::features::domain_type;
 use dc_agent_core::vm::xml::metadata::{NAMESPACE, PREFIX};
 use dc_agent_core::vm::xml::os::{OVMF_CODE, OVMF_VARS};
-use dc_agent_core::vm::xml::{ChapSecret, Metadata, SecretLabel};
+use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::Firmware;
 use dc_types::report::Accelerator;
@@ -283,12 +283,12 @@ impl Hypervisor for Libvirt {
             .await
     }
 
-    async fn define_secret(&self, secret: &ChapSecret) -> Result<(), HypervisorError> {
+    async fn define_secret(&self, secret: &DiskSecret) -> Result<(), HypervisorError> {
         let secret = secret.clone();
         self.connection
             .call("define secret", QUICK, move |connection| {
                 let defined = connection.define_secret_xml(&secret.xml, 0)?;
-                defined.set_value(secret.value.0.as_bytes(), 0)?;
+                defined.set_value(&secret.value.0, 0)?;
                 Ok(())
             })
             .await

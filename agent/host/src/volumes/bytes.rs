@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::unistd::{Whence, lseek};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// Read and written at once.
 const CHUNK: usize = 1 << 20;
@@ -138,6 +140,8 @@ impl From<io::Error> for EraseError {
 pub enum Overwrite {
     Not,
     Zeros,
+    /// Random bytes first, then zeros.
+    Random,
 }
 
 /// Gives every block of a file back, after overwriting it if so asked, and reads back that all
@@ -147,7 +151,13 @@ pub enum Overwrite {
 /// block, and the clone keeps what is its own.
 pub fn erase(file: &File, overwrite: Overwrite) -> Result<Erased, EraseError> {
     let extents: Vec<(u64, u64)> = DataExtents::of(file).collect::<io::Result<_>>()?;
-    if overwrite == Overwrite::Zeros {
+    if overwrite == Overwrite::Random {
+        for &extent in &extents {
+            write_random(file, extent)?;
+        }
+        file.sync_all()?;
+    }
+    if overwrite != Overwrite::Not {
         for &extent in &extents {
             write_zeros(file, extent)?;
         }
@@ -182,6 +192,19 @@ fn write_zeros(file: &File, (start, end): (u64, u64)) -> io::Result<()> {
     while at < end {
         let take = chunk(end - at);
         file.write_all_at(&zeros[..take], at)?;
+        at += take as u64;
+    }
+    Ok(())
+}
+
+fn write_random(file: &File, (start, end): (u64, u64)) -> io::Result<()> {
+    let mut source = StdRng::from_rng(&mut rand::rng());
+    let mut bytes = vec![0; CHUNK];
+    let mut at = start;
+    while at < end {
+        let take = chunk(end - at);
+        source.fill_bytes(&mut bytes[..take]);
+        file.write_all_at(&bytes[..take], at)?;
         at += take as u64;
     }
     Ok(())

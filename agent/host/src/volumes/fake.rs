@@ -10,7 +10,7 @@ use dc_agent_core::storage::{
     file_size,
 };
 use dc_types::plan::{Disposition, VolumeSource};
-use dc_types::report::PoolFacts;
+use dc_types::report::{PoolFacts, PoolPlace};
 use dc_types::{Bytes, ImageUid, InstanceId, PoolName};
 
 use super::{Volumes, VolumesError};
@@ -131,6 +131,9 @@ impl FakeVolumes {
             used: Bytes(used.map(|size| size.0 / 10).sum()),
             reflink: true,
             fault: pool.fault.clone(),
+            place: PoolPlace::Iscsi,
+            lacks: Vec::new(),
+            orphans: Vec::new(),
         };
         let volumes = pool.volumes.iter().map(|(id, volume)| {
             let bytes = volume.size.map(|size| VolumeBytes::Present {
@@ -196,6 +199,9 @@ impl Volumes for FakeVolumes {
                 used: Bytes(0),
                 reflink: false,
                 fault: Some("this host has no such pool".to_owned()),
+                place: PoolPlace::Iscsi,
+                lacks: Vec::new(),
+                orphans: Vec::new(),
             },
             |seen| seen.facts,
         );
@@ -225,6 +231,7 @@ impl Volumes for FakeVolumes {
                 VolumeSource::Blank => Some(Bytes(0)),
                 VolumeSource::Image(image) => pool.images.get(image).map(|i| i.virtual_size),
                 VolumeSource::Volume(of) => pool.volumes.get(of).and_then(|of| of.size),
+                VolumeSource::Snapshot { .. } => None,
             };
             let source_name = format!("{source:?}");
             match needs {
@@ -312,6 +319,7 @@ impl Volumes for FakeVolumes {
         let disposition = match method {
             EraseMethod::Discard => Disposition::EraseDiscard,
             EraseMethod::Zero => Disposition::EraseZero,
+            EraseMethod::Random => Disposition::EraseRandom,
         };
         self.with(&order.pool, |pool| pool.remove(order, disposition))?;
         Ok(self.knobs.answer("volumes.erase_volume")?)

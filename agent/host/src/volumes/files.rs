@@ -148,6 +148,12 @@ pub fn create(
             let from = (folder.volume(*source), format!("volume {source}"));
             fill(folder, reflink, from, &file, size)?;
         }
+        VolumeSource::Snapshot { snapshot, .. } => {
+            return Err(VolumesError::SourceMissing {
+                pool: folder.pool.clone(),
+                source_name: format!("snapshot {snapshot}"),
+            });
+        }
     }
     file.set_len(size.0).map_err(told)?;
     file.sync_all().map_err(told)?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use dc_agent_core::storage::{EraseMethod, Note, Removal, VolumeRecord, VolumeSeen};
 use dc_types::plan::VolumeSource;
-use dc_types::report::PoolFacts;
+use dc_types::report::{PoolFacts, PoolPlace};
 use dc_types::{Bytes, InstanceId, PoolName};
 use nix::sys::statvfs::statvfs;
 use uuid::Uuid;
@@ -117,6 +117,9 @@ impl Shared {
             used: Bytes(capacity.min(used.div_ceil(SPACE_STEP) * SPACE_STEP)),
             reflink: reflink == Reflink::Shares,
             fault: None,
+            place: PoolPlace::Iscsi,
+            lacks: Vec::new(),
+            orphans: Vec::new(),
         })
     }
 
@@ -180,6 +183,9 @@ impl Volumes for RealVolumes {
                 VolumesError::PoolUnusable { fault, .. } => fault,
                 other => other.to_string(),
             }),
+            place: PoolPlace::Iscsi,
+            lacks: Vec::new(),
+            orphans: Vec::new(),
         })
     }
 

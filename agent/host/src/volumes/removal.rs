@@ -116,6 +116,7 @@ pub fn erase(
     let (overwrite, disposition, name) = match method {
         EraseMethod::Discard => (Overwrite::Not, Disposition::EraseDiscard, "discard"),
         EraseMethod::Zero => (Overwrite::Zeros, Disposition::EraseZero, "zero"),
+        EraseMethod::Random => (Overwrite::Random, Disposition::EraseRandom, "random"),
     };
     let gone = |note| Gone {
         epoch: removal.epoch,

@@ -3,6 +3,7 @@ use crate::conditions::{Judged, find};
 use crate::sim::{POOL, STORAGE, Sim, host};
 use dc_crds::ConditionStatus;
 use dc_crds::condition::types;
+use dc_types::report::PoolPlace;
 use dc_types::{Bytes, ObjectUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -15,6 +16,9 @@ fn facts(used: u64) -> PoolFacts {
         used: Bytes(used),
         reflink: true,
         fault: None,
+        place: PoolPlace::Iscsi,
+        lacks: Vec::new(),
+        orphans: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@ use std::collections::HashMap;
 use dc_crds::SubnetSpec;
 use dc_crds::subnet::SubnetStatus;
 use dc_types::plan::{
-    Chap, DiskItem, Firmware, ItemKey, ItemKind, NetworkRole, NicItem, OnStop, Portal, Power,
-    Secret, SeedItem, Segment, VolumeSource, ZoneType,
+    Chap, DiskItem, DiskSource, Firmware, GrantAccess, ItemKey, ItemKind, NetworkRole, NicItem,
+    OnStop, Portal, Power, Qos, Secret, SeedItem, Segment, VolumeSource, ZoneType,
 };
 use dc_types::{Bytes, Mac, MiB, PoolName};
 use uuid::Uuid;
@@ -59,13 +59,16 @@ fn vm(n: u128, on: &str, at: u64) -> Item {
         volume: id(n + 100),
         name: "root".into(),
         grant: epoch(at),
-        portal: Portal {
-            address: "10.20.0.1".parse().unwrap(),
-            port: 3260,
-        },
         initiator: GrantItem::initiator_name(&host(on), id(n)),
-        chap: chap(),
+        source: DiskSource::Iscsi {
+            portal: Portal {
+                address: "10.20.0.1".parse().unwrap(),
+                port: 3260,
+            },
+            chap: chap(),
+        },
         size: Bytes(1 << 30),
+        qos: Qos::default(),
     };
     let nic = NicItem {
         card: 0,
@@ -110,6 +113,7 @@ fn volume(n: u128, at: u64) -> Item {
         pool: PoolName::new("san").unwrap(),
         size: Bytes(1 << 30),
         source: VolumeSource::Blank,
+        restore: None,
     };
     item(
         ItemKind::Volume,
@@ -125,7 +129,7 @@ fn grant(n: u128, to: &str, vm: u128, at: u64) -> Item {
         volume: id(n),
         pool: PoolName::new("san").unwrap(),
         initiator: GrantItem::initiator_name(&host(to), id(vm)),
-        chap: chap(),
+        access: GrantAccess::Iscsi { chap: chap() },
     };
     item(
         ItemKind::Grant,

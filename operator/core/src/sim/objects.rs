@@ -10,7 +10,7 @@ use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
 use dc_crds::{Host, MachineClass, StoragePool, Subnet, Zone};
 use dc_types::plan::{Firmware, Item, ItemBody, Portal, Power};
 use dc_types::report::{
-    Accelerator, Detail, Guest, HostFacts, ItemState, Observation, PoolFacts, Trouble,
+    Accelerator, Detail, Guest, HostFacts, ItemState, Observation, PoolFacts, PoolPlace, Trouble,
 };
 use dc_types::{Bytes, MiB, PoolName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -24,6 +24,7 @@ pub fn observe(item: &Item) -> Observation {
         ItemBody::Volume(volume) => Detail::Volume {
             size: volume.size,
             allocated: Bytes(0),
+            restored: None,
         },
         ItemBody::Vm(vm) => Detail::Vm {
             guest: match vm.power {
@@ -34,6 +35,10 @@ pub fn observe(item: &Item) -> Observation {
             machine_type: Some(vm.machine_type.clone()),
             started_at: Some(1_700_000_000),
             restart: vm.restart.clone(),
+        },
+        ItemBody::Snapshot(_) => Detail::Snapshot {
+            size: Bytes(0),
+            taken_at: 1_700_000_000,
         },
         ItemBody::Image(_) | ItemBody::Grant(_) | ItemBody::Network(_) | ItemBody::Endpoint(_) => {
             Detail::None
@@ -155,6 +160,9 @@ pub fn host(name: &str, role: HostRole) -> (Host, HostFacts) {
         used: Bytes(0),
         reflink: true,
         fault: None,
+        place: PoolPlace::Iscsi,
+        lacks: Vec::new(),
+        orphans: Vec::new(),
     };
     let facts = HostFacts {
         boot_id: "b".into(),

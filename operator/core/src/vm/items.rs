@@ -2,7 +2,9 @@
 //! the machine at its own.
 
 use dc_types::claim::{AttachClaim, VmClaim};
-use dc_types::plan::{DiskItem, GrantItem, Item, ItemBody, NicItem, SeedItem, VmItem};
+use dc_types::plan::{
+    DiskItem, DiskSource, GrantAccess, GrantItem, Item, ItemBody, NicItem, Qos, SeedItem, VmItem,
+};
 use dc_types::{HostName, InstanceId};
 
 use super::{DiskSeen, Seen, ValidVm, grant_key, key};
@@ -46,7 +48,9 @@ pub fn grant(seen: &Seen<'_>, held: &Held<'_>) -> Item {
             volume: *volume,
             pool: held.claim.value.pool.clone(),
             initiator: GrantItem::initiator_name(host, *vm),
-            chap: (seen.chap)(*volume, epoch),
+            access: GrantAccess::Iscsi {
+                chap: (seen.chap)(*volume, epoch),
+            },
         }),
     }
 }
@@ -76,10 +80,13 @@ pub fn machine(
             volume: held.volume,
             name: named.name.clone(),
             grant: epoch,
-            portal: disk.portal.clone()?,
             initiator: GrantItem::initiator_name(host, *vm),
-            chap: (seen.chap)(held.volume, epoch),
+            source: DiskSource::Iscsi {
+                portal: disk.portal.clone()?,
+                chap: (seen.chap)(held.volume, epoch),
+            },
             size: held.claim.value.size,
+            qos: Qos::default(),
         });
     }
     let nics = cards.iter().zip(0..).map(|(card, number)| NicItem {

@@ -69,7 +69,13 @@ impl GuestSeen {
                     .and_then(|second| Timestamp::from_second(second).ok())
                     .map(|at| at.to_string()),
             },
-            Some(Detail::None | Detail::Image { .. } | Detail::Volume { .. }) | None => Self {
+            Some(
+                Detail::None
+                | Detail::Image { .. }
+                | Detail::Volume { .. }
+                | Detail::Snapshot { .. },
+            )
+            | None => Self {
                 guest: None,
                 last_stop: None,
                 started_at: None,

@@ -120,6 +120,7 @@ pub fn item(seen: &Seen<'_>, valid: &ValidVolume, claim: &Claimed<VolumeClaim>) 
             pool: claim.value.pool.clone(),
             size: claim.value.size,
             source: valid.source.clone(),
+            restore: None,
         }),
     }
 }

@@ -40,7 +40,7 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
     };
     let there = seen.said.and_then(|said| match &said.detail {
         Detail::Volume { size, .. } => Some(size.to_string()),
-        Detail::None | Detail::Image { .. } | Detail::Vm { .. } => None,
+        Detail::None | Detail::Image { .. } | Detail::Snapshot { .. } | Detail::Vm { .. } => None,
     });
     let conditions = old.map_or(&[][..], |old| &old.conditions);
     VolumeStatus {

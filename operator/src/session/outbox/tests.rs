@@ -42,6 +42,7 @@ fn volume(n: u128, at: u64, size: u64) -> (ItemKey, Posted) {
         pool: PoolName::new("san").unwrap(),
         size: Bytes(size),
         source: VolumeSource::Blank,
+        restore: None,
     });
     (key, posted(key, at, body))
 }
@@ -87,6 +88,7 @@ fn released(key: ItemKey, at: u64) -> Released {
         key,
         epoch: epoch(at),
         note: String::new(),
+        erasure: None,
     }
 }
 
@@ -194,9 +196,11 @@ fn a_newer_grant_goes_out_with_the_release_of_the_older() {
         volume,
         pool: PoolName::new("san").unwrap(),
         initiator: "iqn".into(),
-        chap: dc_types::plan::Chap {
-            user: "dc".into(),
-            secret: dc_types::plan::Secret("s".into()),
+        access: dc_types::plan::GrantAccess::Iscsi {
+            chap: dc_types::plan::Chap {
+                user: "dc".into(),
+                secret: dc_types::plan::Secret("s".into()),
+            },
         },
     });
     let new = posted(key, 8, body);

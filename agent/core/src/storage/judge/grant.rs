@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use dc_types::plan::{GrantItem, Item, ItemBody, ItemKey, ItemKind, Release};
+use dc_types::plan::{Chap, GrantItem, Item, ItemBody, ItemKey, ItemKind, Release};
 use dc_types::report::Detail;
 use dc_types::{Bytes, Epoch, InstanceId};
 
@@ -26,8 +26,8 @@ pub(super) fn grant(
     item: &Item,
     body: &GrantItem,
 ) -> Result<Judged, Judged> {
-    sensible(validate_grant(body))?;
-    sensible(own_user(seen, body))?;
+    let chap = validate_grant(body).map_err(|trouble| Judged::refused(trouble, Detail::None))?;
+    sensible(own_user(seen, chap))?;
     let pool = usable(seen, &body.pool)?;
     let waits = |trouble| Err(Judged::waits(trouble, Detail::None));
     if let Err(trouble) = listed(seen) {
@@ -51,7 +51,7 @@ pub(super) fn grant(
         }
         return Ok(Judged::Steps(behind, Detail::None));
     }
-    let mut steps = make(seen, item, body, there);
+    let mut steps = make(seen, item, body, chap, there);
     let exposes = matches!(steps.last(), Some(Step::Expose { .. }));
     if exposes && growing(wanted, body.volume, size) {
         // What is older is fenced all the same: its session may be what keeps it from growing.
@@ -78,8 +78,8 @@ fn granted_size(there: &VolumeSeen) -> Option<Bytes> {
 }
 
 /// The daemon keeps accounts by user alone: a user of two grants would have one secret for both.
-fn own_user(seen: &Known<'_>, body: &GrantItem) -> Result<(), StorageTrouble> {
-    let user = body.chap.user.clone();
+fn own_user(seen: &Known<'_>, chap: &Chap) -> Result<(), StorageTrouble> {
+    let user = chap.user.clone();
     if seen.is_shared(&user) {
         return Err(StorageTrouble::ChapUserShared { user });
     }
@@ -93,11 +93,17 @@ fn watermark(seen: &Known<'_>, there: &VolumeSeen, volume: InstanceId) -> Option
 }
 
 /// The steps that make the grant, none when it is there.
-fn make(seen: &Known<'_>, item: &Item, body: &GrantItem, there: &VolumeSeen) -> Vec<Step> {
+fn make(
+    seen: &Known<'_>,
+    item: &Item,
+    body: &GrantItem,
+    chap: &Chap,
+    there: &VolumeSeen,
+) -> Vec<Step> {
     let good = |target: &TargetSeen| {
         target.name == GrantItem::target_name(body.volume, item.epoch)
             && target.lun.as_ref() == Some(&there.path)
-            && target.accounts == [body.chap.user.clone()]
+            && target.accounts == [chap.user.clone()]
             && target.acl == [body.initiator.clone()]
     };
     let mark = Watermark::open(item.epoch);
@@ -122,7 +128,7 @@ fn make(seen: &Known<'_>, item: &Item, body: &GrantItem, there: &VolumeSeen) -> 
                 epoch: item.epoch,
                 path: there.path.clone(),
                 initiator: body.initiator.clone(),
-                chap: body.chap.clone(),
+                chap: chap.clone(),
             },
         });
     }

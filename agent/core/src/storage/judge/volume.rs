@@ -48,6 +48,7 @@ pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result
         },
         VolumeBytes::Present { size, allocated } => {
             let detail = Detail::Volume {
+                restored: None,
                 size,
                 allocated: Bytes(allocated.0.div_ceil(ALLOCATED_STEP) * ALLOCATED_STEP),
             };
@@ -102,6 +103,7 @@ fn create(
             let there = pool.volumes.get(source).and_then(present_size);
             Some((format!("volume {source}"), there))
         }
+        VolumeSource::Snapshot { snapshot, .. } => Some((format!("snapshot {snapshot}"), None)),
     };
     match needs {
         Some((source, None)) => {
@@ -293,6 +295,11 @@ fn remove(seen: &Known<'_>, release: &Release, pool: &PoolName, there: &VolumeSe
             key,
             order,
             method: EraseMethod::Zero,
+        },
+        Disposition::EraseRandom => Step::EraseVolume {
+            key,
+            order,
+            method: EraseMethod::Random,
         },
     });
     Removal::Steps(steps)

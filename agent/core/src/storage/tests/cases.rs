@@ -1,7 +1,7 @@
 //! One case, one sentence.
 
 use dc_types::Bytes;
-use dc_types::plan::{Disposition, ItemBody, ItemKey, ItemKind, VolumeSource};
+use dc_types::plan::{Disposition, GrantAccess, ItemBody, ItemKey, ItemKind, VolumeSource};
 use dc_types::report::{Detail, ItemState, Trouble};
 
 use super::model::*;
@@ -301,6 +301,13 @@ fn a_faulty_or_unknown_pool_holds_everything_of_it_back() {
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "PoolUnknown");
 }
 
+fn chap_of(grant: &mut dc_types::plan::GrantItem) -> &mut dc_types::plan::Chap {
+    match &mut grant.access {
+        GrantAccess::Iscsi { chap } => chap,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn two_grants_with_one_chap_user_are_both_refused() {
     let mut model = Model::new();
@@ -308,7 +315,7 @@ fn two_grants_with_one_chap_user_are_both_refused() {
         model.put(volume_item(n, 5, 10, VolumeSource::Blank));
         let mut item = grant_item(n, 6);
         if let ItemBody::Grant(grant) = &mut item.body {
-            grant.chap.user = "dc".into();
+            chap_of(grant).user = "dc".into();
         }
         model.put(item);
     }
@@ -323,8 +330,8 @@ fn what_would_mean_something_to_the_target_daemon_is_refused() {
     let bad: [fn(&mut dc_types::plan::GrantItem); 4] = [
         |grant| grant.initiator = "iqn.a,b=c".into(),
         |grant| grant.initiator = "ALL".into(),
-        |grant| grant.chap.user = "a,password=b".into(),
-        |grant| grant.chap.secret.0 = "short".into(),
+        |grant| chap_of(grant).user = "a,password=b".into(),
+        |grant| chap_of(grant).secret.0 = "short".into(),
     ];
     for spoil in bad {
         let mut item = grant_item(1, 6);

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use dc_types::plan::{
-    Chap, Disposition, GrantItem, ImageFormat, ImageItem, ImageSource, Item, ItemBody, ItemKey,
-    ItemKind, Items, Release, Secret, VolumeItem, VolumeSource,
+    Chap, Disposition, GrantAccess, GrantItem, ImageFormat, ImageItem, ImageSource, Item, ItemBody,
+    ItemKey, ItemKind, Items, Release, Secret, VolumeItem, VolumeSource,
 };
-use dc_types::report::{ItemState, PoolFacts, Trouble};
+use dc_types::report::{ItemState, PoolFacts, PoolPlace, Trouble};
 use dc_types::{Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
 use uuid::Uuid;
 
@@ -60,6 +60,7 @@ pub fn volume_item(n: u128, revision: u64, gib: u64, source: VolumeSource) -> It
         pool: pool(),
         size: Bytes(gib * GIB),
         source,
+        restore: None,
     };
     item(ItemKind::Volume, volume.0, revision, ItemBody::Volume(body))
 }
@@ -71,9 +72,11 @@ pub fn grant_item(n: u128, revision: u64) -> Item {
         volume,
         pool: pool(),
         initiator: GrantItem::initiator_name(&HostName::new("h2").unwrap(), vm),
-        chap: Chap {
-            user: format!("{volume}.{revision}"),
-            secret: Secret(format!("secret000000{revision}")),
+        access: GrantAccess::Iscsi {
+            chap: Chap {
+                user: format!("{volume}.{revision}"),
+                secret: Secret(format!("secret000000{revision}")),
+            },
         },
     };
     item(ItemKind::Grant, volume.0, revision, ItemBody::Grant(body))
@@ -111,6 +114,9 @@ impl Model {
             used: Bytes(0),
             reflink: true,
             fault: None,
+            place: PoolPlace::Iscsi,
+            lacks: Vec::new(),
+            orphans: Vec::new(),
         };
         let there = PoolSeen {
             facts,
@@ -295,6 +301,7 @@ impl Model {
             match source {
                 VolumeSource::Blank => Some(Bytes(0)),
                 VolumeSource::Image(image) => pool.images.get(image).map(|i| i.virtual_size),
+                VolumeSource::Snapshot { .. } => None,
                 VolumeSource::Volume(of) => pool.volumes.get(of).and_then(|of| match of.bytes {
                     VolumeBytes::Present { size, .. } => Some(size),
                     _ => None,

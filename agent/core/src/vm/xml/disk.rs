@@ -1,9 +1,9 @@
-//! One disk: QEMU's own initiator opens the volume's target over iSCSI.
+//! One disk, which QEMU opens itself: a target over iSCSI, an image of Ceph, or a file of the host.
 //!
 //! Nothing is cached on the host. An error of the storage stops the guest rather than reaching it:
 //! a full pool pauses it, and it goes on when there is room.
 
-use dc_types::plan::{DiskItem, GrantItem};
+use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, RbdCluster};
 
 use super::Element;
 use super::secret::secret_uuid;
@@ -13,9 +13,12 @@ const SERIAL_MAX: usize = 20;
 
 #[must_use]
 pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
-    let target = GrantItem::target_name(disk.volume, disk.grant);
+    let kind = match &disk.source {
+        DiskSource::Iscsi { .. } | DiskSource::Rbd { .. } => "network",
+        DiskSource::File { .. } => "file",
+    };
     let mut element = Element::new("disk")
-        .attr("type", "network")
+        .attr("type", kind)
         .attr("device", "disk")
         .child(
             Element::new("driver")
@@ -25,31 +28,21 @@ pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
                 .attr("error_policy", "stop")
                 .attr("rerror_policy", "stop")
                 .attr("discard", "unmap"),
-        )
-        .child(
-            Element::new("auth")
-                .attr("username", &disk.chap.user)
-                .child(
-                    Element::new("secret")
-                        .attr("type", "iscsi")
-                        .attr("uuid", secret_uuid(disk.volume, disk.grant)),
-                ),
-        )
-        .child(
-            Element::new("source")
-                .attr("protocol", "iscsi")
-                // Unit 1: unit 0 is tgt's own controller.
-                .attr("name", format!("{target}/1"))
-                .child(
-                    Element::new("host")
-                        .attr("name", disk.portal.address)
-                        .attr("port", disk.portal.port),
-                )
-                .child(
-                    Element::new("initiator")
-                        .child(Element::new("iqn").attr("name", &disk.initiator)),
-                ),
-        )
+        );
+    element = match &disk.source {
+        DiskSource::Iscsi { portal, chap } => element
+            .child(auth(disk, &chap.user, "iscsi"))
+            .child(iscsi_source(disk, portal)),
+        DiskSource::Rbd {
+            cluster,
+            image,
+            cephx,
+        } => element
+            .child(auth(disk, &cephx.user, "ceph"))
+            .child(rbd_source(cluster, &cephx.namespace, image)),
+        DiskSource::File { path } => element.child(Element::new("source").attr("file", path)),
+    };
+    element = element
         .child(
             Element::new("target")
                 .attr("dev", target_name(index))
@@ -60,6 +53,41 @@ pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
         element = element.child(Element::new("boot").attr("order", 1));
     }
     element
+}
+
+fn auth(disk: &DiskItem, user: &str, kind: &str) -> Element {
+    Element::new("auth").attr("username", user).child(
+        Element::new("secret")
+            .attr("type", kind)
+            .attr("uuid", secret_uuid(disk.volume, disk.grant)),
+    )
+}
+
+fn host(portal: &Portal) -> Element {
+    Element::new("host")
+        .attr("name", portal.address)
+        .attr("port", portal.port)
+}
+
+fn iscsi_source(disk: &DiskItem, portal: &Portal) -> Element {
+    let target = GrantItem::target_name(disk.volume, disk.grant);
+    Element::new("source")
+        .attr("protocol", "iscsi")
+        // Unit 1: unit 0 is tgt's own controller.
+        .attr("name", format!("{target}/1"))
+        .child(host(portal))
+        .child(Element::new("initiator").child(Element::new("iqn").attr("name", &disk.initiator)))
+}
+
+fn rbd_source(cluster: &RbdCluster, namespace: &str, image: &str) -> Element {
+    let name = format!("{}/{namespace}/{image}", cluster.pool);
+    let source = Element::new("source")
+        .attr("protocol", "rbd")
+        .attr("name", name);
+    cluster
+        .monitors
+        .iter()
+        .fold(source, |source, monitor| source.child(host(monitor)))
 }
 
 /// `vda` to `vdz`, which is more than validation lets through.
@@ -108,7 +136,49 @@ mod tests {
         );
         assert_eq!(find("host").attribute("port"), Some("3260"));
         assert_eq!(find("serial").text().map(str::len), Some(SERIAL_MAX));
-        assert!(!xml.contains(&disk.chap.secret.0), "the secret is in {xml}");
+        let DiskSource::Iscsi { chap, .. } = &disk.source else {
+            panic!("{disk:?}");
+        };
+        assert!(!xml.contains(&chap.secret.0), "the secret is in {xml}");
+    }
+
+    #[test]
+    fn an_image_of_ceph_is_opened_from_every_monitor_by_the_user_of_its_epoch() {
+        let mut disk = fixture::disk(7);
+        let monitor = |last| Portal {
+            address: std::net::Ipv4Addr::new(10, 250, 0, last).into(),
+            port: 6789,
+        };
+        disk.source = DiskSource::Rbd {
+            cluster: RbdCluster {
+                monitors: vec![monitor(1), monitor(2)],
+                pool: "volumes".into(),
+            },
+            image: "root".into(),
+            cephx: fixture::cephx(),
+        };
+        let xml = render_disk(&disk, 0).render();
+        assert!(
+            xml.contains("protocol=\"rbd\" name=\"volumes/so-tnmt/root\""),
+            "{xml}"
+        );
+        assert!(xml.contains("name=\"10.250.0.2\" port=\"6789\""), "{xml}");
+        assert!(xml.contains("type=\"ceph\""), "{xml}");
+        assert!(
+            !xml.contains(&fixture::cephx().key.0),
+            "the key is in {xml}"
+        );
+    }
+
+    #[test]
+    fn a_file_of_the_host_takes_no_login() {
+        let mut disk = fixture::disk(7);
+        disk.source = DiskSource::File {
+            path: "/var/lib/dc/pool/volumes/7".into(),
+        };
+        let xml = render_disk(&disk, 0).render();
+        assert!(xml.contains("file=\"/var/lib/dc/pool/volumes/7\""), "{xml}");
+        assert!(!xml.contains("<auth"), "{xml}");
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! libvirt secrets that carry the CHAP secrets to QEMU, one for each volume and epoch.
+//! libvirt secrets that carry the logins of disks to QEMU, one for each volume and epoch.
 //!
 //! Private: libvirt never gives the value back. Ephemeral: it is never on libvirt's disk, and gone
 //! when libvirtd restarts, which is why they are defined anew before each start.
 
-use dc_types::plan::{DiskItem, GrantItem, Secret};
+use std::fmt;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use dc_types::plan::{DiskItem, DiskSource, GrantItem};
 use dc_types::{Epoch, InstanceId};
 use uuid::Uuid;
 
@@ -20,30 +23,58 @@ pub fn secret_uuid(volume: InstanceId, grant: Epoch) -> Uuid {
 
 /// A secret to define. The value travels beside the XML, never in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChapSecret {
+pub struct DiskSecret {
     pub uuid: Uuid,
     pub xml: String,
-    pub value: Secret,
+    pub value: SecretBytes,
 }
 
+/// Bytes that must not be seen in a log: their Debug form shows their number alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(pub Vec<u8>);
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretBytes({} bytes)", self.0.len())
+    }
+}
+
+/// The secret with which QEMU opens a disk; none for a file, which takes no login.
 #[must_use]
-pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> ChapSecret {
+pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
+    let (usage, value) = match &disk.source {
+        DiskSource::Iscsi { portal: _, chap } => {
+            let target = GrantItem::target_name(disk.volume, disk.grant);
+            let usage = Element::new("usage")
+                .attr("type", "iscsi")
+                .child(Element::new("target").text(target));
+            (usage, chap.secret.0.clone().into_bytes())
+        }
+        DiskSource::Rbd { cephx, .. } => {
+            let name = format!("client.{}", cephx.user);
+            let usage = Element::new("usage")
+                .attr("type", "ceph")
+                .child(Element::new("name").text(name));
+            // libvirt keeps the bytes of the key, and gives QEMU their base64 again. A key that
+            // is no base64 opens nothing: `validate` has refused it before.
+            let bytes = BASE64_STANDARD.decode(&cephx.key.0).unwrap_or_default();
+            (usage, bytes)
+        }
+        DiskSource::File { path: _ } => return None,
+    };
     let uuid = secret_uuid(disk.volume, disk.grant);
-    let xml =
-        Element::new("secret")
-            .attr("ephemeral", "yes")
-            .attr("private", "yes")
-            .child(Element::new("uuid").text(uuid))
-            .child(Element::new("description").text(format!("{LABEL}{vm}")))
-            .child(Element::new("usage").attr("type", "iscsi").child(
-                Element::new("target").text(GrantItem::target_name(disk.volume, disk.grant)),
-            ))
-            .render();
-    ChapSecret {
+    let xml = Element::new("secret")
+        .attr("ephemeral", "yes")
+        .attr("private", "yes")
+        .child(Element::new("uuid").text(uuid))
+        .child(Element::new("description").text(format!("{LABEL}{vm}")))
+        .child(usage)
+        .render();
+    Some(DiskSecret {
         uuid,
         xml,
-        value: disk.chap.secret.clone(),
-    }
+        value: SecretBytes(value),
+    })
 }
 
 /// What a secret's XML says of it.
@@ -80,7 +111,7 @@ mod tests {
     fn a_secret_is_private_and_ephemeral_and_its_xml_does_not_hold_the_value() {
         let disk = fixture::disk(7);
         let vm = InstanceId(Uuid::from_u128(1));
-        let secret = render_secret(vm, &disk);
+        let secret = render_secret(vm, &disk).unwrap();
         assert!(
             secret
                 .xml
@@ -88,7 +119,11 @@ mod tests {
             "{}",
             secret.xml
         );
-        assert!(!secret.xml.contains(&disk.chap.secret.0), "{}", secret.xml);
+        let DiskSource::Iscsi { chap, .. } = &disk.source else {
+            panic!("{disk:?}");
+        };
+        assert!(!secret.xml.contains(&chap.secret.0), "{}", secret.xml);
+        assert_eq!(secret.value.0, chap.secret.0.as_bytes());
         let label = SecretLabel::parse(&secret.xml).unwrap();
         assert_eq!(
             label,
@@ -97,6 +132,30 @@ mod tests {
                 vm
             }
         );
+    }
+
+    #[test]
+    fn libvirt_is_given_the_bytes_of_a_cephx_key_and_a_file_needs_none() {
+        let mut disk = fixture::disk(7);
+        disk.source = DiskSource::Rbd {
+            cluster: dc_types::plan::RbdCluster {
+                monitors: Vec::new(),
+                pool: "volumes".into(),
+            },
+            image: "root".into(),
+            cephx: fixture::cephx(),
+        };
+        let vm = InstanceId(Uuid::from_u128(1));
+        let secret = render_secret(vm, &disk).unwrap();
+        assert!(
+            secret.xml.contains("<usage type=\"ceph\">"),
+            "{}",
+            secret.xml
+        );
+        assert_eq!(secret.value.0[..2], [1, 0]);
+        assert_eq!(secret.value.0.len(), 28);
+        disk.source = DiskSource::File { path: "/v".into() };
+        assert_eq!(render_secret(vm, &disk), None);
     }
 
     #[test]
