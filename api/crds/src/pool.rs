@@ -34,7 +34,8 @@ pub struct StoragePoolSpec {
     #[serde(default = "default_promise_percent")]
     #[schemars(range(min = 1, max = 10000))]
     pub promise_percent: u32,
-    /// The condition CapacityLeft turns False past this share of use, in percent. Default 80.
+    /// The condition CapacityLeft turns False past this share, in percent: of the capacity that is
+    /// used, or of the promises that may be made. Default 80.
     #[serde(default = "default_warn_percent")]
     #[schemars(range(min = 1, max = 100))]
     pub warn_percent: u32,

@@ -14,6 +14,8 @@ const CORE: &[&str] = &[
     "curl",
     "gcc",
     "iproute2",
+    // gcc only recommends it, and linking needs it.
+    "libc6-dev",
     // What etcd's protocol is compiled with, when etcd-client is built.
     "libprotobuf-dev",
     "libvirt-dev",
@@ -39,6 +41,7 @@ const MACHINES: &[&str] = &[
     "libvirt-daemon",
     "libvirt-daemon-driver-qemu",
     "mmdebstrap",
+    "mount",
     "mtools",
     "nftables",
     "ovmf",
@@ -76,14 +79,15 @@ pub fn ensure(packages: Packages) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    // SAFETY of the message: root is needed for apt alone here, so it is checked only here.
+    // Only apt needs root here, so a user who lacks nothing is not asked for it.
     if !nix::unistd::geteuid().is_root() {
         bail!(
             "these packages are missing and only root can install them: {}",
             missing.join(" ")
         );
     }
-    let step = progress::step(format!("installing {}", missing.join(" ")));
+    progress::note(format!("missing packages: {}", missing.join(" ")));
+    let step = progress::step(format!("installing {} packages with apt", missing.len()));
     if install(&missing).is_err() {
         // The lists may be absent or so old that the server no longer has what they name.
         progress::run(&mut apt_get(&["update"]))?;

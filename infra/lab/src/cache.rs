@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
+use crate::progress;
+
 /// The first letters of a folder that is being filled.
 const UNFINISHED: &str = ".making-";
 
@@ -58,7 +60,7 @@ impl Cache {
         }
         let shelf = self.root.join(kind);
         fs::create_dir_all(&shelf)?;
-        let _turn = lock(&shelf.join(".lock"))?;
+        let _turn = wait_turn(&shelf.join(".lock"))?;
         if let Some(place) = self.find(kind, key) {
             return Ok(place);
         }
@@ -106,11 +108,27 @@ pub fn digest<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> String {
         .collect()
 }
 
+/// As [`lock`], and says that it waits: what another command is making may take minutes.
+fn wait_turn(path: &Path) -> Result<Flock<File>> {
+    match Flock::lock(open_lock(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(held),
+        Err(_) => {
+            let step = progress::step("waiting for another command that is filling the cache");
+            let held = lock(path)?;
+            step.done("it is our turn");
+            Ok(held)
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    let open = || File::options().create(true).append(true).open(path);
+    open().with_context(|| format!("cannot open the lock {}", path.display()))
+}
+
 /// Waits for the turn to hold the lock file; it is given back when the value is dropped.
 pub fn lock(path: &Path) -> Result<Flock<File>> {
-    let open = || File::options().create(true).append(true).open(path);
-    let file = open().with_context(|| format!("cannot open the lock {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusive)
+    Flock::lock(open_lock(path)?, FlockArg::LockExclusive)
         .map_err(|(_, errno)| errno)
         .with_context(|| format!("cannot lock {}", path.display()))
 }

@@ -303,6 +303,13 @@ pub enum Fact {
         percent: u64,
         warn: u64,
     },
+    /// What is promised comes near to what may be.
+    PoolNearlyPromised {
+        pool: String,
+        percent: u64,
+        limit: String,
+        warn: u64,
+    },
     PoolHasRoom {
         percent: u64,
     },

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dc_crds::condition::types::READY;
+use dc_crds::condition::types::{CAPACITY, READY};
 use dc_operator_core::words::Standing;
 use kube::Resource;
 use serde::Serialize;
@@ -238,8 +238,8 @@ pub async fn write<K: Reports>(
     Ok(None)
 }
 
-/// An event when the Ready condition's reason has changed, of what people want to know: that a
-/// machine runs, and that something is wrong.
+/// An event when the reason of a condition has changed, of what people want to know: that a machine
+/// runs, that something is wrong, that a pool fills up.
 fn tell<K: Reports>(
     context: &Context,
     object: &Arc<K>,
@@ -248,25 +248,38 @@ fn tell<K: Reports>(
     new: &Value,
     standing: Standing,
 ) {
-    let ready = |status: &Value| {
-        let conditions = status["conditions"].as_array()?;
-        conditions.iter().find(|c| c["type"] == READY).cloned()
-    };
-    let Some(now) = ready(new) else {
-        return;
-    };
-    let before = old.and_then(ready);
-    let reason = now["reason"].as_str().unwrap_or_default();
-    if before.is_some_and(|before| before["reason"] == reason) {
-        return;
-    }
     let tone = match (standing, kind) {
-        (Standing::Troubled | Standing::Unseen, _) => Tone::Warning,
-        (Standing::Settled | Standing::Resting, Kind::Vm) => Tone::Normal,
-        (Standing::Settled | Standing::Resting | Standing::Moving, _) => return,
+        (Standing::Troubled | Standing::Unseen, _) => Some(Tone::Warning),
+        (Standing::Settled | Standing::Resting, Kind::Vm) => Some(Tone::Normal),
+        (Standing::Settled | Standing::Resting | Standing::Moving, _) => None,
     };
-    let note = now["message"].as_str().unwrap_or_default();
+    if let (Some(tone), Some(now)) = (tone, changed(READY, old, new)) {
+        tell_one(context, object, tone, now);
+    }
+    if let Some(now) = changed(CAPACITY, old, new)
+        && now["status"] == "False"
+    {
+        tell_one(context, object, Tone::Warning, now);
+    }
+}
+
+fn tell_one<K: Reports>(context: &Context, object: &Arc<K>, tone: Tone, condition: &Value) {
+    let text = |field: &str| condition[field].as_str().unwrap_or_default();
+    let (reason, note) = (text("reason"), text("message"));
     context.events.tell(&**object, tone, reason, note);
+}
+
+/// The condition as it is now, if its reason is another than it was.
+fn changed<'a>(type_: &str, old: Option<&Value>, new: &'a Value) -> Option<&'a Value> {
+    let now = condition(type_, new)?;
+    let before = old.and_then(|old| condition(type_, old));
+    let same = before.is_some_and(|before| before["reason"] == now["reason"]);
+    (!same).then_some(now)
+}
+
+fn condition<'a>(type_: &str, status: &'a Value) -> Option<&'a Value> {
+    let conditions = status["conditions"].as_array()?;
+    conditions.iter().find(|c| c["type"] == type_)
 }
 
 #[cfg(test)]
@@ -284,6 +297,19 @@ mod tests {
         let later = json!({"state": "Stopped"});
         assert_eq!(memory.written(uid, 12, Some(later.clone())), Some(later));
         assert!(memory.lock().is_empty(), "nothing is remembered for longer");
+    }
+
+    #[test]
+    fn a_condition_has_changed_when_its_reason_has() {
+        let status = |reason: &str, message: &str| json!({"conditions": [{"type": "CapacityLeft", "reason": reason, "message": message}]});
+        let (old, fuller) = (
+            status("PoolFillingUp", "81%"),
+            status("PoolFillingUp", "82%"),
+        );
+        assert_eq!(changed(CAPACITY, Some(&old), &fuller), None);
+        assert!(changed(CAPACITY, Some(&status("HasRoom", "")), &old).is_some());
+        assert!(changed(CAPACITY, None, &old).is_some());
+        assert_eq!(changed(READY, None, &old), None);
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> StoragePoolS
     let old = seen.pool.status.clone().unwrap_or_default();
     let words = all_words(&plan.found).unwrap_or_else(|| Fact::Ready.words());
     let mut drafts = vec![Draft::ready(words)];
-    drafts.extend(capacity_left(seen));
     let promised = seen.claims.promised_in(seen.name);
+    drafts.extend(capacity_left(seen, promised));
     let volumes = seen.host.map_or(0, |host| {
         let volumes = seen.claims.volumes_on(host);
         volumes
@@ -51,30 +51,41 @@ fn in_steps(used: Bytes, capacity: Bytes) -> Bytes {
     Bytes(used.0.div_ceil(step).saturating_mul(step))
 }
 
-fn capacity_left(seen: &Seen<'_>) -> Option<Draft> {
+/// Two shares are watched: of the capacity, what is used; of what may be promised, what is.
+fn capacity_left(seen: &Seen<'_>, promised: Bytes) -> Option<Draft> {
     let facts = seen.facts?;
-    let used = u128::from(facts.used.0) * 100 / u128::from(facts.capacity.0.max(1));
-    let percent = u64::try_from(used).unwrap_or(u64::MAX);
+    let pool = || seen.name.to_string();
     let warn = u64::from(seen.pool.spec.warn_percent);
-    Some(match percent >= warn {
-        true => Draft::new(
-            types::CAPACITY,
-            ConditionStatus::False,
-            Fact::PoolWarning {
-                pool: seen.name.to_string(),
-                percent,
-                warn,
-            }
-            .words(),
-        ),
-        false => Draft::new(
-            types::CAPACITY,
+    let limit = promise_limit(facts.capacity, seen.pool.spec.promise_percent);
+    let used = percent_of(facts.used, facts.capacity);
+    let given = percent_of(promised, limit);
+    let full = (used >= warn).then(|| Fact::PoolWarning {
+        pool: pool(),
+        percent: used,
+        warn,
+    });
+    let nearly_promised = (given >= warn).then(|| Fact::PoolNearlyPromised {
+        pool: pool(),
+        percent: given,
+        limit: human(limit.0),
+        warn,
+    });
+    let troubles: Vec<Fact> = full.into_iter().chain(nearly_promised).collect();
+    let (status, words) = match all_words(&troubles) {
+        Some(words) => (ConditionStatus::False, words),
+        // In steps of ten, so that the message stays while the pool fills.
+        None => (
             ConditionStatus::True,
-            // In steps of ten, so that the message stays while the pool fills.
             Fact::PoolHasRoom {
-                percent: (percent / 10 + 1) * 10,
+                percent: (used / 10 + 1) * 10,
             }
             .words(),
         ),
-    })
+    };
+    Some(Draft::new(types::CAPACITY, status, words))
+}
+
+fn percent_of(part: Bytes, whole: Bytes) -> u64 {
+    let percent = u128::from(part.0) * 100 / u128::from(whole.0.max(1));
+    u64::try_from(percent).unwrap_or(u64::MAX)
 }

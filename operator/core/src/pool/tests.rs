@@ -68,6 +68,28 @@ fn a_pool_that_fills_up_warns_before_it_is_full() {
 }
 
 #[test]
+fn a_pool_warns_before_it_may_promise_no_more() {
+    let mut sim = Sim::new();
+    let left = |sim: &Sim| {
+        let status = status_of(sim, 0);
+        find(&status.conditions, types::CAPACITY).unwrap().clone()
+    };
+    sim.add_volume("data", "79Gi");
+    sim.look();
+    assert_eq!(left(&sim).status, ConditionStatus::True);
+    sim.add_volume("more", "2Gi");
+    sim.look();
+    let warned = left(&sim);
+    assert_eq!(warned.status, ConditionStatus::False);
+    assert_eq!(warned.reason, "NearlyPromised");
+    assert!(
+        warned.message.contains("81% of the 100 GiB"),
+        "{}",
+        warned.message
+    );
+}
+
+#[test]
 fn a_small_change_of_use_is_no_change_of_status() {
     let mut sim = Sim::new();
     sim.add_volume("data", "30Gi");

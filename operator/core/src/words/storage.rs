@@ -71,6 +71,25 @@ fn pools(fact: &Fact) -> Option<Words> {
             format!("pool {pool} is {percent}% full, above the warning at {warn}%; add capacity"),
             format!("vùng {pool} đã dùng {percent}%, vượt mức cảnh báo {warn}%; hãy bổ sung"),
         ),
+        Fact::PoolNearlyPromised {
+            pool,
+            percent,
+            limit,
+            warn,
+        } => Words::new(
+            Troubled,
+            "NearlyPromised",
+            format!(
+                "pool {pool} has promised {percent}% of the {limit} that it may promise, above the \
+                 warning at {warn}%; at 100% new volumes are refused: add capacity, delete \
+                 volumes, or raise promisePercent"
+            ),
+            format!(
+                "vùng {pool} đã cam kết {percent}% của {limit} được phép, vượt mức cảnh báo \
+                 {warn}%; khi đạt 100% volume mới bị từ chối: hãy bổ sung dung lượng, xoá bớt \
+                 volume, hoặc tăng promisePercent"
+            ),
+        ),
         Fact::PoolHasRoom { percent } => Words::new(
             Settled,
             "HasRoom",
