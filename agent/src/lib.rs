@@ -12,6 +12,7 @@ pub mod facts;
 pub mod http;
 pub mod identity;
 pub mod keeper;
+pub mod logs;
 pub mod metrics;
 pub mod network;
 pub mod reconciler;

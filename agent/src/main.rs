@@ -11,6 +11,7 @@ use dc_agent::disk::Durability;
 use dc_agent::http;
 use dc_agent::identity::IdentityStore;
 use dc_agent::keeper::Place;
+use dc_agent::logs;
 use dc_agent::metrics::Metrics;
 use dc_agent::simulate::{self, Options, Simulated};
 use dc_host::Tools;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Parser)]
 #[command(
@@ -63,11 +65,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    logs::json(filter, std::io::stderr).init();
     match Cli::parse().command {
         Command::Run { config } => {
             let settings = Settings::read(&config)

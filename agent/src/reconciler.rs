@@ -32,10 +32,11 @@ use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Trouble};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, Span, debug, info, warn};
 use uuid::Uuid;
 
 use crate::keeper::{Keeper, Look};
+use crate::logs;
 use crate::metrics::Metrics;
 
 /// One vertical, as the loop sees it.
@@ -55,6 +56,8 @@ pub trait Reconciler: Send + Sync + 'static {
     const LANES: usize;
 
     fn key(step: &Self::Step) -> ItemKey;
+    /// For logs, from a closed set.
+    fn name(step: &Self::Step) -> &'static str;
     async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Self::Seen, Trouble>;
     fn plan(wanted: &Wanted<'_>, seen: &Self::Seen) -> Vec<Self::Step>;
     fn status(
@@ -108,6 +111,8 @@ pub struct Surroundings {
 /// The steps of one id, to be done in order.
 struct Lane<R: Reconciler> {
     id: Uuid,
+    /// What its lines in the log are about.
+    span: Span,
     asked: BTreeMap<ItemKey, Asked>,
     steps: Vec<R::Step>,
 }
@@ -263,6 +268,7 @@ impl<R: Reconciler> Loop<R> {
             let at = *place.entry(key.id).or_insert_with(|| {
                 lanes.push(Lane {
                     id: key.id,
+                    span: logs::of_steps(R::NAME, wanted, &key),
                     asked: BTreeMap::new(),
                     steps: Vec::new(),
                 });
@@ -295,7 +301,9 @@ impl<R: Reconciler> Loop<R> {
             self.flights.insert(lane.id, flight);
             let tools = self.around.tools.clone();
             let metrics = self.around.metrics.clone();
-            self.running.spawn(run_lane::<R>(lane, tools, metrics));
+            let span = lane.span.clone();
+            self.running
+                .spawn(run_lane::<R>(lane, tools, metrics).instrument(span));
         }
     }
 
@@ -369,7 +377,14 @@ impl<R: Reconciler> Loop<R> {
 
 /// Does the steps of one id. A failure skips what is left of its key.
 async fn run_lane<R: Reconciler>(lane: Lane<R>, tools: Tools, metrics: Metrics) -> Done {
-    let Lane { id, asked, steps } = lane;
+    let Lane {
+        id,
+        span: _,
+        asked,
+        steps,
+    } = lane;
+    let mut done: Vec<&str> = Vec::new();
+    let lane_began = Instant::now();
     let mut failed: BTreeMap<ItemKey, Trouble> = BTreeMap::new();
     for step in &steps {
         let key = R::key(step);
@@ -379,18 +394,23 @@ async fn run_lane<R: Reconciler>(lane: Lane<R>, tools: Tools, metrics: Metrics) 
         let began = Instant::now();
         match R::apply(&tools, step).await {
             Ok(()) => {
-                debug!(reconciler = R::NAME, %key, took = ?began.elapsed(), "{step:?}");
+                debug!(%key, took = ?began.elapsed(), "{step:?}");
+                done.push(R::name(step));
                 metrics.step(R::NAME, "ok");
             }
             Err(trouble) => {
                 info!(
-                    reconciler = R::NAME, %key, reason = %trouble.reason,
+                    %key, step = R::name(step), reason = %trouble.reason,
                     "step failed: {}", trouble.message
                 );
                 metrics.step(R::NAME, "failed");
                 failed.insert(key, trouble);
             }
         }
+    }
+    if !done.is_empty() {
+        let took_ms = u64::try_from(lane_began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        info!(steps = done.join(" "), took_ms, "done");
     }
     let keys = asked.into_iter().map(|(key, what)| {
         let outcome = failed.remove(&key).map_or(Ok(()), Err);

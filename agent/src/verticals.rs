@@ -39,6 +39,10 @@ impl Reconciler for Storage {
         step.key()
     }
 
+    fn name(step: &Self::Step) -> &'static str {
+        step.name()
+    }
+
     async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Self::Seen, Trouble> {
         let seen = storage::read(tools, wanted).await;
         seen.map_err(|error| unknown("StorageUnknown", &error))
@@ -86,6 +90,10 @@ impl Reconciler for Network {
         step.key
     }
 
+    fn name(step: &Self::Step) -> &'static str {
+        step.name()
+    }
+
     async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Self::Seen, Trouble> {
         let seen = network::read(tools, wanted).await;
         seen.map_err(|error| unknown("NetworkUnknown", &error))
@@ -124,6 +132,10 @@ impl Reconciler for Vm {
 
     fn key(step: &Self::Step) -> ItemKey {
         step.key()
+    }
+
+    fn name(step: &Self::Step) -> &'static str {
+        step.name()
     }
 
     async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Self::Seen, Trouble> {

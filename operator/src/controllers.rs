@@ -22,8 +22,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use std::collections::HashMap;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::events::Events;
+use crate::logs;
 use crate::metrics::ReconcileResult;
 use crate::operator::Parts;
 use crate::stores::{Key, Kind, Stores};
@@ -193,13 +195,14 @@ async fn worker(context: Arc<Context>) {
     loop {
         let key = context.queue.next().await;
         let began = Instant::now();
-        let result = reconcile(&context, &key).await;
+        let span = logs::of_look(&context.stores, &key);
+        let result = reconcile(&context, &key).instrument(span.clone()).await;
         let (label, ended) = match &result {
             Ok(settled) => (settled.result(), settled.ended),
             Err(SettleError::NotLeader) => (ReconcileResult::Waiting, Ended::Failed),
             Err(error) => {
                 let error = anyhow::Error::msg(chain(error));
-                tracing::warn!(object = %key, "could not be looked after: {error:#}");
+                span.in_scope(|| tracing::warn!("could not be looked after: {error:#}"));
                 (ReconcileResult::Error, Ended::Failed)
             }
         };

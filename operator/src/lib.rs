@@ -9,6 +9,7 @@ pub mod http;
 pub mod join;
 pub mod leader;
 pub mod ledger;
+pub mod logs;
 pub mod metrics;
 pub mod observed;
 pub mod operator;

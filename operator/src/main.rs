@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dc_operator::controllers::Controllers;
 use dc_operator::ledger::{StoreConfig, StoreTls};
+use dc_operator::logs;
 use dc_operator::operator::{self, Config, End};
 use dc_operator::rebuild::request::{Report, Request, Requests};
 use dc_types::HostName;
@@ -16,6 +17,7 @@ use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// "Try again" of sysexits.h: the supervisor starts us anew.
 const TRY_AGAIN: u8 = 75;
@@ -137,12 +139,12 @@ async fn main() -> ExitCode {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs::json(filter, std::io::stderr).init(),
+        LogFormat::Text => tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init(),
     }
 }
 

@@ -100,7 +100,7 @@ impl Stores {
         stores
     }
 
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             inner: Arc::new(Inner {
                 departments: Shelf::default(),
@@ -120,6 +120,11 @@ impl Stores {
                 missing: watch::Sender::new(WATCHES),
             }),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn put_vm(&self, vm: VirtualMachine) {
+        self.vms.take(kube::runtime::watcher::Event::Apply(vm));
     }
 
     /// Every change from now on. A subscriber that lags behind must look at everything again.

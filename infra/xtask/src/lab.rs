@@ -48,8 +48,24 @@ pub fn run_kubectl(name: &LabName, args: &[String]) -> Result<()> {
 /// Becomes `virsh console` on the machine that carries the guest.
 pub fn run_console(name: &LabName, vm: &str) -> Result<()> {
     let (lab, kubectl) = open_with_cluster(name)?;
-    let (namespace, vm_name) = vm.split_once('/').context("name it as NAMESPACE/NAME")?;
-    let object = kubectl.json(&["get", "virtualmachine", vm_name, "--namespace", namespace])?;
+    let (namespace, vm_name) = vm.split_once('/').with_context(|| {
+        format!("{vm}: name the machine as NAMESPACE/NAME, such as vp-ubnd/a01-web-1")
+    })?;
+    let get = [
+        "get",
+        "virtualmachine",
+        vm_name,
+        "--namespace",
+        namespace,
+        "--ignore-not-found",
+    ];
+    let found = kubectl.run(&[&get[..], &["--output", "json"]].concat())?;
+    if found.trim().is_empty() {
+        bail!(
+            "there is no VirtualMachine {vm}; `cargo xtask kubectl --name {name} get vm -A` lists them"
+        );
+    }
+    let object: serde_json::Value = serde_json::from_str(&found)?;
     let field = |pointer: &str| object.pointer(pointer).and_then(|value| value.as_str());
     let host = field("/status/host").with_context(|| format!("{vm} is on no host yet"))?;
     let domain = field("/status/instanceId").with_context(|| format!("{vm} has no id yet"))?;

@@ -23,6 +23,9 @@ const DEPARTMENTS_DEADLINE: Duration = Duration::from_secs(300);
 /// Twenty guests that share two cores with everything else.
 const FIRST_WAVE_DEADLINE: Duration = Duration::from_secs(1200);
 
+/// All systems, each told once its machines run.
+const SYSTEMS_DEADLINE: Duration = Duration::from_secs(300);
+
 /// How many of what is not ready are named when a wait was in vain.
 const SHOWN: usize = 12;
 
@@ -52,15 +55,19 @@ pub async fn apply(kubectl: &Kubectl, wave: Wave) -> Result<()> {
     apply_folder(kubectl, Folder::Province)?;
     wait_ready(kubectl, "departments", DEPARTMENTS_DEADLINE).await?;
     apply_folder(kubectl, Folder::Systems)?;
-    match wave {
-        Wave::None => return Ok(()),
-        Wave::First => apply_folder(kubectl, Folder::FirstWave)?,
-        Wave::All => {
-            apply_folder(kubectl, Folder::FirstWave)?;
-            apply_folder(kubectl, Folder::LaterWaves)?;
-        }
+    let folders: &[Folder] = match wave {
+        Wave::None => &[],
+        Wave::First => &[Folder::FirstWave],
+        Wave::All => &[Folder::FirstWave, Folder::LaterWaves],
+    };
+    for folder in folders {
+        apply_folder(kubectl, *folder)?;
     }
-    wait_ready(kubectl, "virtualmachines", FIRST_WAVE_DEADLINE).await
+    if !folders.is_empty() {
+        wait_ready(kubectl, "virtualmachines", FIRST_WAVE_DEADLINE).await?;
+    }
+    // Systems say that their machines run a little after the machines do.
+    wait_ready(kubectl, "informationsystems", SYSTEMS_DEADLINE).await
 }
 
 fn apply_folder(kubectl: &Kubectl, folder: Folder) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `cargo xtask status`: how the data centre stands and where its doors are.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use anyhow::Result;
 use dc_lab::address::Port;
@@ -57,12 +58,19 @@ pub struct Daemon {
 
 pub fn run(name: &LabName, json: bool) -> Result<()> {
     let report = read(name)?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{}", render(&report));
+    let text = match json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => render(&report),
+    };
+    print(&text)
+}
+
+/// Writes to standard output; that its reader has seen enough (`| head`) is no error.
+pub fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
-    Ok(())
 }
 
 pub fn read(name: &LabName) -> Result<Report> {

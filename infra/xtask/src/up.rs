@@ -49,8 +49,7 @@ pub async fn run(args: &UpArgs) -> Result<()> {
     manifests::apply(&plane.kubectl()?, args.wave)
         .await
         .with_context(|| format!("the logs are in {}", lab.logs_dir().display()))?;
-    println!("\n{}", status::render(&status::read(lab.name())?));
-    Ok(())
+    status::print(&format!("\n{}", status::render(&status::read(lab.name())?)))
 }
 
 fn nix_is_root() -> bool {

@@ -6,10 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::place::verdict::{Change, Rule};
+
 mod host;
 mod machine;
 mod network;
 mod platform;
+pub mod size;
 mod storage;
 
 /// How an object stands, as far as one fact shows it.
@@ -169,6 +172,7 @@ pub enum Fact {
     ClassTooLarge {
         class: String,
         host: String,
+        rule: Rule,
         need: String,
         have: String,
     },
@@ -269,7 +273,7 @@ pub enum Fact {
         class: String,
         /// vCPUs and memory.
         need: String,
-        help: String,
+        help: Change,
         hosts: String,
     },
     Placed {

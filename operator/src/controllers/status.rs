@@ -266,6 +266,7 @@ fn tell<K: Reports>(
 fn tell_one<K: Reports>(context: &Context, object: &Arc<K>, tone: Tone, condition: &Value) {
     let text = |field: &str| condition[field].as_str().unwrap_or_default();
     let (reason, note) = (text("reason"), text("message"));
+    tracing::info!(condition = text("type"), reason, "{note}");
     context.events.tell(&**object, tone, reason, note);
 }
 

@@ -270,10 +270,10 @@ async fn volumes_that_cannot_be_made(desk: &mut Desk) {
         },
         Case {
             object: our_volume("less-than-image"),
-            spec: volume(json!({"size": "1Gi", "source": {"image": "tiny"}})),
+            spec: volume(json!({"size": "128Mi", "source": {"image": "tiny"}})),
             reason: "ImageLarger",
             says: &[
-                "size: 1Gi is less than the 2Gi of Image tiny",
+                "size: 128Mi is less than the 256Mi of Image tiny",
                 "ask for more",
             ],
         },

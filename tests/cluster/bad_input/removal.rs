@@ -29,7 +29,8 @@ pub async fn what_is_in_use_stays_and_says_by_whom(desk: &mut Desk) {
         &[waits, "last", "delete these first", "hãy xoá chúng trước"],
     )
     .await;
-    desk.expect(subnet, "StillUsed", &[waits, machine_last])
+    // The subnet and what is in it are of one namespace.
+    desk.expect(subnet, "StillUsed", &[waits, "machine last"])
         .await;
     desk.expect(
         pool,

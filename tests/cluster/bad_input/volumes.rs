@@ -24,6 +24,7 @@ pub async fn a_volume_stays_with_the_machine_that_holds_it(desk: &mut Desk) {
         reason: "VolumeInUse",
         says: &[
             "disks[data]: Volume data is held by machine so-nnmt/holder",
+            "máy ảo so-nnmt/holder",
             "take it off there first, or name another volume",
             "hãy gỡ ở đó trước",
         ],

@@ -73,6 +73,21 @@ impl Step {
     pub fn key(&self) -> ItemKey {
         self.key
     }
+
+    /// The step's name for logs, from a closed set.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match &self.act {
+            Act::AddNetns(_) => "add_netns",
+            Act::RemoveNetns(_) => "remove_netns",
+            Act::Change { .. } => "change",
+            Act::LoadTables { .. } => "load_tables",
+            Act::Cut { .. } => "cut",
+            Act::ForgetCuts { .. } => "forget_cuts",
+            Act::StartDhcp { .. } => "start_dhcp",
+            Act::StopDhcp { .. } => "stop_dhcp",
+        }
+    }
 }
 
 /// The steps from what was seen to what is wanted.

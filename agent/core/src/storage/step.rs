@@ -119,4 +119,20 @@ impl Step {
             | Self::Expose { key, .. } => *key,
         }
     }
+
+    /// The step's name for logs, from a closed set.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FetchImage { .. } => "fetch_image",
+            Self::RemoveImage { .. } => "remove_image",
+            Self::CreateVolume { .. } => "create_volume",
+            Self::GrowVolume { .. } => "grow_volume",
+            Self::Note { .. } => "note",
+            Self::RetainVolume { .. } => "retain_volume",
+            Self::EraseVolume { .. } => "erase_volume",
+            Self::Fence { .. } => "fence",
+            Self::Expose { .. } => "expose",
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::plan::roles_text;
 use super::{Seen, memory_limit, role, vcpu_limit};
 use crate::conditions::{Draft, Judged, merge};
 use crate::plan::Plan;
+use crate::words::size::human_memory;
 use crate::words::{Fact, all_words};
 
 #[must_use]
@@ -40,11 +41,15 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> HostStatus {
         roles_text: roles,
         virtual_machines: i64::try_from(promise.vms).unwrap_or(i64::MAX),
         vcpus_text: match facts {
-            Some(facts) => format!("{}/{}", promise.vcpus, vcpu_limit(seen.host, facts)),
+            Some(facts) => format!("{} of {}", promise.vcpus, vcpu_limit(seen.host, facts)),
             None => old.vcpus_text,
         },
         memory_text: match facts {
-            Some(facts) => format!("{}/{}", promise.memory, memory_limit(seen.host, facts)),
+            Some(facts) => format!(
+                "{} of {}",
+                human_memory(promise.memory),
+                human_memory(memory_limit(seen.host, facts))
+            ),
             None => old.memory_text,
         },
         boot_id: facts.map(|f| f.boot_id.clone()).or(old.boot_id),

@@ -91,10 +91,17 @@ fn a_full_host_and_one_in_maintenance_give_a_verdict_each_and_the_smallest_chang
     );
     let help = verdict::smallest_change(&verdicts);
     assert_eq!(
-        help,
-        "end maintenance on h1; or h2 needs 256Mi more free memory"
+        help.en,
+        "end maintenance on h1; or h2 needs 256 MiB more free memory"
     );
-    assert_eq!(verdicts[1].to_string(), "h2: memory (need 1Gi, have 768Mi)");
+    assert_eq!(
+        help.vi,
+        "kết thúc bảo trì h1; hoặc h2 cần thêm 256 MiB bộ nhớ trống"
+    );
+    assert_eq!(
+        verdicts[1].to_string(),
+        "h2: memory (need 1 GiB, have 768 MiB)"
+    );
 }
 
 #[test]
@@ -104,8 +111,8 @@ fn the_host_that_lacks_least_is_named() {
     index.set_promise(&name("h2"), promise(1, 2, 3200));
     let verdicts = index.place(&request()).unwrap_err();
     assert_eq!(
-        verdict::smallest_change(&verdicts),
-        "h2 needs 128Mi more free memory"
+        verdict::smallest_change(&verdicts).en,
+        "h2 needs 128 MiB more free memory"
     );
 }
 
@@ -129,7 +136,8 @@ fn each_rule_keeps_a_machine_away_with_need_and_have() {
             panic!("{verdicts:?}");
         };
         assert_eq!(miss.rule, rule);
-        assert!(!miss.need.is_empty() && !miss.have.is_empty() && !miss.change.is_empty());
+        assert!(!miss.need.is_empty() && !miss.have.is_empty());
+        assert!(!miss.change.en.is_empty() && !miss.change.vi.is_empty());
     }
 }
 
@@ -139,7 +147,7 @@ fn hosts_without_the_role_are_not_spoken_of() {
     storage.duty = Duty::Other;
     let verdicts = index([storage]).place(&request()).unwrap_err();
     assert_eq!(verdicts, []);
-    assert_eq!(verdict::smallest_change(&verdicts), "add a compute host");
+    assert_eq!(verdict::smallest_change(&verdicts).en, "add a compute host");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use dc_types::{HostName, MiB};
 
 use super::row::Row;
 use super::{Duty, Presence, Request, Service};
+use crate::words::size::human_memory;
 
 /// One rule of placement. The order is that of effort: what is easiest to change comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +39,48 @@ impl fmt::Display for Rule {
     }
 }
 
+impl Rule {
+    #[must_use]
+    pub fn vietnamese(self) -> &'static str {
+        match self {
+            Rule::Maintenance => "bảo trì",
+            Rule::Memory => "bộ nhớ",
+            Rule::Vcpus => "vCPU",
+            Rule::Connection => "kết nối",
+            Rule::Zones => "loại vùng mạng",
+            Rule::CpuModel => "dòng CPU",
+            Rule::MachineType => "loại máy",
+            Rule::Firmware => "firmware",
+            Rule::Role => "vai trò",
+        }
+    }
+}
+
+/// What would have to be done, in both languages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub en: String,
+    pub vi: String,
+}
+
+impl Change {
+    fn new(en: impl Into<String>, vi: impl Into<String>) -> Self {
+        Self {
+            en: en.into(),
+            vi: vi.into(),
+        }
+    }
+
+    /// Several, with a word of each language between them.
+    fn join<'a>(changes: impl IntoIterator<Item = &'a Change>, en: &str, vi: &str) -> Self {
+        let (ens, vis): (Vec<&str>, Vec<&str>) = changes
+            .into_iter()
+            .map(|change| (change.en.as_str(), change.vi.as_str()))
+            .unzip();
+        Self::new(ens.join(en), vis.join(vi))
+    }
+}
+
 /// A rule that a host does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Miss {
@@ -45,7 +88,7 @@ pub struct Miss {
     pub need: String,
     pub have: String,
     /// What would have to be done here.
-    pub change: String,
+    pub change: Change,
     /// How much is lacking, of what can be counted: to compare two hosts by.
     lack: u64,
 }
@@ -76,7 +119,7 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
     let state = &row.state;
     let name = &state.name;
     let mut misses = Vec::new();
-    let mut miss = |rule, need: String, have: String, change: String| {
+    let mut miss = |rule, need: String, have: String, change: Change| {
         misses.push(Miss {
             rule,
             need,
@@ -90,7 +133,10 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
             Rule::Role,
             "compute".into(),
             "another".into(),
-            format!("give {name} the role compute"),
+            Change::new(
+                format!("give {name} the role compute"),
+                format!("giao vai trò compute cho {name}"),
+            ),
         );
     }
     if state.service == Service::Maintenance {
@@ -98,7 +144,10 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
             Rule::Maintenance,
             "open".into(),
             "in maintenance".into(),
-            format!("end maintenance on {name}"),
+            Change::new(
+                format!("end maintenance on {name}"),
+                format!("kết thúc bảo trì {name}"),
+            ),
         );
     }
     match state.presence {
@@ -107,13 +156,19 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
             Rule::Connection,
             "connected".into(),
             "silent".into(),
-            format!("bring {name} back"),
+            Change::new(
+                format!("bring {name} back"),
+                format!("khôi phục kết nối với {name}"),
+            ),
         ),
         Presence::Never => miss(
             Rule::Connection,
             "connected".into(),
             "not seen yet".into(),
-            format!("start the agent of {name}"),
+            Change::new(
+                format!("start the agent of {name}"),
+                format!("khởi động agent của {name}"),
+            ),
         ),
     }
     for zone in &request.zones {
@@ -128,7 +183,10 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
                     .map(|z| zone_name(*z))
                     .collect::<Vec<_>>()
                     .join(" "),
-                format!("add {kind} to the zones of {name}"),
+                Change::new(
+                    format!("add {kind} to the zones of {name}"),
+                    format!("thêm {kind} vào zones của {name}"),
+                ),
             );
         }
     }
@@ -145,7 +203,7 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
 
 fn abilities(row: &Row, request: &Request, misses: &mut Vec<Miss>) {
     let state = &row.state;
-    let mut lacks = |rule, need: &str, have: &[String]| {
+    let mut lacks = |rule: Rule, need: &str, have: &[String]| {
         misses.push(Miss {
             rule,
             need: need.to_owned(),
@@ -153,7 +211,10 @@ fn abilities(row: &Row, request: &Request, misses: &mut Vec<Miss>) {
                 true => "none".to_owned(),
                 false => have.iter().take(3).cloned().collect::<Vec<_>>().join(" "),
             },
-            change: format!("provide {rule} {need} on {}", state.name),
+            change: Change::new(
+                format!("provide {rule} {need} on {}", state.name),
+                format!("bổ sung {} {need} trên {}", rule.vietnamese(), state.name),
+            ),
             lack: 0,
         });
     };
@@ -182,9 +243,12 @@ pub(super) fn room(row: &Row, vcpus: u32, memory: MiB) -> Vec<Miss> {
         let lack = memory.0 - left;
         misses.push(Miss {
             rule: Rule::Memory,
-            need: memory.to_string(),
-            have: MiB(left).to_string(),
-            change: format!("{name} needs {} more free memory", MiB(lack)),
+            need: human_memory(memory),
+            have: human_memory(MiB(left)),
+            change: Change::new(
+                format!("{name} needs {} more free memory", human_memory(MiB(lack))),
+                format!("{name} cần thêm {} bộ nhớ trống", human_memory(MiB(lack))),
+            ),
             lack,
         });
     }
@@ -195,7 +259,10 @@ pub(super) fn room(row: &Row, vcpus: u32, memory: MiB) -> Vec<Miss> {
             rule: Rule::Vcpus,
             need: vcpus.to_string(),
             have: left.to_string(),
-            change: format!("{name} needs {lack} more free vCPUs"),
+            change: Change::new(
+                format!("{name} needs {lack} more free vCPUs"),
+                format!("{name} cần thêm {lack} vCPU trống"),
+            ),
             lack,
         });
     }
@@ -204,27 +271,25 @@ pub(super) fn room(row: &Row, vcpus: u32, memory: MiB) -> Vec<Miss> {
 
 /// The one or two smallest changes that would make it fit, in words.
 #[must_use]
-pub fn smallest_change(verdicts: &[Verdict]) -> String {
+pub fn smallest_change(verdicts: &[Verdict]) -> Change {
     let mut ranked: Vec<&Verdict> = verdicts.iter().filter(|v| !v.misses.is_empty()).collect();
     ranked.sort_by_key(|verdict| {
         let hardest = verdict.misses.iter().map(|m| m.rule).max();
         let lack: u64 = verdict.misses.iter().map(|m| m.lack).sum();
         (verdict.misses.len(), hardest, lack, verdict.host.clone())
     });
-    let say = |verdict: &Verdict| {
-        let changes: Vec<&str> = verdict.misses.iter().map(|m| m.change.as_str()).collect();
-        changes.join(" and ")
-    };
+    let say =
+        |verdict: &Verdict| Change::join(verdict.misses.iter().map(|m| &m.change), " and ", " và ");
     // The second choice is of another kind, so that it is a choice.
     let hardest = |verdict: &Verdict| verdict.misses.iter().map(|m| m.rule).max();
     match ranked.split_first() {
-        None => "add a compute host".to_owned(),
+        None => Change::new("add a compute host", "thêm một máy chủ compute"),
         Some((first, rest)) => {
             let other = rest
                 .iter()
                 .find(|v| v.misses.len() == 1 && hardest(v) != hardest(first));
             match other {
-                Some(other) => format!("{}; or {}", say(first), say(other)),
+                Some(other) => Change::join(&[say(first), say(other)], "; or ", "; hoặc "),
                 None => say(first),
             }
         }

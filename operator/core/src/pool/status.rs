@@ -8,8 +8,8 @@ use dc_types::Bytes;
 use super::Seen;
 use crate::conditions::{Draft, Judged, merge};
 use crate::plan::Plan;
-use crate::volume::plan::human;
 use crate::volume::promise_limit;
+use crate::words::size::human;
 use crate::words::{Fact, all_words};
 
 #[must_use]

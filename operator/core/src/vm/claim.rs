@@ -11,6 +11,7 @@ use crate::claims::Claimed;
 use crate::place::{Request, verdict};
 use crate::txn::Txn;
 use crate::words::Fact;
+use crate::words::size::human_memory;
 
 /// Places the machine and claims all it needs; `volumes` are claimed already, in disk order.
 pub fn claim(seen: &Seen<'_>, valid: &ValidVm, volumes: &[InstanceId]) -> Result<Txn, Fact> {
@@ -28,7 +29,7 @@ pub fn claim(seen: &Seen<'_>, valid: &ValidVm, volumes: &[InstanceId]) -> Result
         let hosts: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
         Fact::NoCapacity {
             class: valid.class.clone(),
-            need: format!("{} vCPUs, {}", valid.vcpus, valid.memory),
+            need: format!("{} vCPU, {}", valid.vcpus, human_memory(valid.memory)),
             help: verdict::smallest_change(&verdicts),
             hosts: hosts.join("; "),
         }
@@ -136,7 +137,8 @@ pub fn amend(
             return Amend::Refused(Fact::ClassTooLarge {
                 class: valid.class.clone(),
                 host: claim.host.to_string(),
-                need: format!("{} {}", miss.need, miss.rule),
+                rule: miss.rule,
+                need: miss.need.clone(),
                 have: miss.have.clone(),
             });
         }

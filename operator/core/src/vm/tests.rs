@@ -167,7 +167,7 @@ fn a_volume_that_another_machine_holds_is_refused_with_its_name() {
         Fact::VolumeInUse {
             disk: "data".into(),
             volume: "data".into(),
-            by: "machine so-nnmt/web".into()
+            by: "so-nnmt/web".into()
         }
     );
     // It is free once the first machine is gone.
@@ -291,8 +291,11 @@ fn when_no_host_has_room_the_verdicts_and_the_smallest_change_are_said() {
     let Fact::NoCapacity { help, hosts, .. } = found(&sim, "vm8") else {
         panic!("placed");
     };
-    assert_eq!(help, "h1 needs 1Gi more free memory");
-    assert!(hosts.contains("h2: memory (need 1Gi, have 0Mi)"), "{hosts}");
+    assert_eq!(help.en, "h1 needs 1 GiB more free memory");
+    assert!(
+        hosts.contains("h2: memory (need 1 GiB, have 0 B)"),
+        "{hosts}"
+    );
     // Room that is given back is used.
     delete(&mut sim.vm("vm3").metadata);
     sim.look();

@@ -224,7 +224,7 @@ fn validate_disk(
             Err(Fact::VolumeInUse {
                 disk,
                 volume: name,
-                by: format!("machine {by}"),
+                by,
             })
         }
         Some(_) | None => Ok(DiskVolume::There(volume_id)),

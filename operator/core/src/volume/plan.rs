@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
 use crate::words::Fact;
+use crate::words::size::human;
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -87,24 +88,6 @@ fn room(seen: &Seen<'_>, valid: &ValidVolume, more: u64) -> Result<(), Fact> {
             left: human(left),
             limit: human(limit.0),
         }),
-    }
-}
-
-/// Bytes as people read them: two digits after the point at most.
-#[must_use]
-pub fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut unit = 0;
-    let mut whole = bytes;
-    let mut rest = 0;
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        rest = whole % 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    match rest * 10 / 1024 {
-        0 => format!("{whole} {}", UNITS[unit]),
-        tenth => format!("{whole}.{tenth} {}", UNITS[unit]),
     }
 }
 

@@ -64,18 +64,20 @@ fn state(fact: &Fact) -> Option<Words> {
         Fact::ClassTooLarge {
             class,
             host,
+            rule,
             need,
             have,
         } => Words::new(
             Troubled,
             "ClassTooLarge",
             format!(
-                "class: {class} needs {need} more than now and {host} has {have} left; choose a \
-                 smaller class or make room there"
+                "class: {class} needs {need} more {rule} than now and {host} has {have} left; \
+                 choose a smaller class or make room there"
             ),
             format!(
-                "class: {class} cần thêm {need} nhưng {host} chỉ còn {have}; hãy chọn lớp nhỏ hơn \
-                 hoặc giải phóng tài nguyên"
+                "class: {class} cần thêm {need} {} nhưng {host} chỉ còn {have}; hãy chọn lớp nhỏ \
+                 hơn hoặc giải phóng tài nguyên",
+                rule.vietnamese()
             ),
         ),
         Fact::NoCapacity {
@@ -87,12 +89,14 @@ fn state(fact: &Fact) -> Option<Words> {
             Troubled,
             "NoCapacity",
             format!(
-                "class: no host can take {class} ({need}). Smallest change: {help}; or choose \
-                 another class. Host by host: {hosts}"
+                "class: no host can take {class} ({need}). Smallest change: {}; or choose \
+                 another class. Host by host: {hosts}",
+                help.en
             ),
             format!(
-                "class: không máy chủ nào nhận được {class} ({need}). Thay đổi nhỏ nhất: {help}; \
-                 hoặc hãy chọn lớp khác"
+                "class: không máy chủ nào nhận được {class} ({need}). Thay đổi nhỏ nhất: {}; hoặc \
+                 hãy chọn lớp khác",
+                help.vi
             ),
         ),
         Fact::Placed { host } => Words::new(
@@ -327,12 +331,12 @@ fn disks(fact: &Fact) -> Option<Words> {
             Troubled,
             "VolumeInUse",
             format!(
-                "disks[{disk}]: Volume {volume} is held by {by}; take it off there first, or name \
-                 another volume"
+                "disks[{disk}]: Volume {volume} is held by machine {by}; take it off there first, \
+                 or name another volume"
             ),
             format!(
-                "disks[{disk}]: Volume {volume} đang do {by} giữ; hãy gỡ ở đó trước hoặc chọn \
-                 volume khác"
+                "disks[{disk}]: Volume {volume} đang do máy ảo {by} giữ; hãy gỡ ở đó trước hoặc \
+                 chọn volume khác"
             ),
         ),
         Fact::VolumeDeleting { disk, volume } => Words::new(
@@ -383,7 +387,11 @@ fn disks(fact: &Fact) -> Option<Words> {
         Fact::Attached { volumes } => Words::new(
             Settled,
             "Attached",
-            format!("{volumes} volume(s) granted to its host"),
+            match volumes {
+                0 => "it has no volume".to_owned(),
+                1 => "its volume is granted to its host".to_owned(),
+                more => format!("its {more} volumes are granted to its host"),
+            },
             format!("{volumes} volume đã cấp cho máy chủ của nó"),
         ),
         _ => return None,

@@ -85,7 +85,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "chưa thể xoá: còn được dùng bởi {}; hãy xoá chúng trước",
-                list(by)
+                list(&by.iter().map(|one| named(one)).collect::<Vec<_>>())
             ),
         ),
         Fact::NothingOwned => Words::new(
@@ -146,6 +146,19 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
         ),
         _ => return None,
     })
+}
+
+/// `machine so-nnmt/web` in Vietnamese; kinds that are called the same in both stay.
+fn named(one: &str) -> String {
+    match one.split_once(' ') {
+        Some(("machine", name)) => format!("máy ảo {name}"),
+        Some(("image", name)) => format!("ảnh {name}"),
+        Some(("host", name)) => format!("máy chủ {name}"),
+        Some(("system", name)) => format!("hệ thống {name}"),
+        Some(("subnet", name)) => format!("mạng {name}"),
+        Some(("pool", name)) => format!("vùng lưu trữ {name}"),
+        _ => one.to_owned(),
+    }
 }
 
 /// As [`list`], with a word for an empty one.

@@ -1,11 +1,15 @@
 use super::{Awaited, Fact, MESSAGE_MAX, Standing};
+use crate::place::verdict::Change;
 
 fn no_capacity(hosts: usize) -> Fact {
-    let host = |n| format!("compute-{n}: memory (need 4Ti, have 240Gi)");
+    let host = |n| format!("compute-{n}: memory (need 4 TiB, have 240 GiB)");
     Fact::NoCapacity {
         class: "giant".into(),
-        need: "200 vCPUs, 4Ti".into(),
-        help: "compute-1 needs 3856Gi more free memory".into(),
+        need: "200 vCPU, 4 TiB".into(),
+        help: Change {
+            en: "compute-1 needs 3.7 TiB more free memory".into(),
+            vi: "compute-1 cần thêm 3.7 TiB bộ nhớ trống".into(),
+        },
         hosts: (0..hosts).map(host).collect::<Vec<_>>().join("; "),
     }
 }
@@ -13,7 +17,7 @@ fn no_capacity(hosts: usize) -> Fact {
 #[test]
 fn a_long_list_of_hosts_leaves_room_for_the_other_language() {
     let short = no_capacity(2).words().message();
-    assert!(short.contains("compute-1: memory (need 4Ti, have 240Gi)"));
+    assert!(short.contains("compute-1: memory (need 4 TiB, have 240 GiB)"));
     let long = no_capacity(500).words().message();
     assert!(long.len() <= MESSAGE_MAX, "{}", long.len());
     let (english, vietnamese) = long.split_once(" · ").unwrap();
