@@ -37,9 +37,11 @@ pub fn of_steps(reconciler: &'static str, wanted: &Wanted<'_>, key: &ItemKey) ->
         // Of the cluster's scope: the name is the department's.
         ItemKind::Network => Some(object.name.as_str()),
         ItemKind::Image => None,
-        ItemKind::Volume | ItemKind::Grant | ItemKind::Endpoint | ItemKind::Vm => {
-            Some(object.namespace.as_str())
-        }
+        ItemKind::Volume
+        | ItemKind::Snapshot
+        | ItemKind::Grant
+        | ItemKind::Endpoint
+        | ItemKind::Vm => Some(object.namespace.as_str()),
     });
     let system = item.and_then(|item| match &item.body {
         ItemBody::Vm(vm) => Some(vm.system.as_str()),
