@@ -43,6 +43,7 @@ mod network;
 mod pace;
 mod pool;
 mod queue;
+mod quota;
 mod route;
 mod settle;
 mod status;
@@ -72,6 +73,7 @@ pub struct Context {
     hosts: hosts::Hosts,
     reports: status::Memory,
     pace: pace::Pace,
+    wishes: quota::Wishes,
     made: api::Made,
     secrets: vm::Secrets,
     /// What was last put on the boards of each department.
@@ -98,16 +100,19 @@ impl Controllers {
     /// Works until the term is over. The boards must be empty when it begins.
     pub async fn lead(self, parts: Parts, term: Term) -> Result<()> {
         let leader = parts.leader.clone();
+        let metrics = parts.metrics.clone();
         let work = async {
             parts.ledger.wait_good().await;
             self.stores.wait_read().await;
             tracing::info!(%term, "leading");
             work(self.stores.clone(), parts).await
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = work => ended,
             () = leader.wait_lost(term) => Ok(()),
-        }
+        };
+        metrics.forget_quotas();
+        ended
     }
 }
 
@@ -122,6 +127,7 @@ async fn work(stores: Stores, parts: Parts) -> Result<()> {
         hosts: hosts::Hosts::default(),
         reports: status::Memory::default(),
         pace: pace::Pace::default(),
+        wishes: quota::Wishes::default(),
         made: api::Made::default(),
         secrets: vm::Secrets::default(),
         networks: Mutex::default(),
@@ -249,7 +255,10 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
 
 /// Now, as conditions write it.
 fn now() -> String {
-    let now = Timestamp::now();
+    time_text(Timestamp::now())
+}
+
+fn time_text(now: Timestamp) -> String {
     // Seconds are what Kubernetes' own conditions have.
     Timestamp::from_second(now.as_second())
         .unwrap_or(now)

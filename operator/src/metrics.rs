@@ -1,8 +1,10 @@
 //! What Prometheus may know of the operator. Labels come from closed sets, or name hosts and pools.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dc_operator_core::quota::report::{self, Row};
 use dc_types::report::Guest;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -79,6 +81,15 @@ pub struct PoolAmount {
     pub amount: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QuotaAmount {
+    pub department: String,
+    /// As in the status of Departments: `vcpus`, `memory`, `storage/<class>` …
+    pub resource: String,
+    /// `used`, `reserved` or `limit`; no limit, no such line.
+    pub amount: &'static str,
+}
+
 /// Cheap to clone; all clones count into one.
 #[derive(Clone)]
 pub struct Metrics {
@@ -98,6 +109,9 @@ pub struct Metrics {
     host_vcpus: Family<HostAmount, Gauge>,
     host_memory: Family<HostAmount, Gauge>,
     pool: Family<PoolAmount, Gauge>,
+    quota: Family<QuotaAmount, Gauge>,
+    /// What was shown last of each department, so that a line that is gone is taken away.
+    quota_shown: Arc<Mutex<HashMap<String, Vec<QuotaAmount>>>>,
 }
 
 fn durations() -> Histogram {
@@ -127,6 +141,8 @@ impl Default for Metrics {
             host_vcpus: Family::default(),
             host_memory: Family::default(),
             pool: Family::default(),
+            quota: Family::default(),
+            quota_shown: Arc::default(),
             registry: Arc::default(),
         };
         let m = &metrics;
@@ -180,6 +196,11 @@ impl Default for Metrics {
             m.host_memory.clone(),
         );
         r.register_with_unit("pool_size", "Storage pools", Unit::Bytes, m.pool.clone());
+        r.register(
+            "quota_amount",
+            "What departments use, wait for and may use: counts, or bytes; told by the leader",
+            m.quota.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             ..metrics
@@ -218,6 +239,49 @@ impl Metrics {
 
     pub fn found_unplanned(&self, kind: &'static str) {
         self.orphans.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Shows how one department stands with its quota.
+    pub fn quota(&self, department: &str, rows: &[Row]) {
+        let amounts = rows.iter().flat_map(|row| {
+            let resource = report::name(&row.thing);
+            let label = move |amount| QuotaAmount {
+                department: department.to_owned(),
+                resource: resource.clone(),
+                amount,
+            };
+            let limit = row.limit.map(|limit| (label("limit"), limit));
+            let seen = [(label("used"), row.used), (label("reserved"), row.reserved)];
+            seen.into_iter().chain(limit)
+        });
+        let amounts: Vec<(QuotaAmount, u64)> = amounts.collect();
+        let mut shown = lock(&self.quota_shown);
+        let labels: Vec<QuotaAmount> = amounts.iter().map(|(label, _)| label.clone()).collect();
+        let before = shown.insert(department.to_owned(), labels.clone());
+        for gone in before.into_iter().flatten() {
+            if !labels.contains(&gone) {
+                self.quota.remove(&gone);
+            }
+        }
+        for (label, amount) in amounts {
+            self.quota.get_or_create(&label).set(signed(amount));
+        }
+    }
+
+    /// A department is gone.
+    pub fn forget_quota(&self, department: &str) {
+        for gone in lock(&self.quota_shown)
+            .remove(department)
+            .unwrap_or_default()
+        {
+            self.quota.remove(&gone);
+        }
+    }
+
+    /// No department is known to this operator any more: it does not lead.
+    pub fn forget_quotas(&self) {
+        lock(&self.quota_shown).clear();
+        self.quota.clear();
     }
 
     /// The whole text, with what is counted at the moment of asking.
@@ -287,6 +351,11 @@ impl Metrics {
             }
         });
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is kept this way is changed in one step each time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn set_host(family: &Family<HostAmount, Gauge>, host: &str, amount: &'static str, value: u64) {

@@ -40,6 +40,8 @@ pub enum Change {
     Object(Key),
     /// Look at this again: something that it sums up has changed.
     Look(Key),
+    /// The same, for one that sums up so many that a moment later is soon enough.
+    Recount(Key),
 }
 
 /// Cheap to clone; all clones are one cache.

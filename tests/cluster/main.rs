@@ -3,6 +3,7 @@
 mod bad_input;
 mod ledger;
 mod machines;
+mod quota;
 mod rebuilding;
 mod rules;
 mod sessions;

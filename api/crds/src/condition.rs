@@ -37,4 +37,6 @@ pub mod types {
     pub const JOINED: &str = "Joined";
     pub const CAPACITY: &str = "CapacityLeft";
     pub const DELETABLE: &str = "Deletable";
+    pub const WITHIN_QUOTA: &str = "WithinQuota";
+    pub const WITHIN_LEASE: &str = "WithinLease";
 }

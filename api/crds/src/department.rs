@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
+use crate::quota::{Quota, QuotaLine};
 
 /// A body of the province that owns resources: a department, agency, commune or party body.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -21,6 +22,10 @@ use crate::Condition;
     printcolumn = r#"{"name":"Kind","type":"string","jsonPath":".spec.kind"}"#,
     printcolumn = r#"{"name":"Systems","type":"integer","jsonPath":".status.systems"}"#,
     printcolumn = r#"{"name":"VMs","type":"integer","jsonPath":".status.virtualMachines"}"#,
+    printcolumn = r#"{"name":"vCPU","type":"string","jsonPath":".status.vcpusText"}"#,
+    printcolumn = r#"{"name":"Memory","type":"string","jsonPath":".status.memoryText"}"#,
+    printcolumn = r#"{"name":"Storage","type":"string","jsonPath":".status.storageText"}"#,
+    printcolumn = r#"{"name":"In quota","type":"string","jsonPath":".status.conditions[?(@.type==\"WithinQuota\")].reason","priority":1}"#,
     printcolumn = r#"{"name":"Title","type":"string","jsonPath":".spec.displayName.vi"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -37,6 +42,9 @@ pub struct DepartmentSpec {
     /// Users and groups of the identity provider, by role.
     #[serde(default)]
     pub members: Members,
+    /// What it may hold at most; without it nothing is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
 }
 
 /// A name in both languages.
@@ -112,4 +120,17 @@ pub struct DepartmentStatus {
     pub virtual_machines: i64,
     #[serde(default)]
     pub volumes: i64,
+    /// What it holds, wants and may hold, computed from claims and objects.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["resource"]))]
+    pub quota: Vec<QuotaLine>,
+    /// `used/limit`.
+    #[serde(default)]
+    pub vcpus_text: String,
+    /// `used/limit`.
+    #[serde(default)]
+    pub memory_text: String,
+    /// `used/limit` of each class.
+    #[serde(default)]
+    pub storage_text: String,
 }

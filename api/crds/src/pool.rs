@@ -17,6 +17,7 @@ use crate::Condition;
     category = "dc",
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("metadata.name: a DNS label: a-z, 0-9 and -, at most 63"),
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Class","type":"string","jsonPath":".spec.class"}"#,
     printcolumn = r#"{"name":"Driver","type":"string","jsonPath":".status.driver"}"#,
     printcolumn = r#"{"name":"Capacity","type":"string","jsonPath":".status.capacity"}"#,
     printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.used"}"#,
@@ -30,6 +31,13 @@ use crate::Condition;
 pub struct StoragePoolSpec {
     /// Exactly one driver.
     pub driver: Driver,
+    /// What kind of storage it is: departments' quotas count by class. Default standard.
+    #[serde(default = "default_class")]
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub class: String,
     /// Bytes promised for each hundred the pool has. Default 300; 100 promises no more than is there.
     #[serde(default = "default_promise_percent")]
     #[schemars(range(min = 1, max = 10000))]
@@ -39,6 +47,10 @@ pub struct StoragePoolSpec {
     #[serde(default = "default_warn_percent")]
     #[schemars(range(min = 1, max = 100))]
     pub warn_percent: u32,
+}
+
+fn default_class() -> String {
+    "standard".to_owned()
 }
 
 fn default_promise_percent() -> u32 {

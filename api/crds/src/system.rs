@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Condition;
 use crate::department::DisplayName;
+use crate::lease::Lease;
 
 /// An information system of a department, as it stands in the province's register.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -46,6 +47,9 @@ pub struct InformationSystemSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub legal_basis: Option<String>,
+    /// Until when its machines may run; no end when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
+use crate::lease::Lease;
 use crate::volume::VolumeTemplate;
 
 /// A virtual machine. It runs on one host at a time, never on two.
@@ -82,6 +83,9 @@ pub struct VirtualMachineSpec {
     /// Why a database runs here rather than on a physical server, as the province's rules ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical_exception: Option<PhysicalException>,
+    /// Until when it may run; no end when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
 }
 
 fn default_stop_deadline() -> u32 {

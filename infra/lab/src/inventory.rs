@@ -107,7 +107,10 @@ pub fn render_hosts(hosts: &[HostEntry]) -> Value {
             "apiVersion": API_VERSION,
             "kind": "StoragePool",
             "metadata": { "name": pool },
-            "spec": { "driver": { "iscsi": { "host": host.name } } },
+            "spec": {
+                "class": match pool { "soc-1" => "soc", _ => "standard" },
+                "driver": { "iscsi": { "host": host.name } },
+            },
         }))
     }));
     list(items)

@@ -17,6 +17,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+mod charges;
+
+use charges::Turn;
+pub use charges::{Charge, Charges};
+
 #[derive(Debug, Error)]
 pub enum ClaimError {
     #[error("the ledger's key {key:?} does not read as a claim's key")]
@@ -103,6 +108,7 @@ pub struct Claims {
     namespace_vms: BTreeMap<String, BTreeSet<InstanceId>>,
     host_volumes: BTreeMap<HostName, BTreeSet<InstanceId>>,
     pool_promises: BTreeMap<PoolName, Bytes>,
+    charges: Charges,
 }
 
 impl Claims {
@@ -177,6 +183,12 @@ impl Claims {
         self.pool_promises.get(pool).copied().unwrap_or_default()
     }
 
+    /// What the claims of departments hold.
+    #[must_use]
+    pub fn charges(&self) -> &Charges {
+        &self.charges
+    }
+
     /// Takes in one key as the ledger has it: its value, or that it is gone.
     ///
     /// The caller sees to the order of changes of one key.
@@ -218,7 +230,12 @@ impl Claims {
             "subnet" => {
                 let subnet = rest.parse().map_err(|_| bad_key(key))?;
                 let new = claimed(key, value, incarnation, revision)?;
-                replace(&mut self.subnets, subnet, new);
+                if let Some(new) = &new {
+                    self.charges.subnet(&new.value, Turn::Came);
+                }
+                if let Some(old) = replace(&mut self.subnets, subnet, new) {
+                    self.charges.subnet(&old.value, Turn::Went);
+                }
             }
             "department" => {
                 let department = DepartmentName::new(rest).map_err(|_| bad_key(key))?;
@@ -258,6 +275,7 @@ impl Claims {
     }
 
     fn index_vm(&mut self, id: InstanceId, vm: &VmClaim) {
+        self.charges.vm(vm, Turn::Came);
         self.host_vms.entry(vm.host.clone()).or_default().insert(id);
         self.namespace_vms
             .entry(vm.owner.namespace.clone())
@@ -270,6 +288,7 @@ impl Claims {
     }
 
     fn unindex_vm(&mut self, id: InstanceId, vm: &VmClaim) {
+        self.charges.vm(vm, Turn::Went);
         remove_from(&mut self.host_vms, &vm.host, id);
         remove_from(&mut self.namespace_vms, &vm.owner.namespace, id);
         let promise = self.host_promises.entry(vm.host.clone()).or_default();
@@ -282,6 +301,7 @@ impl Claims {
     }
 
     fn index_volume(&mut self, id: InstanceId, volume: &VolumeClaim) {
+        self.charges.volume(volume, Turn::Came);
         self.host_volumes
             .entry(volume.host.clone())
             .or_default()
@@ -290,6 +310,7 @@ impl Claims {
     }
 
     fn unindex_volume(&mut self, id: InstanceId, volume: &VolumeClaim) {
+        self.charges.volume(volume, Turn::Went);
         remove_from(&mut self.host_volumes, &volume.host, id);
         let promise = self.pool_promises.entry(volume.pool.clone()).or_default();
         promise.0 -= volume.size.0;

@@ -4,6 +4,7 @@ use dc_crds::{Volume, VolumeSpec};
 use dc_types::plan::{Item, ItemKey};
 use dc_types::{HostName, ObjectRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::txn::Txn;
 use crate::words::{Fact, Standing};
@@ -57,6 +58,8 @@ pub struct Plan {
     /// What hosts are to carry for it.
     pub carry: Vec<(HostName, Item)>,
     pub hold: Hold,
+    /// When it would be decided otherwise, if nothing else changes.
+    pub again_at: Option<Timestamp>,
     /// What was found, the most important first. Empty: as asked.
     pub found: Vec<Fact>,
 }

@@ -14,12 +14,15 @@ use dc_types::plan::{Chap, Item, ItemKey, Secret};
 use dc_types::report::{HostFacts, Observation};
 use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::host::placement_state;
 use crate::object;
 use crate::place::{Index, Presence};
 use crate::plan::{Hold, Plan};
+use crate::quota::wish::ClassSizes;
+use crate::quota::{self, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish};
 use crate::sight::Removal;
 use crate::volume::Named;
 use crate::{subnet, vm, volume};
@@ -34,6 +37,7 @@ use objects::{vm_spec, volume_spec};
 
 pub const NAMESPACE: &str = "so-nnmt";
 pub const POOL: &str = "san";
+pub const CLASS: &str = "standard";
 pub const STORAGE: &str = "s1";
 
 /// What one host holds, and what it has said.
@@ -58,6 +62,9 @@ pub struct Sim {
     pub volumes: BTreeMap<String, Volume>,
     pub vms: BTreeMap<String, VirtualMachine>,
     pub plans: BTreeMap<String, Plan>,
+    /// What the department may hold; nothing is limited at first.
+    pub limits: Limits,
+    pub now: Timestamp,
     next_uid: u128,
 }
 
@@ -81,6 +88,8 @@ impl Sim {
             volumes: BTreeMap::new(),
             vms: BTreeMap::new(),
             plans: BTreeMap::new(),
+            limits: Limits::default(),
+            now: Timestamp::UNIX_EPOCH,
             next_uid: 1,
         };
         sim.add_host("h1", HostRole::Compute);
@@ -218,7 +227,12 @@ impl Sim {
             changed |= board.remove(item).is_some();
         }
         if let Some(txn) = &plan.txn {
+            let before = self.used();
             assert!(self.ledger.commit(txn), "{key}: {txn:?}");
+            for (thing, now) in self.used().iter().filter(|(t, now)| *now > before.get(t)) {
+                let limit = self.limits.get(thing).unwrap_or(u64::MAX);
+                assert!(now <= limit, "{key} takes {thing:?} to {now} of {limit}");
+            }
             changed = true;
             for name in keys(&self.hosts) {
                 let promise = self.ledger.claims.promised_on(&name);
@@ -240,6 +254,30 @@ impl Sim {
         let hold = plan.hold;
         self.plans.insert(key.to_owned(), plan);
         (changed, hold)
+    }
+
+    pub fn classes(&self) -> PoolClasses {
+        PoolClasses::read(self.pools.values())
+    }
+
+    /// What the department's claims hold.
+    pub fn used(&self) -> Amounts {
+        quota::used(&self.ledger.claims, NAMESPACE, &self.classes())
+    }
+
+    pub fn wishes(&self) -> Vec<Wish> {
+        let objects = Objects {
+            vms: &self.vms.values().collect::<Vec<_>>(),
+            volumes: &self.volumes.values().collect::<Vec<_>>(),
+            subnets: &self.subnets.values().collect::<Vec<_>>(),
+            sizes: &ClassSizes::read(self.classes.values()),
+            classes: &self.classes(),
+        };
+        quota::wishes(&objects, &self.ledger.claims)
+    }
+
+    fn ahead(&self, asker: Asker) -> Amounts {
+        quota::wish::ahead(&self.wishes(), &self.ledger.claims, asker, &self.limits)
     }
 
     fn said(&self, host: &HostName, item: &ItemKey) -> Option<Observation> {
@@ -274,7 +312,9 @@ impl Sim {
                 Some((other.clone(), claim.value.clone()))
             })
             .collect();
+        let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
         let plan = subnet::plan(&subnet::Seen {
+            allowance: self.allowance(&classes, &ahead),
             subnet: &object,
             me: &me,
             system: Named::There,
@@ -310,7 +350,9 @@ impl Sim {
             .releases
             .contains_key(&(storage.clone(), grant));
         let said = self.said(&storage, &volume::key(&me));
+        let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
         let plan = volume::plan(&volume::Seen {
+            allowance: self.allowance(&classes, &ahead),
             volume: &object,
             me: &me,
             system: Named::There,
@@ -379,7 +421,9 @@ impl Sim {
         let claim = self.ledger.claims.vms.get(&vm::id(me));
         let on = claim.map(|claim| (claim.value.host.clone(), claim.epoch));
         let said = on.as_ref().and_then(|(on, _)| self.said(on, &vm::key(me)));
+        let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
         look(&vm::Seen {
+            allowance: self.allowance(&classes, &ahead),
             vm: object,
             me,
             system: Named::There,
@@ -387,6 +431,8 @@ impl Sim {
             cards: &cards,
             disks: &disks,
             user_data: vm::UserData::Absent,
+            leases: &object.spec.lease.iter().collect::<Vec<_>>(),
+            now: self.now,
             claims: &self.ledger.claims,
             index: &self.index,
             spread: &BTreeMap::new(),
@@ -396,6 +442,19 @@ impl Sim {
             }),
             chap: &chap,
         })
+    }
+
+    fn allowance<'a>(
+        &'a self,
+        classes: &'a PoolClasses,
+        ahead: quota::AheadOf<'a>,
+    ) -> Allowance<'a> {
+        Allowance {
+            department: NAMESPACE,
+            limits: Some(&self.limits),
+            classes,
+            ahead,
+        }
     }
 
     fn disk_seen(&self, me: &ObjectRef, disk: &Disk, storage: &HostName) -> vm::DiskSeen<'_> {

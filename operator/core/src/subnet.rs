@@ -9,6 +9,7 @@ use dc_types::claim::SubnetClaim;
 use dc_types::{ObjectRef, SubnetUid};
 
 use crate::claims::{Claimed, Claims};
+use crate::quota::Allowance;
 use crate::volume::Named;
 
 pub mod allocate;
@@ -29,6 +30,7 @@ pub struct Seen<'a> {
     pub system: Named,
     pub zone: Option<&'a Zone>,
     pub claims: &'a Claims,
+    pub allowance: Allowance<'a>,
     /// The other subnets of the department that have a claim: their names and claims.
     pub siblings: &'a [(String, SubnetClaim)],
 }

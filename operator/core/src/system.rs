@@ -5,6 +5,7 @@ use dc_crds::vm::PowerState;
 use dc_crds::{ConditionStatus, InformationSystem, InformationSystemStatus, VirtualMachine};
 
 use crate::conditions::{Draft, Judged, find, merge};
+use crate::lease::Term;
 use crate::words::Fact;
 
 /// Machines of a system: those that are to run, and those of them that do.
@@ -37,8 +38,10 @@ impl Machines {
 pub fn status(
     system: &InformationSystem,
     machines: Machines,
+    term: &Result<Option<Term>, Fact>,
     judged: &Judged<'_>,
 ) -> InformationSystemStatus {
+    let mut drafts = Vec::new();
     let old = system.status.as_ref();
     let fact = match machines.ready == machines.wanted {
         true => Fact::Ready,
@@ -47,12 +50,15 @@ pub fn status(
             wanted: machines.wanted,
         },
     };
+    match term {
+        Err(wrong) => drafts.push(Draft::ready(wrong.words())),
+        Ok(term) => {
+            drafts.push(Draft::ready(fact.words()));
+            drafts.extend(term.as_ref().map(Term::draft));
+        }
+    }
     InformationSystemStatus {
-        conditions: merge(
-            old.map_or(&[], |old| &old.conditions),
-            vec![Draft::ready(fact.words())],
-            judged,
-        ),
+        conditions: merge(old.map_or(&[], |old| &old.conditions), drafts, judged),
         machines_text: format!("{}/{}", machines.ready, machines.wanted),
     }
 }

@@ -10,17 +10,23 @@
 //! - A machine, its volumes, addresses and MACs are claimed in one transaction, or nothing is.
 //! - It is told to a host only once the storage has opened its volumes under the claim's epoch.
 //! - Nothing it holds is given back before its host has confirmed that it is gone.
+//! - Its volumes are made, and it is claimed, only within its department's quota.
+//! - When its lease is over it is stopped, and keeps all it holds.
 //! - A machine that becomes invalid later keeps what it holds and goes on as it was.
 
 use std::collections::BTreeMap;
 
+use dc_crds::lease::Lease;
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
 use dc_types::plan::{Chap, ItemKey, ItemKind, Portal};
 use dc_types::report::Observation;
 use dc_types::{Epoch, HostName, InstanceId, ObjectRef};
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::claims::Claims;
 use crate::place::Index;
+use crate::quota::Allowance;
 use crate::sight::Removal;
 use crate::volume::Named;
 
@@ -52,7 +58,11 @@ pub struct Seen<'a> {
     /// In the order of the object's disks.
     pub disks: &'a [DiskSeen<'a>],
     pub user_data: UserData<'a>,
+    /// Its own lease and its system's, as far as there are such.
+    pub leases: &'a [&'a Lease],
+    pub now: Timestamp,
     pub claims: &'a Claims,
+    pub allowance: Allowance<'a>,
     pub index: &'a Index,
     /// How many machines of its spread group each host has.
     pub spread: &'a BTreeMap<HostName, u32>,

@@ -4,7 +4,8 @@
 //! wanted ─ valid ─▶ claimed ─▶ carried ─▶ Ready        size grows: claim written anew, carried again
 //! deleted ─ nobody holds it ─▶ release recorded ─ host confirms ─▶ claim deleted ─▶ let go
 //! ```
-//! What always holds: a pool never promises more than its limit; the claim stays until the storage
+//! What always holds: a pool never promises more than its limit, a department no more than its
+//! quota; the claim stays until the storage
 //! host has confirmed what became of the bytes; nothing is released that a machine holds.
 
 use dc_crds::{Image, StoragePool, Volume};
@@ -14,6 +15,7 @@ use dc_types::{Bytes, InstanceId, ObjectRef};
 
 use crate::claims::Claims;
 use crate::place::Presence;
+use crate::quota::Allowance;
 use crate::sight::Removal;
 
 pub mod plan;
@@ -25,7 +27,7 @@ pub use status::status;
 pub use validate::{ValidVolume, validate};
 
 /// What was read for one volume.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Seen<'a> {
     pub volume: &'a Volume,
     pub me: &'a ObjectRef,
@@ -34,6 +36,7 @@ pub struct Seen<'a> {
     pub image: Option<ImageSeen<'a>>,
     pub source: Option<SourceSeen<'a>>,
     pub claims: &'a Claims,
+    pub allowance: Allowance<'a>,
     /// What the storage host says of the volume.
     pub said: Option<&'a Observation>,
     /// How far the release of the volume is, and that of its last grant.

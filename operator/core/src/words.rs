@@ -7,11 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::place::verdict::{Change, Rule};
+use crate::quota::Over;
 
 mod host;
 mod machine;
 mod network;
 mod platform;
+mod quota;
 pub mod size;
 mod storage;
 
@@ -132,8 +134,33 @@ pub enum Fact {
     SystemMissing {
         system: String,
     },
-    DepartmentNotReady {
+    /// A department's namespace without its Department.
+    DepartmentMissing {
         department: String,
+    },
+    QuotaExceeded {
+        department: String,
+        over: Vec<Over>,
+    },
+    OverQuota {
+        over: Vec<Over>,
+    },
+    WithinQuota,
+    NoQuota,
+
+    // Leases.
+    LeaseRunning {
+        until: String,
+    },
+    LeaseEnding {
+        until: String,
+        days: u32,
+    },
+    LeaseEnded {
+        until: String,
+    },
+    LeaseInvalid {
+        until: String,
     },
     /// The ledger holds a claim of an older object of this name.
     ClaimOfAnother {
@@ -448,6 +475,7 @@ impl Fact {
             .or_else(|| machine::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| network::words(self))
+            .or_else(|| quota::words(self))
             .unwrap_or_else(|| Words::new(Standing::Troubled, "Unknown", "", ""))
     }
 

@@ -1,8 +1,12 @@
 //! Department: its namespace with roles and bindings, and its transit network.
 
+use std::collections::BTreeSet;
+
+use dc_crds::Department;
+use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::department::{
-    Counts as Owned, DepartmentPlan, ObjectStep, Seen, plan, status,
+    Budget, Counts as Owned, DepartmentPlan, ObjectStep, Seen, plan, status,
 };
 use dc_operator_core::object;
 use dc_operator_core::words::Fact;
@@ -12,13 +16,16 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 
 use super::api::{self, ApiError};
+use super::look::Look;
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
-use super::{Context, now};
+use super::{Context, now, quota};
 use crate::stores::{Key, Kind};
 
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
     let Some(department) = context.stores.departments.get("", &key.name) else {
+        context.parts.metrics.forget_quota(&key.name);
+        context.wishes.forget(&key.name);
         return Ok(Settled::gone());
     };
     let department = context.reports.latest(department);
@@ -30,6 +37,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let decide = |refused: &[Fact]| {
         let read = Read::new(context, &me);
         context.parts.ledger.with_claims(|claims| {
+            let budget = budget(context, &department, &me.name, claims);
             let seen = Seen {
                 department: &department,
                 me: &me,
@@ -38,6 +46,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 roles: &read.roles,
                 bindings: &read.bindings,
                 counts: read.counts,
+                quota: &budget,
                 owned: &read.owned,
                 claims,
             };
@@ -48,6 +57,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 now: &now,
             };
             let status = status(&seen, &plan.plan, &judged);
+            tell_budget(context, &me.name, &budget, claims);
             (plan, status)
         })
     };
@@ -63,7 +73,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             Err(error @ ApiError::Request { .. }) => return Err(error.into()),
         }
     }
-    settle(context, key, &department, Kind::Department, |_, _| {
+    settle(context, key, &department, Kind::Department, |look, _| {
+        note_sizes(look, &me.name);
         let (DepartmentPlan { plan, objects: _ }, status) = decide(&refused);
         Decision {
             plan,
@@ -73,6 +84,34 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         }
     })
     .await
+}
+
+fn budget(context: &Context, department: &Department, name: &str, claims: &Claims) -> Budget {
+    Budget {
+        limits: quota::limits_of(department),
+        wishes: context.wishes.recount(context, name, claims),
+        classes: quota::classes(context),
+    }
+}
+
+/// Whoever waits for room and has it now is woken, and the numbers are shown.
+fn tell_budget(context: &Context, name: &str, budget: &Budget, claims: &Claims) {
+    let admitted = budget.admitted(claims, name);
+    quota::wake_admitted(context, name, &admitted);
+    let rows = budget.rows(claims, name);
+    context.parts.metrics.quota(name, &rows);
+}
+
+/// What a department wants changes with the pools and classes that its objects name.
+fn note_sizes(look: &mut Look<'_>, name: &str) {
+    for pool in look.context.stores.pools.keys(Kind::Pool) {
+        look.pool("", &pool.name);
+    }
+    let vms = look.context.stores.vms.in_namespace(name);
+    let classes: BTreeSet<&str> = vms.iter().map(|vm| vm.spec.class.as_str()).collect();
+    for class in classes {
+        look.class("", class);
+    }
 }
 
 /// What its namespace has.

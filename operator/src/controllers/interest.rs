@@ -27,6 +27,8 @@ pub enum Thing {
     Claim(Uuid),
     /// Room on hosts.
     Capacity,
+    /// Room in a department's quota.
+    Room(String),
 }
 
 #[derive(Default)]

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dc_crds::{Image, InformationSystem, MachineClass, StoragePool, Subnet, Volume, Zone};
+use dc_crds::{
+    Department, Image, InformationSystem, MachineClass, StoragePool, Subnet, Volume, Zone,
+};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::place::Presence;
 use dc_operator_core::sight::Removal;
@@ -44,6 +46,7 @@ impl<'a> Look<'a> {
     }
 
     reads_object! {
+        department: Department = departments, Kind::Department;
         zone: Zone = zones, Kind::Zone;
         pool: StoragePool = pools, Kind::Pool;
         image: Image = images, Kind::Image;
@@ -83,6 +86,16 @@ impl<'a> Look<'a> {
     /// Waits for room on hosts.
     pub fn capacity(&mut self) {
         self.note(Thing::Capacity);
+    }
+
+    /// Waits for room in a department's quota.
+    pub fn room(&mut self, department: &str) {
+        self.note(Thing::Room(department.to_owned()));
+    }
+
+    /// No longer wants to hear of a thing, from the end of this look on.
+    pub fn forget(&mut self, thing: &Thing) {
+        self.used.remove(thing);
     }
 
     /// How far the removal of an item from a host is, when it was claimed under `epoch`.

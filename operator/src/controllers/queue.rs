@@ -22,6 +22,9 @@ use uuid::Uuid;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long what sums up many things may lag behind them.
+const SOON: Duration = Duration::from_secs(1);
+
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -85,6 +88,25 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
         if state.queued.insert(key.clone()) {
             state.ready.push_back(key);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks for a look within [`SOON`]: for what sums up many things that change one by one.
+    pub fn wake_soon(&self, key: K) {
+        self.wake_soon_at(key, Instant::now());
+    }
+
+    fn wake_soon_at(&self, key: K, now: Instant) {
+        let mut state = self.lock();
+        let due = now + SOON;
+        let already = state.queued.contains(&key)
+            || state
+                .due
+                .get(&key)
+                .is_some_and(|(before, _)| *before <= due);
+        if !already {
+            state.delay(key, due);
             self.wake.notify_one();
         }
     }
@@ -209,6 +231,20 @@ pub fn spread(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_woken_soon_is_looked_at_once_for_all_that_came_meanwhile() {
+        let (queue, start) = (Queue::default(), Instant::now());
+        queue.wake_soon_at("sum", start);
+        queue.wake_soon_at("sum", start + SOON / 2);
+        assert_eq!(queue.take(start), Next::Later(start + SOON));
+        assert_eq!(queue.take(start + SOON), Next::Key("sum"));
+        // What changes while it is looked at is looked at again.
+        queue.wake_soon_at("sum", start + SOON);
+        queue.done_at("sum", Ended::Well, start + SOON);
+        assert_eq!(queue.take(start + SOON), Next::Later(start + SOON * 2));
+        assert_eq!(queue.take(start + SOON * 2), Next::Key("sum"));
+    }
 
     #[tokio::test]
     async fn a_key_woken_many_times_is_looked_at_once() {

@@ -65,6 +65,7 @@ fn wake_interested(context: &Context, thing: &Thing) {
 fn from_objects(context: &Context, change: &stores::Change) {
     match change {
         stores::Change::Look(key) => context.queue.wake(key.clone()),
+        stores::Change::Recount(key) => context.queue.wake_soon(key.clone()),
         stores::Change::Object(key) => {
             if key.kind == Kind::Host {
                 refresh_host(context, &key.name);
@@ -135,16 +136,23 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
         "volume" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
-            let pool = context.parts.ledger.with_claims(|claims| {
-                let volume = claims.volumes.get(&dc_types::InstanceId(id))?;
-                Some(volume.value.pool.to_string())
-            });
-            let pool = pool.map(|pool| Key::global(Kind::Pool, &pool));
-            pool.into_iter().for_each(|pool| context.queue.wake(pool));
+            volume_changed(context, id);
         }
-        "attach" | "subnet" => {
+        "attach" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
+        }
+        "subnet" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            let namespace = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.subnets.get(&dc_types::SubnetUid(id))?;
+                Some(claim.value.owner.namespace.clone())
+            });
+            let object = || context.stores.subnets.find(id, Kind::Subnet);
+            if let Some(namespace) = namespace.or_else(|| Some(object()?.namespace.to_string())) {
+                recount_department(context, &namespace);
+            }
         }
         "department" if DepartmentName::new(rest).is_ok() => {
             context.queue.wake(Key::global(Kind::Network, rest));
@@ -169,14 +177,39 @@ fn vm_changed(context: &Context, id: Uuid) {
         Some((namespace, host)) => {
             wake_network(context, &namespace);
             context.queue.wake(Key::global(Kind::Host, &host));
+            recount_department(context, &namespace);
         }
         None => {
             wake_interested(context, &Thing::Capacity);
             if let Some(vm) = context.stores.vms.find(id, Kind::Vm) {
                 wake_network(context, &vm.namespace);
+                recount_department(context, &vm.namespace);
             }
         }
     }
+}
+
+/// Its pool promises something else, and its department holds something else.
+fn volume_changed(context: &Context, id: Uuid) {
+    let found = context.parts.ledger.with_claims(|claims| {
+        let volume = &claims.volumes.get(&dc_types::InstanceId(id))?.value;
+        Some((volume.pool.to_string(), volume.owner.namespace.clone()))
+    });
+    let (pool, namespace) = found.unzip();
+    if let Some(pool) = pool {
+        context.queue.wake(Key::global(Kind::Pool, &pool));
+    }
+    let object = || context.stores.volumes.find(id, Kind::Volume);
+    // When both are gone the department has heard of the object's end.
+    if let Some(namespace) = namespace.or_else(|| Some(object()?.namespace.to_string())) {
+        recount_department(context, &namespace);
+    }
+}
+
+/// What a department holds has changed.
+fn recount_department(context: &Context, name: &str) {
+    let department = Key::global(Kind::Department, name);
+    context.queue.wake_soon(department);
 }
 
 /// The department's network, and its subnets, which count their addresses.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dc_operator_core::plan::{Hold, NewVolume, Plan};
 use dc_operator_core::words::{Fact, Standing};
+use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use thiserror::Error;
 
@@ -108,6 +109,7 @@ where
         counts,
     } = decision;
     let standing = plan.standing();
+    let due = plan.again_at.map(until);
     look.end();
     for (host, item) in plan.carry {
         context.parts.board.set(&host, item);
@@ -127,7 +129,19 @@ where
         (None, Standing::Troubled) => Ended::Again(spread(TROUBLED)),
         (None, Standing::Moving | Standing::Unseen) => Ended::Again(spread(MOVING)),
     };
+    let ended = match (ended, due) {
+        (Ended::Well, Some(due)) => Ended::Again(due),
+        (Ended::Again(pause), Some(due)) => Ended::Again(pause.min(due)),
+        (ended, None) | (ended @ Ended::Failed, Some(_)) => ended,
+    };
     Ok(Settled { standing, ended })
+}
+
+/// How long it is to a moment; a little past it, so that it has come then.
+fn until(at: Timestamp) -> Duration {
+    const PAST: Duration = Duration::from_millis(5);
+    let left = at.duration_since(Timestamp::now());
+    Duration::try_from(left).unwrap_or_default() + PAST
 }
 
 /// Commits what is to be claimed or given back; answers with a decision that asks for no more.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dc_crds::condition::types::{CAPACITY, READY};
+use dc_crds::condition::types::{CAPACITY, READY, WITHIN_LEASE};
 use dc_operator_core::words::Standing;
 use kube::Resource;
 use serde::Serialize;
@@ -234,6 +234,7 @@ pub async fn write<K: Reports>(
     if let Some(version) = version.and_then(|version| version.parse().ok()) {
         memory.wrote(uid, version, value.clone());
         tell(context, object, kind, old, &value, standing);
+        tell_lease(context, object, old, &value);
     }
     Ok(None)
 }
@@ -281,6 +282,18 @@ fn changed<'a>(type_: &str, old: Option<&Value>, new: &'a Value) -> Option<&'a V
 fn condition<'a>(type_: &str, status: &'a Value) -> Option<&'a Value> {
     let conditions = status["conditions"].as_array()?;
     conditions.iter().find(|c| c["type"] == type_)
+}
+
+/// An event for each warning that a lease ends, and for its end.
+fn tell_lease<K: Reports>(context: &Context, object: &Arc<K>, old: Option<&Value>, new: &Value) {
+    let said = |lease: &Value| (lease["reason"].clone(), lease["message"].clone());
+    let before = old.and_then(|old| condition(WITHIN_LEASE, old)).map(said);
+    if let Some(now) = condition(WITHIN_LEASE, new)
+        && now["reason"] != "LeaseRunning"
+        && before != Some(said(now))
+    {
+        tell_one(context, object, Tone::Warning, now);
+    }
 }
 
 #[cfg(test)]

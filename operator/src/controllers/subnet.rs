@@ -9,7 +9,7 @@ use dc_types::claim::SubnetClaim;
 
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
-use super::{Context, now};
+use super::{Context, now, quota};
 use crate::stores::{Key, Kind};
 
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
@@ -29,7 +29,9 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         let zone = look.zone("", &subnet.spec.zone);
         look.claim(me.uid.0);
         let others = context.stores.subnets.in_namespace(&key.namespace);
-        context.parts.ledger.with_claims(|claims| {
+        let budget = quota::Read::new(look, &key.namespace);
+        let decision = context.parts.ledger.with_claims(|claims| {
+            let ahead = |asker| budget.ahead(claims, asker);
             let siblings = others.iter().filter_map(|other| {
                 let uid = object::uid(&other.metadata).filter(|uid| *uid != me.uid)?;
                 let claim = claims.subnets.get(&SubnetUid(uid.0))?;
@@ -42,6 +44,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 system,
                 zone: zone.as_deref(),
                 claims,
+                allowance: budget.allowance(&ahead),
                 siblings: &siblings,
             };
             let plan = plan(&seen);
@@ -55,7 +58,9 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 wake: vec![Key::global(Kind::Network, &key.namespace)],
                 counts: Counts::Some,
             }
-        })
+        });
+        quota::heed(look, &key.namespace, &decision.plan.found);
+        decision
     })
     .await
 }

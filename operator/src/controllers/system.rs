@@ -1,13 +1,14 @@
 //! InformationSystem: how many of its machines are as they should be.
 
 use dc_operator_core::conditions::Judged;
-use dc_operator_core::object;
 use dc_operator_core::plan::Plan;
 use dc_operator_core::system::{Machines, status};
+use dc_operator_core::{lease, object};
+use k8s_openapi::jiff::Timestamp;
 
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
-use super::{Context, now};
+use super::{Context, time_text};
 use crate::stores::{Key, Kind};
 
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
@@ -15,7 +16,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         return Ok(Settled::gone());
     };
     let system = context.reports.latest(system);
-    let now = now();
+    let clock = Timestamp::now();
+    let now = time_text(clock);
     settle(context, key, &system, Kind::System, |_, _| {
         // A department has tens of machines, a few hundred at most.
         let vms = context.stores.vms.in_namespace(&key.namespace);
@@ -25,9 +27,17 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             generation: object::generation(&system.metadata),
             now: &now,
         };
+        let term = lease::judge(&system.spec.lease, clock);
+        let status = status(&system, machines, &term, &judged);
         Decision {
-            plan: Plan::default(),
-            status: Some(status(&system, machines, &judged)),
+            plan: match term {
+                Ok(term) => Plan {
+                    again_at: term.and_then(|term| term.next),
+                    ..Plan::default()
+                },
+                Err(wrong) => Plan::found(wrong),
+            },
+            status: Some(status),
             wake: Vec::new(),
             counts: Counts::Only,
         }

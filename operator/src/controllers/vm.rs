@@ -1,15 +1,17 @@
 //! VirtualMachine: everything around it is read, then it is decided and carried out as one.
 
+use dc_crds::lease::Lease;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::vm::{CardSeen, DiskSeen, Seen, plan, status};
 use dc_operator_core::words::{Fact, Standing};
 use dc_types::{Epoch, InstanceId};
+use k8s_openapi::jiff::Timestamp;
 
 use super::chap::chap;
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
-use super::{Context, now};
+use super::{Context, quota, time_text};
 use crate::stores::{Key, Kind};
 
 mod read;
@@ -27,13 +29,17 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         return Ok(Settled::gone());
     };
     let user_data = context.secrets.user_data(context, &vm, &me).await?;
-    let now = now();
+    let clock = Timestamp::now();
+    let now = time_text(clock);
     let chap = |volume: InstanceId, epoch: Epoch| chap(&context.parts.ledger_key, volume, epoch);
     let settled = settle(context, key, &vm, Kind::Vm, |look, found| {
         let read = Read::new(look, &vm, &me);
+        let budget = quota::Read::new(look, &me.namespace);
+        let leases: Vec<&Lease> = vm.spec.lease.iter().chain(&read.system_lease).collect();
         let ledger = &context.parts.ledger;
         let decision = ledger.with_claims(|claims| {
             let removals = read.removals(look, claims, &me);
+            let ahead = |asker| budget.ahead(claims, asker);
             let cards: Vec<CardSeen<'_>> = read.cards();
             let disks: Vec<DiskSeen<'_>> = read.disks(&removals);
             context.hosts.with_index(|index| {
@@ -45,7 +51,10 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     cards: &cards,
                     disks: &disks,
                     user_data: user_data.as_seen(),
+                    leases: &leases,
+                    now: clock,
                     claims,
+                    allowance: budget.allowance(&ahead),
                     index,
                     spread: &read.spread(claims),
                     said: read.said.as_ref(),
@@ -66,6 +75,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 }
             })
         });
+        quota::heed(look, &me.namespace, &decision.plan.found);
         if decision.plan.found.iter().any(waits_for_room) {
             look.capacity();
         }

@@ -17,7 +17,7 @@ use super::look::Look;
 use super::pool::facts_of;
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
-use super::{Context, now};
+use super::{Context, now, quota};
 use crate::events::Tone;
 use crate::observed::ReleaseState;
 use crate::stores::{Key, Kind};
@@ -33,11 +33,13 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let now = now();
     let settled = settle(context, key, &volume, Kind::Volume, |look, _| {
         let read = Read::new(look, &volume, &me);
+        let budget = quota::Read::new(look, &me.namespace);
         let removals = context
             .parts
             .ledger
             .with_claims(|claims| read.removals(look, claims, &me));
-        context.parts.ledger.with_claims(|claims| {
+        let decision = context.parts.ledger.with_claims(|claims| {
+            let ahead = |asker| budget.ahead(claims, asker);
             let seen = Seen {
                 volume: &volume,
                 me: &me,
@@ -59,6 +61,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     said: said.as_ref(),
                 }),
                 claims,
+                allowance: budget.allowance(&ahead),
                 said: read.said.as_ref(),
                 removal: removals.0,
                 grant_removal: removals.1,
@@ -75,7 +78,9 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 wake: vec![Key::global(Kind::Pool, &volume.spec.pool)],
                 counts: Counts::None,
             }
-        })
+        });
+        quota::heed(look, &me.namespace, &decision.plan.found);
+        decision
     })
     .await?;
     tell_where(context, &volume, &me, settled);

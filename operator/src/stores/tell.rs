@@ -73,10 +73,10 @@ fn look(kind: Kind, name: &str) -> Change {
     Change::Look(Key::global(kind, name))
 }
 
-/// The department that a namespaced object belongs to sums up how many there are.
+/// The department that a namespaced object belongs to sums up how many there are and what they want.
 fn department_of<K: Resource>(old: Option<&K>, new: Option<&K>) -> Option<Change> {
     let namespace = new.or(old)?.meta().namespace.as_deref()?;
-    came_or_went(old, new).then(|| look(Kind::Department, namespace))
+    asks_otherwise(old, new).then(|| Change::Recount(Key::global(Kind::Department, namespace)))
 }
 
 impl Tells for Image {
@@ -240,8 +240,9 @@ mod tests {
     #[test]
     fn a_subnet_that_comes_concerns_its_department_its_network_and_its_zone() {
         let changes = Subnet::tells(None, Some(&subnet(1, "dmz")));
+        let department = Key::global(Kind::Department, "so-nnmt");
+        assert!(changes.contains(&Change::Recount(department)));
         for key in [
-            Key::global(Kind::Department, "so-nnmt"),
             Key::global(Kind::Network, "so-nnmt"),
             Key::global(Kind::Zone, "dmz"),
         ] {

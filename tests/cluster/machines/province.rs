@@ -180,6 +180,23 @@ impl Province {
         .unwrap()
     }
 
+    /// Waits for a volume's reason and the size that is there; answers with its message.
+    pub async fn wait_volume(&self, name: &str, reason: &str, size: &str) -> String {
+        let volumes = self.volumes();
+        until(&format!("{name} to be {reason}"), DEADLINE, async || {
+            let volume = volumes.get(name).await.unwrap();
+            let status = volume.status.clone().unwrap_or_default();
+            let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+            let there = status.size.as_deref() == Some(size);
+            match ready.filter(|ready| ready.reason == reason && there) {
+                Some(ready) => Look::Holds(ready.message.clone()),
+                None => Look::NotYet(format!("{status:#?}")),
+            }
+        })
+        .await
+        .unwrap()
+    }
+
     /// All machines as people see them, to find out later whether anything was written.
     pub async fn versions(&self) -> Vec<(String, String)> {
         let vms = self.vms().list(&Default::default()).await.unwrap();

@@ -6,6 +6,7 @@
 mod catalogue;
 mod departments;
 mod machines;
+mod quota;
 mod register;
 
 use std::path::Path;
@@ -53,7 +54,7 @@ pub fn add(files: &mut Files, source: &Path) -> Result<()> {
         };
         put(
             format!("{wave}/{}.yaml", system.slug()),
-            machines::machines(system),
+            machines::manifests(system),
         )?;
     }
     Ok(())

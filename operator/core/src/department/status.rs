@@ -7,6 +7,7 @@ use super::Seen;
 use crate::conditions::{Draft, Judged, merge};
 use crate::object::{self, Life};
 use crate::plan::Plan;
+use crate::quota::{Thing, report};
 use crate::words::{Fact, all_words};
 
 #[must_use]
@@ -30,6 +31,9 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> DepartmentSt
             drafts.push(deletable);
         }
     }
+    let rows = seen.quota.rows(seen.claims, &seen.me.name);
+    drafts.push(report::within(&rows));
+    let column = |is: fn(&Thing) -> bool| report::column(&rows, is);
     let old = seen.department.status.as_ref();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     DepartmentStatus {
@@ -37,5 +41,9 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> DepartmentSt
         systems: count(seen.counts.systems),
         virtual_machines: count(seen.counts.machines),
         volumes: count(seen.counts.volumes),
+        quota: rows.iter().map(report::line).collect(),
+        vcpus_text: column(|thing| *thing == Thing::Vcpus),
+        memory_text: column(|thing| *thing == Thing::Memory),
+        storage_text: column(|thing| matches!(thing, Thing::Storage(_))),
     }
 }

@@ -44,6 +44,7 @@ impl Fixture {
                 },
                 kind: DepartmentKind::Department,
                 domain: None,
+                quota: None,
                 members: Members {
                     administrators: vec![officer],
                     ..Members::default()
@@ -109,6 +110,7 @@ impl Fixture {
             roles: &self.roles,
             bindings: &self.bindings,
             counts: Counts::default(),
+            quota: &Budget::default(),
             owned: &self.owned,
             claims: &self.claims,
         })

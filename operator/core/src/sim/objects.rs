@@ -16,7 +16,7 @@ use dc_types::{Bytes, MiB, PoolName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{POOL, STORAGE};
+use super::{CLASS, POOL, STORAGE};
 
 /// What a host says of an item it has done.
 pub fn observe(item: &Item) -> Observation {
@@ -138,6 +138,7 @@ pub fn vm_spec() -> VirtualMachineSpec {
         on_guest_stop: dc_crds::vm::OnGuestStop::Restart,
         spread_group: None,
         physical_exception: None,
+        lease: None,
     }
 }
 
@@ -203,6 +204,7 @@ pub fn pool() -> StoragePool {
     };
     let spec = StoragePoolSpec {
         driver,
+        class: CLASS.into(),
         promise_percent: 100,
         warn_percent: 80,
     };

@@ -8,6 +8,7 @@ use super::{Seen, ValidSubnet, uid};
 use crate::claims::Claimed;
 use crate::object::{self, Life};
 use crate::plan::Plan;
+use crate::quota::{Amounts, Asker, Thing};
 use crate::txn::Txn;
 use crate::words::Fact;
 
@@ -30,6 +31,9 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
 }
 
 fn claim(seen: &Seen<'_>, valid: &ValidSubnet<'_>) -> Result<Txn, Fact> {
+    let asks = Amounts::of([(Thing::Subnets, 1)]);
+    seen.allowance
+        .check(seen.claims, Asker::of(seen.me), &asks)?;
     let spec = &valid.zone.spec;
     let full = |pool: String| Fact::ZonePoolFull {
         zone: valid.zone_name.to_owned(),

@@ -9,12 +9,17 @@ use super::address::{Asker, Taken, choose_mac, choose_v4, choose_v6};
 use super::{Seen, ValidVm};
 use crate::claims::Claimed;
 use crate::place::{Request, verdict};
+use crate::quota;
+use crate::quota::wish::of_machine;
 use crate::txn::Txn;
 use crate::words::Fact;
 use crate::words::size::human_memory;
 
 /// Places the machine and claims all it needs; `volumes` are claimed already, in disk order.
 pub fn claim(seen: &Seen<'_>, valid: &ValidVm, volumes: &[InstanceId]) -> Result<Txn, Fact> {
+    let asks = of_machine(valid.vcpus, valid.memory, None);
+    seen.allowance
+        .check(seen.claims, quota::Asker::of(seen.me), &asks)?;
     let cards = claim_cards(seen, valid)?;
     let request = Request {
         vcpus: valid.vcpus,
@@ -130,6 +135,13 @@ pub fn amend(
 ) -> Amend {
     let mut claim = old.value.clone();
     if (claim.vcpus, claim.memory) != (valid.vcpus, valid.memory) {
+        let asks = of_machine(valid.vcpus, valid.memory, Some((claim.vcpus, claim.memory)));
+        if let Err(fact) = seen
+            .allowance
+            .check(seen.claims, quota::Asker::of(seen.me), &asks)
+        {
+            return Amend::Refused(fact);
+        }
         let vcpus = valid.vcpus.saturating_sub(claim.vcpus);
         let memory = dc_types::MiB(valid.memory.0.saturating_sub(claim.memory.0));
         let misses = seen.index.verdict_for_growth(&claim.host, vcpus, memory);

@@ -3,16 +3,18 @@
 use dc_types::claim::VmClaim;
 use dc_types::plan::{Item, ItemKey};
 use dc_types::report::{Detail, ItemState};
-use dc_types::{HostName, InstanceId};
+use dc_types::{Bytes, HostName, InstanceId};
 
 use super::claim::{Amend, amend, claim, dropped};
 use super::items::{self, Held};
 use super::validate::{DiskVolume, validate};
 use super::{DiskSeen, Seen, ValidVm, deletion};
 use crate::claims::Claimed;
+use crate::lease::Term;
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::{NewVolume, Plan};
+use crate::quota::wish::{Asker, of_machine};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
 use crate::words::{Awaited, Fact};
@@ -27,13 +29,19 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
     }
     match validate(seen) {
         Err(found) => Plan::all_found(found),
-        Ok(valid) => plan_valid(seen, &valid),
+        Ok(valid) => Plan {
+            again_at: valid.term.as_ref().and_then(|term| term.next),
+            ..plan_valid(seen, &valid)
+        },
     }
 }
 
 fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
     let make = volumes_to_make(seen, valid);
     let unclaimed = volumes_unclaimed(seen, valid);
+    if let Err(fact) = allowed_whole(seen, valid, &make) {
+        return Plan::found(fact);
+    }
     if !make.is_empty() || !unclaimed.is_empty() {
         // A machine whose disk is being added goes on meanwhile as it was.
         return Plan {
@@ -60,6 +68,23 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
         Amend::Refused(fact) => carry(seen, valid, old, &volumes, Some(fact)),
         Amend::Nothing => carry(seen, valid, old, &volumes, None),
     }
+}
+
+/// No volume is made before there is room for all of them and for the machine.
+fn allowed_whole(seen: &Seen<'_>, valid: &ValidVm, make: &[NewVolume]) -> Result<(), Fact> {
+    if make.is_empty() {
+        return Ok(());
+    }
+    let held = seen.claims.vms.get(&valid.id);
+    let held = held.map(|claim| (claim.value.vcpus, claim.value.memory));
+    let mut asks = of_machine(valid.vcpus, valid.memory, held);
+    for volume in make {
+        let size = volume.spec.size.parse::<Bytes>();
+        if let (Some(thing), Ok(size)) = (seen.allowance.storage(&volume.spec.pool), size) {
+            asks.add(thing, size.0);
+        }
+    }
+    seen.allowance.check(seen.claims, Asker::of(seen.me), &asks)
 }
 
 fn volumes_to_make(seen: &Seen<'_>, valid: &ValidVm) -> Vec<NewVolume> {
@@ -244,7 +269,8 @@ fn told(host: &HostName, sight: Sight, valid: &ValidVm) -> Option<Fact> {
                     Some(Fact::Stopping)
                 }
                 (Power::Off, Guest::Stopped | Guest::Absent | Guest::Crashed) => {
-                    Some(Fact::Stopped)
+                    let over = valid.term.as_ref().filter(|term| term.is_over());
+                    Some(over.map_or(Fact::Stopped, Term::fact))
                 }
             }
         }

@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{Seen, id};
 use crate::claims::Claimed;
 use crate::conditions::{Draft, Judged, merge};
+use crate::lease::{self, Term};
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::Plan;
@@ -26,7 +27,10 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachi
         .words(),
         None => Fact::Deleting.words(),
     });
-    let drafts = vec![Draft::ready(words), placed(claim), attached(seen, claim)];
+    let mut drafts = vec![Draft::ready(words), placed(claim), attached(seen, claim)];
+    // What is wrong with a lease is among what was found.
+    let term = lease::judge(seen.leases.iter().copied(), seen.now).unwrap_or_default();
+    drafts.extend(term.as_ref().map(Term::draft));
     let guest = GuestSeen::find(seen);
     VirtualMachineStatus {
         conditions: merge(old.map_or(&[], |old| &old.conditions), drafts, judged),

@@ -386,3 +386,48 @@ fn what_the_host_says_of_a_failure_is_told() {
     ));
     assert_eq!(item.key.kind, ItemKind::Vm);
 }
+
+#[test]
+fn a_machine_whose_lease_is_over_is_stopped_keeps_all_and_runs_again_when_it_is_extended() {
+    let mut sim = running();
+    let me = sim.me("web");
+    let claim = sim.ledger.claims.vms[&id(&me)].clone();
+    let until = "1970-03-01T00:00:00Z";
+    sim.vm("web").spec.lease = Some(dc_crds::lease::Lease {
+        until: until.into(),
+        warn_days: vec![7],
+    });
+    sim.look();
+    assert_eq!(sim.plan_of("vm web").found, []);
+    let warning: Timestamp = "1970-02-22T00:00:00Z".parse().unwrap();
+    assert_eq!(sim.plan_of("vm web").again_at, Some(warning));
+    let told = |sim: &Sim| {
+        let plan = sim.plan_of("vm web").clone();
+        let judged = Judged {
+            generation: 1,
+            now: "t",
+        };
+        let status = sim.with_seen(&sim.vms["web"], &me, |seen| status(seen, &plan, &judged));
+        let within = status.conditions.iter().find(|c| c.type_ == "WithinLease");
+        (status.state, within.unwrap().reason.clone())
+    };
+    assert_eq!(told(&sim), ("Running".into(), "LeaseRunning".into()));
+    sim.now = warning;
+    sim.look();
+    assert_eq!(told(&sim), ("Running".into(), "LeaseEnding".into()));
+
+    sim.now = until.parse().unwrap();
+    sim.look();
+    assert_eq!(told(&sim), ("Stopped".into(), "LeaseEnded".into()));
+    let ended = Fact::LeaseEnded {
+        until: until.into(),
+    };
+    assert_eq!(sim.plan_of("vm web").found, [ended]);
+    assert_eq!(sim.plan_of("vm web").again_at, None);
+    assert_eq!(sim.ledger.claims.vms[&id(&me)], claim);
+
+    let lease = sim.vm("web").spec.lease.as_mut().unwrap();
+    lease.until = "1971-01-01T00:00:00Z".into();
+    sim.look();
+    assert_eq!(told(&sim), ("Running".into(), "LeaseRunning".into()));
+}

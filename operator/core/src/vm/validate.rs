@@ -10,6 +10,7 @@ use dc_types::plan::{Firmware, OnStop, Power, Secret, ZoneType};
 use dc_types::{Bytes, DepartmentName, InstanceId, Mac, MiB, SubnetUid};
 
 use super::{CardSeen, DiskSeen, Seen, cloud_init, id, volume_name};
+use crate::lease::{self, Term};
 use crate::network;
 use crate::object::{self, Life};
 use crate::place::zone_type;
@@ -23,7 +24,9 @@ pub struct ValidVm {
     pub department: DepartmentName,
     pub system: String,
     pub name: String,
+    /// What is asked, while the lease lasts.
     pub power: Power,
+    pub term: Option<Term>,
     pub restart: String,
     pub class: String,
     pub vcpus: u32,
@@ -79,6 +82,8 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVm, Vec<Fact>> {
         on_guest_stop,
         spread_group: _,
         physical_exception: _,
+        // Read with the system's.
+        lease: _,
     } = spec;
     let mut wrong = Vec::new();
     if seen.system == Named::Absent {
@@ -90,6 +95,8 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVm, Vec<Fact>> {
     let disks = validate_disks(seen, disks, &mut wrong);
     let cards = validate_cards(seen, interfaces, &mut wrong);
     let user_data = keep(&mut wrong, validate_user_data(seen, cloud_init.as_ref()));
+    let leases = seen.leases.iter().copied();
+    let term = keep(&mut wrong, lease::judge(leases, seen.now)).flatten();
     let department = DepartmentName::new(seen.me.namespace.clone()).ok();
     match (size, user_data, department) {
         (Some((vcpus, memory, cpu_model)), Some(user_data), Some(department))
@@ -101,9 +108,11 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVm, Vec<Fact>> {
                 system: system.clone(),
                 name: seen.me.name.clone(),
                 power: match power_state {
+                    PowerState::Running if term.as_ref().is_some_and(Term::is_over) => Power::Off,
                     PowerState::Running => Power::On,
                     PowerState::Stopped => Power::Off,
                 },
+                term,
                 restart: restart.clone().unwrap_or_default(),
                 class: class.clone(),
                 vcpus,

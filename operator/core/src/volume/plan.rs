@@ -9,6 +9,7 @@ use crate::claims::Claimed;
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::Plan;
+use crate::quota::{Amounts, Asker};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
 use crate::words::Fact;
@@ -66,8 +67,13 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
     }
 }
 
-/// Whether the pool may promise `more` bytes.
+/// Whether the department may have, and the pool may promise, `more` bytes.
 fn room(seen: &Seen<'_>, valid: &ValidVolume, more: u64) -> Result<(), Fact> {
+    if let Some(thing) = seen.allowance.storage(valid.pool.as_str()) {
+        let asks = Amounts::of([(thing, more)]);
+        let asker = Asker::volume(seen.me, seen.volume);
+        seen.allowance.check(seen.claims, asker, &asks)?;
+    }
     let pool = valid.pool.to_string();
     let facts = seen.pool.and_then(|p| p.facts.map(|facts| (p, facts)));
     let Some((pool_seen, facts)) = facts else {

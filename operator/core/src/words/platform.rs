@@ -58,12 +58,6 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                  chọn tên trong danh sách `kubectl get system`"
             ),
         ),
-        Fact::DepartmentNotReady { department } => Words::new(
-            Moving,
-            "DepartmentNotReady",
-            format!("waiting for Department {department} to get its network"),
-            format!("đang chờ Department {department} được cấp mạng"),
-        ),
         Fact::ClaimOfAnother { what, uid } => Words::new(
             Troubled,
             "ClaimOfAnother",

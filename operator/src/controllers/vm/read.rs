@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dc_crds::lease::Lease;
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::object;
@@ -17,6 +18,7 @@ use crate::controllers::look::Look;
 
 pub struct Read {
     pub system: Named,
+    pub system_lease: Option<Lease>,
     pub class: Option<Arc<MachineClass>>,
     cards: Vec<CardRead>,
     disks: Vec<DiskRead>,
@@ -47,10 +49,12 @@ pub struct Removals {
 impl Read {
     pub fn new(look: &mut Look<'_>, vm: &VirtualMachine, me: &ObjectRef) -> Self {
         let namespace = &me.namespace;
-        let system = match look.system(namespace, &vm.spec.system) {
+        let found = look.system(namespace, &vm.spec.system);
+        let system = match found {
             Some(_) => Named::There,
             None => Named::Absent,
         };
+        let system_lease = found.and_then(|system| system.spec.lease.clone());
         let class = look.class("", &vm.spec.class);
         let mut cards = Vec::new();
         for card in &vm.spec.interfaces {
@@ -75,6 +79,7 @@ impl Read {
         let said = host.as_ref().and_then(|host| look.said(host, &key(me)));
         Self {
             system,
+            system_lease,
             class,
             cards,
             disks,

@@ -7,17 +7,22 @@ use dc_crds::department::{
 use serde_json::Value;
 
 use super::manifest;
-use super::register::{Body, Register};
+use super::quota;
+use super::register::{Body, Register, System};
 
 /// Communes and wards; the source does not name them.
 const COMMUNES: usize = 75;
 
 pub fn departments(register: &Register) -> Vec<Value> {
-    let named = register.bodies.iter().map(named);
+    let systems = register.systems_by_owner();
+    let named = register.bodies.iter().map(|body| {
+        let systems = systems.get(body.slug.as_str());
+        named(body, systems.map_or(&[][..], |systems| systems))
+    });
     named.chain((1..=COMMUNES).map(commune)).collect()
 }
 
-fn named(body: &Body) -> Value {
+fn named(body: &Body, systems: &[&System]) -> Value {
     let spec = DepartmentSpec {
         display_name: DisplayName {
             vi: body.name_vi.clone(),
@@ -26,8 +31,9 @@ fn named(body: &Body) -> Value {
         kind: kind(&body.kind),
         domain: (!body.domain.is_empty()).then(|| body.domain.clone()),
         members: members(&body.slug),
+        quota: Some(quota::of(systems)),
     };
-    manifest::<Department>(None, &body.slug, "members", &spec)
+    manifest::<Department>(None, &body.slug, "members, quota", &spec)
 }
 
 fn commune(number: usize) -> Value {
@@ -40,8 +46,9 @@ fn commune(number: usize) -> Value {
         kind: DepartmentKind::Commune,
         domain: None,
         members: members(&name),
+        quota: Some(quota::of(&[])),
     };
-    manifest::<Department>(None, &name, "name, displayName, members", &spec)
+    manifest::<Department>(None, &name, "name, displayName, members, quota", &spec)
 }
 
 fn kind(kind: &str) -> DepartmentKind {

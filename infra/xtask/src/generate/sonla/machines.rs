@@ -16,6 +16,9 @@ use super::register::{Placement, System};
 /// Size of a database's data volume where the source states none.
 const ASSUMED_DATA: &str = "20G";
 
+/// The SOC's own pool.
+const SOC_POOL: &str = "soc-1";
+
 /// One machine of a tier.
 struct Tier {
     name: &'static str,
@@ -107,12 +110,21 @@ fn system(department: &str, system: &System) -> Value {
         security_level: (system.id == "A27").then_some(3),
         public_service: system.placement == Placement::Web,
         legal_basis: None,
+        lease: None,
     };
     manifest::<InformationSystem>(Some(department), &system.slug(), "", &spec)
 }
 
+/// One machine, before it is a manifest.
+pub struct Machine {
+    name: String,
+    /// Fields that the source does not state.
+    assumed: String,
+    pub spec: VirtualMachineSpec,
+}
+
 /// The machines of one system.
-pub fn machines(system: &System) -> Vec<Value> {
+pub fn machines(system: &System) -> Vec<Machine> {
     let mut machines = Vec::new();
     for tier in tiers(system) {
         for number in 1..=tier.count {
@@ -122,7 +134,22 @@ pub fn machines(system: &System) -> Vec<Value> {
     machines
 }
 
-fn machine(system: &System, tier: &Tier, number: u32) -> Value {
+pub fn manifests(system: &System) -> Vec<Value> {
+    let machines = machines(system).into_iter();
+    machines
+        .map(
+            |Machine {
+                 name,
+                 assumed,
+                 spec,
+             }| {
+                manifest::<VirtualMachine>(Some(&system.owner), &name, &assumed, &spec)
+            },
+        )
+        .collect()
+}
+
+fn machine(system: &System, tier: &Tier, number: u32) -> Machine {
     let mut disks = vec![disk("root", "1Gi", Some("tiny"), pool(system))];
     let mut assumed = "class, size of root".to_owned();
     if tier.data {
@@ -152,9 +179,13 @@ fn machine(system: &System, tier: &Tier, number: u32) -> Value {
         on_guest_stop: Default::default(),
         spread_group: (tier.count > 1).then(|| tier.name.to_owned()),
         physical_exception: exception(system, tier),
+        lease: None,
     };
-    let name = format!("{}-{}-{number}", system.slug(), tier.name);
-    manifest::<VirtualMachine>(Some(&system.owner), &name, &assumed, &spec)
+    Machine {
+        name: format!("{}-{}-{number}", system.slug(), tier.name),
+        assumed,
+        spec,
+    }
 }
 
 fn disk(name: &str, size: &str, image: Option<&str>, pool: &str) -> Disk {
@@ -182,9 +213,17 @@ fn disk(name: &str, size: &str, image: Option<&str>, pool: &str) -> Disk {
 /// The SOC's storage is apart (requirement S8).
 fn pool(system: &System) -> &'static str {
     if system.placement == Placement::Soc {
-        "soc-1"
+        SOC_POOL
     } else {
         "san-1"
+    }
+}
+
+/// The class of a pool, as the lab's pools have it.
+pub fn class_of(pool: &str) -> &'static str {
+    match pool {
+        SOC_POOL => "soc",
+        _ => "standard",
     }
 }
 

@@ -1,0 +1,50 @@
+//! What each body may hold. The source states no quota: it is twice what its registered systems
+//! need, and something for what is not registered yet.
+
+use std::collections::BTreeMap;
+
+use dc_crds::quota::{Quota, StorageQuota};
+use dc_types::Bytes;
+
+use super::machines;
+use super::register::System;
+
+/// For a body that has no system yet: an office's web server, its application and a file server.
+const SPARE_MACHINES: u32 = 4;
+const SPARE_STORAGE: Bytes = Bytes(500 << 30);
+/// Of the class medium.
+const VCPUS_EACH: u32 = 2;
+const MEMORY_EACH_GIB: u32 = 4;
+/// One in each zone that carries machines of departments.
+const SUBNETS: u32 = 6;
+
+pub fn of(systems: &[&System]) -> Quota {
+    let mut machines = SPARE_MACHINES;
+    let mut storage = BTreeMap::from([("standard", SPARE_STORAGE)]);
+    for machine in systems.iter().flat_map(|system| machines::machines(system)) {
+        machines += 2;
+        let templates = machine
+            .spec
+            .disks
+            .iter()
+            .filter_map(|d| d.template.as_ref());
+        for template in templates {
+            let size: Bytes = template.size.parse().expect("sizes are written here");
+            let class = machines::class_of(&template.pool);
+            storage.entry(class).or_default().0 += 2 * size.0;
+        }
+    }
+    Quota {
+        virtual_machines: Some(machines),
+        vcpus: Some(machines * VCPUS_EACH),
+        memory: Some(format!("{}Gi", machines * MEMORY_EACH_GIB)),
+        storage: storage
+            .into_iter()
+            .map(|(class, size)| StorageQuota {
+                class: class.to_owned(),
+                size: format!("{}Gi", size.0.div_ceil(1 << 30)),
+            })
+            .collect(),
+        subnets: Some(SUBNETS),
+    }
+}

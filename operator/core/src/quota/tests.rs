@@ -1,0 +1,378 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::sim::{CLASS, POOL, STORAGE, Sim, delete, disk};
+
+fn limits(quota: serde_json::Value) -> Limits {
+    let quota: Quota = serde_json::from_value(quota).unwrap();
+    Limits::read(Some(&quota))
+}
+
+fn storage() -> Thing {
+    Thing::Storage(CLASS.into())
+}
+
+fn over(sim: &Sim, key: &str) -> Vec<Over> {
+    match &sim.plan_of(key).found[..] {
+        [Fact::QuotaExceeded { over, .. }] => over.clone(),
+        found => panic!("{key}: {found:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_named_is_unlimited_and_nought_allows_none() {
+    let some =
+        limits(serde_json::json!({"vcpus": 0, "storage": [{"class": "fast", "size": "1Ti"}]}));
+    assert_eq!(some.get(&Thing::Vcpus), Some(0));
+    assert_eq!(some.get(&Thing::Storage("fast".into())), Some(1 << 40));
+    assert_eq!(some.get(&Thing::Memory), None);
+    assert!(Limits::read(None).is_empty());
+}
+
+#[test]
+fn a_machine_beyond_the_quota_makes_no_volume_and_says_what_would_help() {
+    let mut sim = Sim::new();
+    sim.limits = limits(serde_json::json!({"vcpus": 3, "memory": "8Gi"}));
+    sim.add_vm("a");
+    sim.add_vm("b");
+    sim.look();
+    assert_eq!(sim.plan_of("vm a").found, []);
+    assert_eq!(
+        over(&sim, "vm b"),
+        [Over {
+            thing: Thing::Vcpus,
+            asked: 2,
+            used: 2,
+            ahead: 0,
+            limit: 3
+        }]
+    );
+    assert!(!sim.volumes.contains_key("b-root"));
+    let words = sim.plan_of("vm b").found[0].words();
+    assert_eq!(words.reason, "QuotaExceeded");
+    for says in [
+        "vCPUs: 2 asked for, 2 used, limit 3, 1 free",
+        "give back 1, or raise spec.quota.vcpus of Department so-nnmt to 4",
+    ] {
+        assert!(words.en.contains(says), "{}", words.en);
+    }
+    assert!(words.vi.contains("còn 1"), "{}", words.vi);
+
+    // It goes on by itself as soon as there is room.
+    sim.limits = limits(serde_json::json!({"vcpus": 4}));
+    sim.look();
+    assert_eq!(sim.plan_of("vm b").found, []);
+    assert_eq!(sim.used().get(&Thing::Vcpus), 4);
+}
+
+#[test]
+fn room_that_is_given_back_goes_to_the_oldest_that_waits() {
+    let mut sim = Sim::new();
+    sim.limits = limits(serde_json::json!({"virtualMachines": 1}));
+    // By name the other way round than by age.
+    for name in ["d", "c", "b", "a"] {
+        sim.add_vm(name);
+    }
+    sim.look();
+    assert_eq!(sim.plan_of("vm d").found, []);
+    assert_eq!(over(&sim, "vm a")[0].ahead, 2);
+    for (gone, next) in [("d", "c"), ("c", "b"), ("b", "a")] {
+        delete(&mut sim.vm(gone).metadata);
+        sim.look();
+        assert_eq!(sim.plan_of(&format!("vm {next}")).found, [], "{next}");
+    }
+}
+
+#[test]
+fn a_wish_larger_than_the_quota_holds_nobody_up() {
+    let mut sim = Sim::new();
+    sim.limits = limits(serde_json::json!({"storage": [{"class": CLASS, "size": "10Gi"}]}));
+    sim.add_volume("huge", "11Gi");
+    sim.add_volume("first", "6Gi");
+    sim.add_volume("second", "6Gi");
+    sim.add_volume("third", "1Gi");
+    sim.look();
+    assert_eq!(sim.plan_of("volume first").found, []);
+    let huge = sim.plan_of("volume huge").found[0].words().en;
+    assert!(
+        huge.contains("smallest change: raise spec.quota.storage[standard]"),
+        "{huge}"
+    );
+    // There would be room for the third, and the second would then wait for ever.
+    assert_eq!(over(&sim, "volume third")[0].ahead, 6 << 30);
+    delete(&mut sim.volumes.get_mut("second").unwrap().metadata);
+    sim.look();
+    assert_eq!(sim.plan_of("volume third").found, []);
+}
+
+#[test]
+fn two_machines_never_hold_half_of_what_both_need() {
+    let mut sim = Sim::new();
+    // Two disks of 1Gi each.
+    sim.limits = limits(serde_json::json!({"storage": [{"class": CLASS, "size": "2Gi"}]}));
+    for name in ["a", "b"] {
+        sim.add_vm(name);
+        sim.vm(name).spec.disks.push(disk("data", None));
+    }
+    sim.look();
+    assert_eq!(sim.plan_of("vm a").found, []);
+    assert_eq!(over(&sim, "vm b")[0].used, 2 << 30);
+    assert_eq!(sim.volumes.len(), 2);
+}
+
+#[test]
+fn of_wishes_a_moment_old_those_that_were_served_since_hold_nobody_up() {
+    let mut sim = Sim::new();
+    for name in ["a", "b", "c"] {
+        sim.add_volume(name, "1Gi");
+    }
+    let some = limits(serde_json::json!({"storage": [{"class": CLASS, "size": "3Gi"}]}));
+    let old = sim.wishes();
+    let asker = Asker {
+        uid: old[2].uid,
+        machine: None,
+    };
+    let ahead = |sim: &Sim| wish::ahead(&old, &sim.ledger.claims, asker, &some).get(&storage());
+    assert_eq!(ahead(&sim), 2 << 30);
+    sim.look();
+    assert_eq!(ahead(&sim), 0);
+    // Who came since comes last, and a machine's volume with its machine.
+    let none = Claims::new(1);
+    let of = |uid, machine| wish::ahead(&old, &none, Asker { uid, machine }, &some);
+    let new = dc_types::ObjectUid(uuid::Uuid::from_u128(99));
+    assert_eq!(of(new, None).get(&storage()), 3 << 30);
+    assert_eq!(of(new, Some(old[1].uid)).get(&storage()), 1 << 30);
+}
+
+#[test]
+fn growth_is_charged_before_it_is_granted_and_stopping_gives_nothing_back() {
+    let mut sim = Sim::new();
+    sim.limits = limits(serde_json::json!({
+        "vcpus": 2, "storage": [{"class": CLASS, "size": "11Gi"}]
+    }));
+    sim.add_vm("web");
+    sim.add_volume("data", "10Gi");
+    sim.look();
+    sim.volumes.get_mut("data").unwrap().spec.size = "11Gi".into();
+    sim.vm("web").spec.power_state = dc_crds::vm::PowerState::Stopped;
+    sim.add_vm("next");
+    sim.look();
+    assert_eq!(over(&sim, "volume data")[0].asked, 1 << 30);
+    assert_eq!(sim.used().get(&storage()), 11 << 30);
+    assert_eq!(
+        over(&sim, "vm next")[0].used,
+        2,
+        "a stopped machine is charged"
+    );
+    assert!(
+        sim.hosts[&crate::sim::host(STORAGE)].held.len() >= 2,
+        "both stay"
+    );
+}
+
+#[test]
+fn a_lower_limit_takes_nothing_away_and_gives_nothing_new() {
+    let mut sim = Sim::new();
+    sim.add_vm("a");
+    sim.add_vm("b");
+    sim.look();
+    sim.limits = limits(serde_json::json!({"virtualMachines": 1, "subnets": 0}));
+    sim.add_subnet("more");
+    sim.look();
+    assert_eq!(sim.used().get(&Thing::VirtualMachines), 2);
+    assert_eq!(
+        (
+            sim.plan_of("vm a").found.len(),
+            sim.plan_of("vm b").found.len()
+        ),
+        (0, 0)
+    );
+    assert_eq!(over(&sim, "subnet more")[0].limit, 0);
+    let rows = report::rows(&sim.limits, &sim.used(), &Amounts::default());
+    let draft = report::within(&rows);
+    assert_eq!(draft.words.reason, "OverQuota");
+    assert!(
+        draft.words.en.contains("machines 2 of 1"),
+        "{}",
+        draft.words.en
+    );
+}
+
+#[test]
+fn a_volume_whose_pool_is_gone_counts_in_every_class() {
+    let mut sim = Sim::new();
+    sim.add_volume("data", "3Gi");
+    sim.look();
+    let mut other = sim.pools.remove(POOL).unwrap();
+    other.metadata.name = Some("other".into());
+    other.spec.class = "fast".into();
+    sim.pools.insert("other".into(), other);
+    assert_eq!(sim.used().get(&Thing::Storage("fast".into())), 3 << 30);
+}
+
+#[test]
+fn without_a_department_nothing_is_charged_to_anybody() {
+    let classes = PoolClasses::default();
+    let allowance = Allowance {
+        department: "so-nnmt",
+        limits: None,
+        classes: &classes,
+        ahead: &|_| Amounts::default(),
+    };
+    let asks = Amounts::of([(Thing::Subnets, 1)]);
+    let asker = Asker {
+        uid: dc_types::ObjectUid(uuid::Uuid::from_u128(1)),
+        machine: None,
+    };
+    let refused = allowance.check(&Claims::new(1), asker, &asks).unwrap_err();
+    assert_eq!(refused.words().reason, "DepartmentMissing");
+}
+
+#[test]
+fn a_line_says_used_reserved_limit_and_free() {
+    let some = limits(serde_json::json!({"memory": "10Gi"}));
+    let used = Amounts::of([(Thing::Memory, 6 << 30), (Thing::Vcpus, 3)]);
+    let reserved = Amounts::of([(Thing::Memory, 1 << 30)]);
+    let rows = report::rows(&some, &used, &reserved);
+    let lines: Vec<_> = rows.iter().map(report::line).collect();
+    let memory = lines.iter().find(|line| line.resource == "memory").unwrap();
+    assert_eq!(
+        (memory.used.as_str(), memory.reserved.as_str()),
+        ("6Gi", "1Gi")
+    );
+    assert_eq!(
+        (memory.limit.as_deref(), memory.free.as_deref()),
+        (Some("10Gi"), Some("3Gi"))
+    );
+    let vcpus = lines.iter().find(|line| line.resource == "vcpus").unwrap();
+    assert_eq!((vcpus.used.as_str(), &vcpus.limit), ("3", &None));
+    assert_eq!(report::column(&rows, |t| *t == Thing::Memory), "6Gi/10Gi");
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    CreateVm(u8, u8),
+    DeleteVm(u8),
+    CreateVolume(u8, u8),
+    Grow(u8, u8),
+    DeleteVolume(u8),
+    CreateSubnet(u8),
+    Limit(Option<u8>, Option<u8>, Option<u8>),
+    Silence(bool),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let some = || proptest::option::of(0u8..12);
+    let act = prop_oneof![
+        (0u8..8, 0u8..2).prop_map(|(n, disks)| Act::CreateVm(n, disks)),
+        (0u8..8).prop_map(Act::DeleteVm),
+        (0u8..4, 1u8..6).prop_map(|(n, size)| Act::CreateVolume(n, size)),
+        (0u8..4, 1u8..9).prop_map(|(n, size)| Act::Grow(n, size)),
+        (0u8..4).prop_map(Act::DeleteVolume),
+        (0u8..4).prop_map(Act::CreateSubnet),
+        (some(), some(), some()).prop_map(|(a, b, c)| Act::Limit(a, b, c)),
+        any::<bool>().prop_map(Act::Silence),
+    ];
+    proptest::collection::vec(act, 1..40)
+}
+
+fn perform(sim: &mut Sim, act: &Act) {
+    let vm = |n: &u8| format!("vm{n}");
+    let volume = |n: &u8| format!("data{n}");
+    match act {
+        Act::CreateVm(n, disks) if !sim.vms.contains_key(&vm(n)) => {
+            sim.add_vm(&vm(n));
+            for more in 0..*disks {
+                let disk = disk(&format!("more{more}"), None);
+                sim.vm(&vm(n)).spec.disks.push(disk);
+            }
+        }
+        Act::DeleteVm(n) => {
+            if let Some(vm) = sim.vms.get_mut(&vm(n)) {
+                delete(&mut vm.metadata);
+            }
+        }
+        Act::CreateVolume(n, size) if !sim.volumes.contains_key(&volume(n)) => {
+            sim.add_volume(&volume(n), &format!("{size}Gi"));
+        }
+        Act::Grow(n, size) => {
+            if let Some(volume) = sim.volumes.get_mut(&volume(n)) {
+                let now: Bytes = volume.spec.size.parse().unwrap();
+                let more = Bytes(now.0 + (u64::from(*size) << 30));
+                volume.spec.size = more.to_string();
+            }
+        }
+        Act::DeleteVolume(n) => {
+            if let Some(volume) = sim.volumes.get_mut(&volume(n)) {
+                delete(&mut volume.metadata);
+            }
+        }
+        Act::CreateSubnet(n) if !sim.subnets.contains_key(&format!("net{n}")) => {
+            sim.add_subnet(&format!("net{n}"));
+        }
+        Act::Limit(vms, size, subnets) => {
+            let mut quota = serde_json::json!({"virtualMachines": vms, "subnets": subnets});
+            if let Some(size) = size {
+                let size = format!("{}Gi", u32::from(*size) + 1);
+                quota["storage"] = serde_json::json!([{"class": CLASS, "size": size}]);
+            }
+            sim.limits = limits(quota);
+        }
+        Act::Silence(silent) => sim.set_silent(STORAGE, *silent),
+        Act::CreateVm(..) | Act::CreateVolume(..) | Act::CreateSubnet(_) => {}
+    }
+}
+
+/// Use worked out from every claim, one by one.
+fn summed(claims: &Claims) -> Amounts {
+    let mut sum = Amounts::default();
+    for vm in claims.vms.values() {
+        sum.add(Thing::VirtualMachines, 1);
+        sum.add(Thing::Vcpus, u64::from(vm.value.vcpus));
+        sum.add(Thing::Memory, vm.value.memory.0 << 20);
+    }
+    for volume in claims.volumes.values() {
+        sum.add(storage(), volume.value.size.0);
+    }
+    sum.add(Thing::Subnets, claims.subnets.len() as u64);
+    sum
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// That no commit takes a thing past its limit is asserted by the data centre itself.
+    #[test]
+    fn no_sequence_of_changes_passes_a_limit_and_use_is_what_the_claims_say(acts in acts()) {
+        let mut sim = Sim::new();
+        for act in &acts {
+            perform(&mut sim, act);
+            sim.look();
+            prop_assert_eq!(sim.used(), summed(&sim.ledger.claims));
+            // Whoever there is room for by its turn is not refused for its quota.
+            let (used, wishes) = (sim.used(), sim.wishes());
+            for wish in wish::admitted(&wishes, &used, &sim.limits) {
+                let kind = match wish.kind {
+                    wish::Wisher::Vm => "vm",
+                    wish::Wisher::Volume => "volume",
+                    wish::Wisher::Subnet => "subnet",
+                };
+                let plan = sim.plan_of(&format!("{kind} {}", wish.name));
+                let refused = |fact: &Fact| matches!(fact, Fact::QuotaExceeded { .. });
+                prop_assert!(!plan.found.iter().any(refused), "{}: {:?}", wish.name, plan.found);
+            }
+        }
+        for vm in sim.vms.values_mut() {
+            delete(&mut vm.metadata);
+        }
+        for volume in sim.volumes.values_mut() {
+            delete(&mut volume.metadata);
+        }
+        for subnet in sim.subnets.values_mut() {
+            delete(&mut subnet.metadata);
+        }
+        sim.set_silent(STORAGE, false);
+        sim.look();
+        prop_assert!(sim.used().is_empty(), "something is still charged: {:?}", sim.used());
+        prop_assert!(sim.ledger.claims.charges().all().next().is_none());
+    }
+}

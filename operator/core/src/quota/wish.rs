@@ -1,0 +1,307 @@
+//! What the objects of a department want and do not hold yet, oldest first.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume};
+use dc_types::{Bytes, InstanceId, MiB, ObjectRef, ObjectUid, SubnetUid};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{Amounts, Limits, PoolClasses, Thing};
+use crate::claims::Claims;
+use crate::object::{self, Life};
+use crate::vm::volume_name;
+
+/// The objects of one department that may be charged, and what their sizes are read from.
+pub struct Objects<'a> {
+    pub vms: &'a [&'a VirtualMachine],
+    pub volumes: &'a [&'a Volume],
+    pub subnets: &'a [&'a Subnet],
+    pub sizes: &'a ClassSizes,
+    pub classes: &'a PoolClasses,
+}
+
+/// vCPUs and memory of each machine class. One that does not read has none; its machines say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassSizes(BTreeMap<String, (u32, MiB)>);
+
+impl ClassSizes {
+    #[must_use]
+    pub fn read<'a>(classes: impl IntoIterator<Item = &'a MachineClass>) -> Self {
+        let sizes = classes.into_iter().filter_map(|class| {
+            let memory = class.spec.memory.parse::<Bytes>().ok()?;
+            let name = class.metadata.name.clone()?;
+            Some((name, (class.spec.vcpus, memory.to_mib())))
+        });
+        Self(sizes.collect())
+    }
+}
+
+/// By the time at which the object was made, in seconds; those of one second by their uid. A volume
+/// of a template has the age of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    pub created_s: i64,
+    pub uid: ObjectUid,
+}
+
+/// The kinds that are charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wisher {
+    Vm,
+    Volume,
+    Subnet,
+}
+
+/// What one object wants beyond what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub age: Age,
+    pub uid: ObjectUid,
+    pub kind: Wisher,
+    pub name: String,
+    pub asks: Amounts,
+    /// Of the claim it has, if it has one: another one since means that it was served.
+    pub revision: Option<u64>,
+}
+
+impl Wish {
+    fn is_served(&self, claims: &Claims) -> bool {
+        revision(claims, self.kind, self.uid) != self.revision
+    }
+}
+
+fn revision(claims: &Claims, kind: Wisher, uid: ObjectUid) -> Option<u64> {
+    let id = InstanceId(uid.0);
+    match kind {
+        Wisher::Vm => claims.vms.get(&id).map(|claim| claim.revision),
+        Wisher::Volume => claims.volumes.get(&id).map(|claim| claim.revision),
+        Wisher::Subnet => {
+            let claim = claims.subnets.get(&SubnetUid(uid.0));
+            claim.map(|claim| claim.revision)
+        }
+    }
+}
+
+/// Who asks for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub uid: ObjectUid,
+    /// The machine whose template it was made from.
+    pub machine: Option<ObjectUid>,
+}
+
+impl Asker {
+    #[must_use]
+    pub fn of(me: &ObjectRef) -> Self {
+        Self {
+            uid: me.uid,
+            machine: None,
+        }
+    }
+
+    #[must_use]
+    pub fn volume(me: &ObjectRef, volume: &Volume) -> Self {
+        let mut owners = volume.metadata.owner_references.iter().flatten();
+        Self {
+            uid: me.uid,
+            machine: owners.find_map(|owner| owner.uid.parse().ok()),
+        }
+    }
+}
+
+/// All wishes of a department, the oldest first. An object that is being deleted wants nothing; one
+/// whose class or pool is not there wants as much as can be told.
+#[must_use]
+pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
+    let Objects {
+        vms,
+        volumes,
+        subnets,
+        sizes: _,
+        classes: _,
+    } = objects;
+    let ages: HashMap<&str, Age> = vms
+        .iter()
+        .filter_map(|vm| Some((vm.metadata.uid.as_deref()?, age(&vm.metadata)?)))
+        .collect();
+    let there: HashSet<&str> = volumes
+        .iter()
+        .filter_map(|volume| volume.metadata.name.as_deref())
+        .collect();
+    let mut all = Vec::new();
+    let mut wish = |meta: &ObjectMeta, kind, age, asks: Amounts| {
+        if asks.is_empty() || object::life(meta) == Life::Deleting {
+            return;
+        }
+        if let (Some(uid), Some(name)) = (object::uid(meta), meta.name.clone()) {
+            all.push(Wish {
+                revision: revision(claims, kind, uid),
+                age,
+                uid,
+                kind,
+                name,
+                asks,
+            });
+        }
+    };
+    for vm in *vms {
+        if let Some(age) = age(&vm.metadata) {
+            wish(
+                &vm.metadata,
+                Wisher::Vm,
+                age,
+                of_vm(objects, vm, &there, claims),
+            );
+        }
+    }
+    for volume in *volumes {
+        if let Some(own) = age(&volume.metadata) {
+            let mut owners = volume.metadata.owner_references.iter().flatten();
+            let of_machine = owners.find_map(|owner| ages.get(owner.uid.as_str()));
+            let asks = of_volume(objects, volume, claims);
+            wish(
+                &volume.metadata,
+                Wisher::Volume,
+                *of_machine.unwrap_or(&own),
+                asks,
+            );
+        }
+    }
+    for subnet in *subnets {
+        if let Some(age) = age(&subnet.metadata) {
+            let held = claims.subnets.contains_key(&SubnetUid(age.uid.0));
+            let asks = Amounts::of([(Thing::Subnets, u64::from(!held))]);
+            wish(&subnet.metadata, Wisher::Subnet, age, asks);
+        }
+    }
+    all.sort_by(|a, b| (a.age, a.uid).cmp(&(b.age, b.uid)));
+    all
+}
+
+fn age(meta: &ObjectMeta) -> Option<Age> {
+    let created = meta.creation_timestamp.as_ref();
+    Some(Age {
+        created_s: created.map_or(0, |created| created.0.as_second()),
+        uid: object::uid(meta)?,
+    })
+}
+
+fn of_vm(
+    objects: &Objects<'_>,
+    vm: &VirtualMachine,
+    there: &HashSet<&str>,
+    claims: &Claims,
+) -> Amounts {
+    let (Some(uid), Some(name)) = (object::uid(&vm.metadata), &vm.metadata.name) else {
+        return Amounts::default();
+    };
+    let size = objects.sizes.0.get(&vm.spec.class).copied();
+    let (vcpus, memory) = size.unwrap_or_default();
+    let held = claims.vms.get(&InstanceId(uid.0)).map(|claim| &claim.value);
+    let mut asks = of_machine(vcpus, memory, held.map(|vm| (vm.vcpus, vm.memory)));
+    if held.is_some_and(|vm_claim| vm_claim.volumes.len() >= vm.spec.disks.len()) {
+        return asks;
+    }
+    for disk in &vm.spec.disks {
+        if let Some(template) = &disk.template
+            && !there.contains(volume_name(name, disk).as_str())
+            && let (Some(class), Ok(size)) = (
+                objects.classes.of(&template.pool),
+                template.size.parse::<Bytes>(),
+            )
+        {
+            asks.add(Thing::Storage(class.to_owned()), size.0);
+        }
+    }
+    asks
+}
+
+/// What a machine of this size wants beyond the vCPUs and memory of its claim.
+#[must_use]
+pub fn of_machine(vcpus: u32, memory: MiB, held: Option<(u32, MiB)>) -> Amounts {
+    let (held_vcpus, held_memory) = held.unwrap_or_default();
+    Amounts::of([
+        (Thing::VirtualMachines, u64::from(held.is_none())),
+        (Thing::Vcpus, u64::from(vcpus.saturating_sub(held_vcpus))),
+        (Thing::Memory, memory.0.saturating_sub(held_memory.0) << 20),
+    ])
+}
+
+fn of_volume(objects: &Objects<'_>, volume: &Volume, claims: &Claims) -> Amounts {
+    let (Some(uid), Ok(size)) = (
+        object::uid(&volume.metadata),
+        volume.spec.size.parse::<Bytes>(),
+    ) else {
+        return Amounts::default();
+    };
+    let Some(class) = objects.classes.of(&volume.spec.pool) else {
+        return Amounts::default();
+    };
+    let held = claims.volumes.get(&InstanceId(uid.0));
+    let held = held.map_or(Bytes(0), |claim| claim.value.size);
+    let more = size.0.saturating_sub(held.0);
+    Amounts::of([(Thing::Storage(class.to_owned()), more)])
+}
+
+/// What is wanted by those who come before who asks: older ones, and the other parts of the same
+/// machine. A wish larger than a limit by itself holds nobody up.
+///
+/// `wishes` may be a moment old: what was served since is left out, and who is not among them comes
+/// last, a volume with its machine.
+#[must_use]
+pub fn ahead(wishes: &[Wish], claims: &Claims, asker: Asker, limits: &Limits) -> Amounts {
+    let Asker { uid, machine } = asker;
+    let mine = wishes.iter().find(|wish| wish.uid == uid);
+    // The machine's wish holds what its template asks for until its volume is among the wishes.
+    let (age, instead) = match (mine, machine) {
+        (Some(mine), _) => (Some(mine.age), None),
+        (None, Some(machine)) => {
+            let whole = wishes.iter().find(|wish| wish.uid == machine);
+            (whole.map(|wish| wish.age), Some(machine))
+        }
+        (None, None) => (None, None),
+    };
+    let mut ahead = Amounts::default();
+    for wish in wishes {
+        if age.is_some_and(|age| wish.age > age) {
+            break;
+        }
+        let other = wish.uid != uid && Some(wish.uid) != instead;
+        if other && limits.could_allow(&wish.asks) && !wish.is_served(claims) {
+            for (thing, amount) in wish.asks.iter() {
+                if limits.get(thing).is_some() {
+                    ahead.add(thing.clone(), amount);
+                }
+            }
+        }
+    }
+    ahead
+}
+
+/// All that is wanted and could be granted.
+#[must_use]
+pub fn reserved(wishes: &[Wish], limits: &Limits) -> Amounts {
+    let mut reserved = Amounts::default();
+    for wish in wishes.iter().filter(|wish| limits.could_allow(&wish.asks)) {
+        reserved.add_all(&wish.asks);
+    }
+    reserved
+}
+
+/// Those that there is room for now, by their turn.
+#[must_use]
+pub fn admitted<'a>(wishes: &'a [Wish], used: &Amounts, limits: &Limits) -> Vec<&'a Wish> {
+    let mut taken = used.clone();
+    let mut admitted = Vec::new();
+    for wish in wishes.iter().filter(|wish| limits.could_allow(&wish.asks)) {
+        let fits = wish.asks.iter().all(|(thing, amount)| {
+            let limit = limits.get(thing);
+            limit.is_none_or(|limit| taken.get(thing).saturating_add(amount) <= limit)
+        });
+        taken.add_all(&wish.asks);
+        if fits {
+            admitted.push(wish);
+        }
+    }
+    admitted
+}

@@ -1,0 +1,148 @@
+//! What decisions about a department's objects are judged from: its limits, the classes of pools,
+//! and what its other objects wish.
+//!
+//! Limits and claims are read anew for each look. Wishes only say who comes first: they are worked
+//! out by the look at the department, within a second after something has changed, and the other
+//! looks use what it found; whoever was kept waiting by an old picture is woken by the next one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use dc_crds::{Department, Subnet, VirtualMachine, Volume};
+use dc_operator_core::claims::Claims;
+use dc_operator_core::quota::wish::{ClassSizes, Wisher, ahead};
+use dc_operator_core::quota::{
+    AheadOf, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish,
+};
+use dc_operator_core::words::Fact;
+
+use super::interest::Thing;
+use super::look::Look;
+use super::{Context, lock};
+use crate::stores::{Key, Kind};
+
+/// The wishes of each department as they were last worked out.
+#[derive(Default)]
+pub struct Wishes {
+    by_department: Mutex<HashMap<String, Arc<Vec<Wish>>>>,
+}
+
+impl Wishes {
+    /// Works them out anew.
+    pub fn recount(&self, context: &Context, department: &str, claims: &Claims) -> Arc<Vec<Wish>> {
+        let wishes = Arc::new(read_wishes(context, department, claims));
+        lock(&self.by_department).insert(department.to_owned(), wishes.clone());
+        wishes
+    }
+
+    fn last(&self, context: &Context, department: &str, claims: &Claims) -> Arc<Vec<Wish>> {
+        let last = lock(&self.by_department).get(department).cloned();
+        last.unwrap_or_else(|| self.recount(context, department, claims))
+    }
+
+    pub fn forget(&self, department: &str) {
+        lock(&self.by_department).remove(department);
+    }
+}
+
+/// What is read for a decision about one object of a department.
+pub struct Read<'a> {
+    context: &'a Context,
+    department: String,
+    limits: Option<Limits>,
+    classes: PoolClasses,
+}
+
+impl<'a> Read<'a> {
+    /// The look also hears when there is room: see [`heed`].
+    pub fn new(look: &mut Look<'a>, department: &str) -> Self {
+        look.room(department);
+        let context = look.context;
+        let found = look.department("", department);
+        Self {
+            context,
+            department: department.to_owned(),
+            limits: found.as_deref().map(limits_of),
+            classes: classes(context),
+        }
+    }
+
+    /// What older wishes ask for.
+    pub fn ahead(&self, claims: &Claims, asker: Asker) -> Amounts {
+        let Some(limits) = &self.limits else {
+            return Amounts::default();
+        };
+        let wishes = &self.context.wishes;
+        let wishes = wishes.last(self.context, &self.department, claims);
+        ahead(&wishes, claims, asker, limits)
+    }
+
+    pub fn allowance<'b>(&'b self, ahead: AheadOf<'b>) -> Allowance<'b> {
+        Allowance {
+            department: &self.department,
+            limits: self.limits.as_ref(),
+            classes: &self.classes,
+            ahead,
+        }
+    }
+}
+
+/// Ends the interest in room of whoever was not refused for the lack of it.
+pub fn heed(look: &mut Look<'_>, department: &str, found: &[Fact]) {
+    let refused = |fact: &Fact| matches!(fact, Fact::QuotaExceeded { .. });
+    if !found.iter().any(refused) {
+        look.forget(&Thing::Room(department.to_owned()));
+    }
+}
+
+pub fn limits_of(department: &Department) -> Limits {
+    Limits::read(department.spec.quota.as_ref())
+}
+
+/// Pools are few.
+pub fn classes(context: &Context) -> PoolClasses {
+    let pools = context.stores.pools.all();
+    PoolClasses::read(pools.iter().map(|pool| &**pool))
+}
+
+/// What the objects of a department want, from the caches.
+fn read_wishes(context: &Context, department: &str, claims: &Claims) -> Vec<Wish> {
+    let classes = classes(context);
+    let stores = &context.stores;
+    let vms = stores.vms.in_namespace(department);
+    let volumes = stores.volumes.in_namespace(department);
+    let subnets = stores.subnets.in_namespace(department);
+    let sizes = stores.classes.all();
+    let sizes = ClassSizes::read(sizes.iter().map(|class| &**class));
+    let objects = Objects {
+        vms: &references::<VirtualMachine>(&vms),
+        volumes: &references::<Volume>(&volumes),
+        subnets: &references::<Subnet>(&subnets),
+        sizes: &sizes,
+        classes: &classes,
+    };
+    dc_operator_core::quota::wishes(&objects, claims)
+}
+
+fn references<K>(objects: &[Arc<K>]) -> Vec<&K> {
+    objects.iter().map(|object| &**object).collect()
+}
+
+/// Wakes those of a department that wait for room and now have their turn.
+pub fn wake_admitted(context: &Context, department: &str, admitted: &[&Wish]) {
+    let waiting = context.interests.of(&Thing::Room(department.to_owned()));
+    if waiting.is_empty() {
+        return;
+    }
+    for wish in admitted {
+        let kind = match wish.kind {
+            Wisher::Vm => Kind::Vm,
+            Wisher::Volume => Kind::Volume,
+            Wisher::Subnet => Kind::Subnet,
+        };
+        let key = Key::new(kind, department, &wish.name);
+        if waiting.contains(&key) {
+            context.queue.wake(key);
+        }
+    }
+}
