@@ -94,7 +94,7 @@ impl Agent {
         ));
         let storage = Arc::new(Notify::new());
         if !host.pools.is_empty() {
-            tasks.spawn(follow_targets(tools.clone(), storage.clone(), stop.clone()));
+            tasks.spawn(follow_pools(tools.clone(), storage.clone(), stop.clone()));
         }
         let looks = [
             (
@@ -206,10 +206,11 @@ async fn follow_hypervisor(tools: Tools, wake: Arc<Notify>, stop: CancellationTo
     }
 }
 
-/// Wakes the storage reconciler when the target daemon has begun or ended.
-async fn follow_targets(tools: Tools, wake: Arc<Notify>, stop: CancellationToken) {
+/// Wakes the storage reconciler when a pool's grants may have changed by themselves.
+async fn follow_pools(tools: Tools, wake: Arc<Notify>, stop: CancellationToken) {
+    let follow = tools.drivers.iter().map(|(_, driver)| driver.follow(&wake));
     tokio::select! {
-        () = tools.targets.follow(&wake) => {}
+        _ = futures::future::join_all(follow) => stop.cancelled().await,
         () = stop.cancelled() => {}
     }
 }

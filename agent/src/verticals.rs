@@ -14,7 +14,7 @@ use dc_types::report::{PoolFacts, Trouble};
 use crate::reconciler::Reconciler;
 use crate::{network, storage, vm};
 
-/// Images, volumes and grants.
+/// Images, volumes, snapshots and grants.
 pub struct Storage;
 
 /// Networks and endpoints.
@@ -29,7 +29,12 @@ impl Reconciler for Storage {
     type Step = pure_storage::Step;
 
     const NAME: &'static str = "storage";
-    const KINDS: &'static [ItemKind] = &[ItemKind::Image, ItemKind::Volume, ItemKind::Grant];
+    const KINDS: &'static [ItemKind] = &[
+        ItemKind::Image,
+        ItemKind::Volume,
+        ItemKind::Snapshot,
+        ItemKind::Grant,
+    ];
     const LOOKS_AT: &'static [ItemKind] = Self::KINDS;
     const WAITS_FOR_READY: bool = false;
     /// A file system takes a few at a time gladly; more would only queue in it.

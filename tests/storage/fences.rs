@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use dc_host::targets::{FENCE_LIMIT, TargetsError, fence};
+use dc_host::targets::{FENCE_LIMIT, Targets, TargetsError, fence};
 use dc_lab::wait::{Look, until};
 use dc_types::plan::{Disposition, ItemKind, VolumeSource};
 
 use crate::inside::{inside, run};
 use crate::login::{Answer, HalfLogin};
-use crate::site::{DEADLINE, MIB, Site, initiator, key, volume, volume_path};
+use crate::site::{DEADLINE, MIB, Site, initiator, key, volume_path};
 
 async fn granted() -> Site {
     let mut site = Site::new().await;
@@ -105,9 +105,7 @@ fn a_login_that_had_begun_goes_nowhere_after_the_fence() {
             assert!(matches!(answer, Answer::Goes(_)), "{answer:?}");
             // It goes with its connection.
             let gone = until("the session to end", DEADLINE, async || {
-                let seen = site.seen().await;
-                let target = seen.targets_of(volume(1)).next().unwrap();
-                match target.sessions.is_empty() {
+                match site.target(1).await.sessions.is_empty() {
                     true => Look::Holds(()),
                     false => Look::NotYet("it is there".to_owned()),
                 }
@@ -115,9 +113,8 @@ fn a_login_that_had_begun_goes_nowhere_after_the_fence() {
             gone.await.unwrap();
             let (half, answer) = HalfLogin::begin(&old);
             assert!(matches!(answer, Answer::Goes(_)), "{answer:?}");
-            let seen = site.seen().await;
-            let tid = seen.targets_of(volume(1)).next().unwrap().tid;
-            let listed = site.tools.targets.list_connections(tid).await.unwrap();
+            let tid = site.target(1).await.tid;
+            let listed = site.targets.list_connections(tid).await.unwrap();
             assert_eq!(listed, [], "the daemon does not show it");
             site.put_grant(1, 9);
             site.settle().await;
@@ -151,9 +148,8 @@ fn a_fence_waits_for_a_write_in_flight_and_says_when_it_is_slow() {
         "fences::a_fence_waits_for_a_write_in_flight_and_says_when_it_is_slow",
         async || {
             let site = granted().await;
-            let seen = site.seen().await;
-            let target = seen.targets_of(volume(1)).next().unwrap().clone();
-            let targets = &*site.tools.targets;
+            let target = site.target(1).await;
+            let targets = &site.targets;
             let frozen = Frozen::pool();
             let guest = initiator(1, 6).write_on("write -q -P 5 0 64k\n");
             site.wait_until_tgtd_is_stuck().await;
@@ -163,9 +159,11 @@ fn a_fence_waits_for_a_write_in_flight_and_says_when_it_is_slow() {
                 matches!(slow, Err(TargetsError::FenceSlow { .. })),
                 "{slow:?}"
             );
-            let seen = site.seen().await;
-            let now = seen.targets_of(volume(1)).next().unwrap();
-            assert_eq!(now.acl, Vec::<String>::new(), "the door is shut meanwhile");
+            assert_eq!(
+                site.target(1).await.acl,
+                Vec::<String>::new(),
+                "the door is shut meanwhile"
+            );
             drop(frozen);
             let done = fence(targets, target.tid, &target.name, FENCE_LIMIT).await;
             done.unwrap();

@@ -9,7 +9,7 @@ use dc_types::plan::{Disposition, ItemKind, VolumeSource};
 use tokio::sync::Notify;
 
 use crate::inside::{inside, run};
-use crate::site::{DEADLINE, MIB, Site, initiator, key, volume_path};
+use crate::site::{DEADLINE, MIB, Site, initiator, key, pool, volume_path};
 
 async fn granted(size: u64) -> Site {
     let mut site = Site::new().await;
@@ -95,18 +95,18 @@ fn a_killed_daemon_gets_the_same_target_back_under_a_writing_guest() {
                 changed.await.unwrap();
             };
             written().await;
-            let before = site.seen().await.targets;
+            let before = site.target(1).await.tid;
             site.kill_tgtd();
             assert!(
                 site.stand(key(ItemKind::Grant, 1))
                     .await
-                    .starts_with("TargetDaemonSilent"),
+                    .starts_with("GrantsUnknown"),
             );
             assert_eq!(site.plan().await, []);
             site.start_tgtd().await;
             site.settle().await;
             site.expect_ready().await;
-            assert_ne!(site.seen().await.targets, before, "the number is a new one");
+            assert_ne!(site.target(1).await.tid, before, "the number is a new one");
             written().await;
             assert!(guest.is_alive(), "the guest's disk has failed");
         },
@@ -124,11 +124,9 @@ fn a_volume_grows_when_nothing_has_it_open_and_the_next_login_sees_it() {
             assert_eq!(length().trim(), "64 MiB");
             let guest = initiator.write_on("aio_write -q -P 5 0 64k\naio_flush\n");
             let logged_in = until("the guest to log in", DEADLINE, async || {
-                let seen = site.seen().await;
-                let target = seen.targets_of(crate::site::volume(1)).next().cloned();
-                match target.is_some_and(|target| !target.sessions.is_empty()) {
-                    true => Look::Holds(()),
-                    false => Look::NotYet("no session".to_owned()),
+                match site.target(1).await.sessions.is_empty() {
+                    false => Look::Holds(()),
+                    true => Look::NotYet("no session".to_owned()),
                 }
             });
             logged_in.await.unwrap();
@@ -199,9 +197,10 @@ fn the_end_and_the_beginning_of_the_daemon_are_noticed_at_once() {
         "grants::the_end_and_the_beginning_of_the_daemon_are_noticed_at_once",
         async || {
             let mut site = granted(MIB).await;
-            let (tools, changed) = (site.tools.clone(), Arc::new(Notify::new()));
+            let driver = site.tools.drivers.of(&pool()).unwrap().clone();
+            let changed = Arc::new(Notify::new());
             let told = Arc::clone(&changed);
-            let following = tokio::spawn(async move { tools.targets.follow(&told).await });
+            let following = tokio::spawn(async move { driver.follow(&told).await });
             let noticed = async |what: &str| {
                 let noticed = tokio::time::timeout(DEADLINE, changed.notified()).await;
                 noticed.unwrap_or_else(|_| panic!("nobody noticed {what}"));

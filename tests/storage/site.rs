@@ -10,6 +10,7 @@ use std::time::Duration;
 use dc_agent::storage::{apply, read};
 use dc_agent_core::storage::{Seen, Step, plan, status};
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
+use dc_host::targets::{RealTargets, TargetSeen, Targets};
 use dc_host::{TgtControl, Tools, ToolsConfig};
 use dc_lab::wait::{Look, until};
 use dc_types::plan::{
@@ -39,6 +40,8 @@ pub struct Site {
     pub troubles: BTreeMap<ItemKey, Trouble>,
     /// The disk under the pool.
     pub disk: File,
+    /// The target daemon, as the pool's driver speaks to it.
+    pub targets: RealTargets,
     host: Arc<HostView>,
     tgtd: Child,
 }
@@ -101,14 +104,18 @@ fn host() -> HostView {
     }
 }
 
+fn control() -> TgtControl {
+    TgtControl {
+        socket: Some(SOCKET.into()),
+        number: CONTROL,
+    }
+}
+
 async fn tools(host: &Arc<HostView>) -> Tools {
     let config = ToolsConfig {
         host: Arc::clone(host),
         libvirt_uri: None,
-        tgt: Some(TgtControl {
-            socket: Some(SOCKET.into()),
-            number: CONTROL,
-        }),
+        tgt: Some(control()),
     };
     Tools::real(&config).await.unwrap()
 }
@@ -143,6 +150,7 @@ impl Site {
             releases: Releases::new(),
             troubles: BTreeMap::new(),
             disk,
+            targets: RealTargets::new(&control(), &host.folders.state.join("storage")),
             host,
             tgtd: start_tgtd(),
         };
@@ -170,7 +178,7 @@ impl Site {
     }
 
     async fn tgtd_answers(&self) {
-        let targets = &self.tools.targets;
+        let targets = &self.targets;
         let answers = until("tgtd", DEADLINE, async || {
             Look::from_attempt(targets.list_targets().await.map_err(anyhow::Error::from))
         });
@@ -270,6 +278,14 @@ impl Site {
             self.plan().await,
             self.troubles
         );
+    }
+
+    /// The one target of a volume.
+    pub async fn target(&self, n: u128) -> TargetSeen {
+        let listed = self.targets.list_targets().await.unwrap();
+        let mut of = listed.into_iter();
+        of.find(|target| target.grant().is_some_and(|(of, _)| of == volume(n)))
+            .expect("the volume has a target")
     }
 
     /// Until a thread of tgtd waits for the disk, as one does while the pool is frozen.

@@ -18,9 +18,11 @@
 //! What each item and release asks is decided in one place (`judge`), from which both [`plan`]
 //! and [`status`] are read, so that what is called ready is exactly what needs no step.
 
+mod extents;
 mod judge;
 mod known;
 mod plan;
+mod record;
 mod seen;
 mod status;
 mod step;
@@ -29,12 +31,16 @@ mod tests;
 mod trouble;
 mod validate;
 
+pub use extents::{Extent, Mapped, Place, changed, clip, merge, pieces, total};
 pub use plan::plan;
+pub use record::{
+    FenceProof, Gone, Making, Note, SnapshotRecord, VolumeRecord, Watermark, WatermarkState,
+};
 pub use seen::{
-    Gone, ImageProgress, ImageSeen, Making, PoolSeen, Seen, TargetSeen, TargetsSeen, Tid,
-    VolumeBytes, VolumeRecord, VolumeSeen, Watermark, WatermarkState,
+    Admits, Contents, GrantForm, GrantSeen, GrantsSeen, ImageProgress, ImageSeen, PoolSeen, Seen,
+    SnapshotSeen, VolumeBytes, VolumeSeen,
 };
 pub use status::{next_look, pool_facts, status};
-pub use step::{EraseMethod, Expose, Note, Removal, Step};
+pub use step::{EraseMethod, Expose, Removal, Step};
 pub use trouble::StorageTrouble;
-pub use validate::{file_size, validate_grant, validate_image, validate_volume};
+pub use validate::{MAX_VOLUME, file_size, validate_grant, validate_image, validate_volume};

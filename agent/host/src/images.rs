@@ -12,43 +12,123 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use dc_agent_core::storage::{ImageProgress, ImageSeen};
-use dc_types::plan::ImageItem;
-use dc_types::{Bytes, Epoch, ImageUid, PoolName};
+use dc_agent_core::storage::ImageProgress;
+use dc_types::plan::{ImageFormat, ImageItem};
+use dc_types::{Bytes, ImageUid};
 use thiserror::Error;
+use tokio::io::BufWriter;
 
-use crate::knobs::Injected;
-use crate::volumes::VolumesError;
-
-mod fake;
 mod fetch;
 mod header;
 mod qemu_img;
-mod real;
 #[cfg(test)]
 mod tests;
 
-pub use fake::FakeImages;
-pub use real::RealImages;
+pub use fetch::FetchError;
+pub(crate) use fetch::name_of;
 
-/// The images of pools. Every call may be repeated.
-#[async_trait]
-pub trait Images: Send + Sync {
-    async fn list_images(
+/// Fetches images for the drivers of a host, and knows how far each is.
+#[derive(Debug)]
+pub struct Fetcher {
+    /// Where files are fetched from.
+    images: PathBuf,
+    progress: Mutex<BTreeMap<ImageUid, ImageProgress>>,
+}
+
+/// One image on its way; its progress goes when this is dropped, however it ends.
+pub struct Fetching<'a> {
+    fetcher: &'a Fetcher,
+    image: ImageUid,
+}
+
+impl Fetcher {
+    /// `images` is the folder below which files are found.
+    #[must_use]
+    pub fn new(images: PathBuf) -> Self {
+        Self {
+            images,
+            progress: Mutex::default(),
+        }
+    }
+
+    pub fn begin(&self, image: ImageUid) -> Fetching<'_> {
+        Fetching {
+            fetcher: self,
+            image,
+        }
+    }
+
+    #[must_use]
+    pub fn read_progress(&self) -> BTreeMap<ImageUid, ImageProgress> {
+        self.progress().clone()
+    }
+
+    fn progress(&self) -> MutexGuard<'_, BTreeMap<ImageUid, ImageProgress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fetching<'_> {
+    fn tell(&self, progress: ImageProgress) {
+        self.fetcher.progress().insert(self.image, progress);
+    }
+
+    /// Reads the source to `file`, which is empty and lies at `path`, and checks it. Gives the size
+    /// of the disk inside.
+    pub async fn fetch(
         &self,
-        pool: &PoolName,
-    ) -> Result<BTreeMap<ImageUid, ImageSeen>, ImagesError>;
+        item: &ImageItem,
+        path: &Path,
+        file: std::fs::File,
+    ) -> Result<Bytes, FetchError> {
+        // A write of tokio's goes by way of another thread; fewer are faster.
+        let mut to = BufWriter::with_capacity(1 << 20, tokio::fs::File::from_std(file));
+        let images = &self.fetcher.images;
+        let first = fetch::fetch(item, images, &mut to, &|at| self.tell(at)).await?;
+        drop(to);
+        let limit = item.max_virtual;
+        let within = |is: Bytes| match is <= limit {
+            true => Ok(()),
+            false => Err(ImagesError::DiskTooLarge {
+                source_name: name_of(&item.source),
+                is,
+                limit,
+            }),
+        };
+        if let Some(size) = header::check(&first, item.format)? {
+            within(size)?;
+        }
+        let size = qemu_img::read_info(path, item.format).await?;
+        within(size)?;
+        Ok(size)
+    }
 
-    /// Fetches, checks and converts an image, and puts it in the place of the one that is there.
-    async fn fetch_image(&self, item: &ImageItem, epoch: Epoch) -> Result<(), ImagesError>;
+    /// Writes the disk in `file` to `to` as a sparse raw file.
+    pub async fn convert(
+        &self,
+        file: &Path,
+        format: ImageFormat,
+        to: &Path,
+    ) -> Result<(), FetchError> {
+        self.tell(ImageProgress::Converting);
+        let converted = qemu_img::convert(file, format, to).await;
+        converted.map_err(|error| match error {
+            // It says so in words alone.
+            ImagesError::QemuImg { why, .. } if why.contains("No space left on device") => {
+                FetchError::Write(io::ErrorKind::StorageFull.into())
+            }
+            other => other.into(),
+        })
+    }
+}
 
-    /// Removes an image. Volumes that were cloned from it keep their bytes.
-    async fn remove_image(&self, pool: &PoolName, image: ImageUid) -> Result<(), ImagesError>;
-
-    /// How far those are that are being fetched.
-    fn read_progress(&self) -> BTreeMap<ImageUid, ImageProgress>;
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.fetcher.progress().remove(&self.image);
+    }
 }
 
 /// Why there is no image.
@@ -80,8 +160,4 @@ pub enum ImagesError {
     QemuImg { what: &'static str, why: String },
     #[error("qemu-img cannot be started")]
     NoQemuImg(#[source] io::Error),
-    #[error(transparent)]
-    Pool(#[from] VolumesError),
-    #[error(transparent)]
-    Injected(#[from] Injected),
 }

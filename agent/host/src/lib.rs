@@ -6,6 +6,7 @@
 
 pub mod conntrack;
 pub mod dhcp;
+pub mod drivers;
 pub mod enter;
 pub mod firewall;
 pub mod hypervisor;
@@ -16,7 +17,6 @@ pub mod machine;
 pub mod seed;
 pub mod targets;
 pub mod tools;
-pub mod volumes;
 
 pub use knobs::{Injected, Knobs, Rule};
 pub use tools::{Fakes, TgtControl, Tools, ToolsConfig, ToolsError};

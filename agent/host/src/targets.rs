@@ -18,7 +18,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use dc_agent_core::storage::{TargetSeen, Tid};
 use dc_types::plan::Chap;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -29,13 +28,15 @@ mod fake;
 mod listing;
 mod procedure;
 mod real;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use fake::FakeTargets;
-pub use procedure::{FENCE_LIMIT, Fenced, expose, fence};
+pub use procedure::{FENCE_LIMIT, Fenced, NewTarget, expose, fence};
 pub use real::RealTargets;
+pub use seen::{TargetSeen, Tid};
 
 /// The verbs of the target daemon. LUN 1 of a target is the volume.
 #[async_trait]

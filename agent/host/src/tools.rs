@@ -8,24 +8,25 @@
 //! the same machine to the next agent, as after a crash; [`Fakes::reboot`] makes it forget what a
 //! reboot forgets.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dc_agent_core::wanted::HostView;
+use dc_types::PoolName;
 use thiserror::Error;
 
 use crate::conntrack::{Conntrack, RealConntrack};
 use crate::dhcp::{Dhcp, RealDhcp};
+use crate::drivers::{Driver, Drivers, FakeDriver, fake_pools, real_pools};
 use crate::enter::Enter;
 use crate::firewall::{Firewall, RealFirewall};
 use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
-use crate::images::{FakeImages, Images, RealImages};
 use crate::knobs::Knobs;
 use crate::links::{FakeNetwork, Links, RealLinks};
 use crate::machine::{FakeMachine, Machine, RealMachine};
 use crate::seed::{FakeSeeds, SeedFolder, Seeds};
-use crate::targets::{FakeTargets, RealTargets, Targets};
-use crate::volumes::{FakeVolumes, RealVolumes, Volumes};
+use crate::targets::FakeTargets;
 
 /// What the real tools need to know beyond the host's view of itself.
 #[derive(Clone, Debug)]
@@ -56,9 +57,7 @@ pub enum ToolsError {
 pub struct Tools {
     pub machine: Arc<dyn Machine>,
     // storage
-    pub volumes: Arc<dyn Volumes>,
-    pub images: Arc<dyn Images>,
-    pub targets: Arc<dyn Targets>,
+    pub drivers: Drivers,
 
     // network
     pub links: Arc<dyn Links>,
@@ -74,17 +73,10 @@ pub struct Tools {
 impl Tools {
     /// The real ones. Opens what is kept open; changes nothing.
     pub async fn real(config: &ToolsConfig) -> Result<Self, ToolsError> {
-        let folders = &config.host.folders;
-        let storage = folders.state.join("storage");
-        let volumes = RealVolumes::new(&config.host.pools, &storage);
-        // On a host without pools nobody asks it anything.
-        let tgt = config.tgt.clone().unwrap_or_default();
         Ok(Self {
             machine: Arc::new(RealMachine),
             // storage
-            images: Arc::new(RealImages::new(volumes.clone(), folders.images.clone())),
-            volumes: Arc::new(volumes),
-            targets: Arc::new(RealTargets::new(&tgt, &storage)),
+            drivers: real_pools(&config.host, config.tgt.as_ref()),
 
             // network
             links: Arc::new(RealLinks::new(Enter::own())),
@@ -115,8 +107,8 @@ pub struct Fakes {
     pub knobs: Knobs,
     pub machine: Arc<FakeMachine>,
     // storage
-    pub volumes: FakeVolumes,
-    pub images: FakeImages,
+    pub pools: BTreeMap<PoolName, FakeDriver>,
+    /// The target daemon that serves them all.
     pub targets: FakeTargets,
 
     // network
@@ -132,13 +124,12 @@ impl Fakes {
     #[must_use]
     pub fn new(host: &HostView) -> Self {
         let knobs = Knobs::new();
-        let volumes = FakeVolumes::new(knobs.clone(), host.pools.keys().cloned());
+        let targets = FakeTargets::new(knobs.clone());
         Self {
             machine: Arc::new(FakeMachine::new(knobs.clone())),
             // storage
-            images: FakeImages::new(knobs.clone(), volumes.clone()),
-            volumes,
-            targets: FakeTargets::new(knobs.clone()),
+            pools: fake_pools(host, &knobs, &targets),
+            targets,
 
             // network
             network: FakeNetwork::new(knobs.clone()),
@@ -156,9 +147,7 @@ impl Fakes {
         Tools {
             machine: self.machine.clone(),
             // storage
-            volumes: Arc::new(self.volumes.clone()),
-            images: Arc::new(self.images.clone()),
-            targets: Arc::new(self.targets.clone()),
+            drivers: self.drivers(),
 
             // network
             links: Arc::new(self.network.clone()),
@@ -170,6 +159,23 @@ impl Fakes {
             hypervisor: Arc::new(self.hypervisor.clone()),
             seeds: Arc::new(self.seeds.clone()),
         }
+    }
+
+    /// One of its pools.
+    ///
+    /// # Panics
+    ///
+    /// When the machine has no such pool.
+    #[must_use]
+    pub fn pool(&self, pool: &PoolName) -> &FakeDriver {
+        self.pools.get(pool).expect("the fake machine has the pool")
+    }
+
+    fn drivers(&self) -> Drivers {
+        let pools = self.pools.iter();
+        pools
+            .map(|(name, pool)| (name.clone(), Arc::new(pool.clone()) as Arc<dyn Driver>))
+            .collect()
     }
 
     /// What a reboot does: domains, namespaces, interfaces, rules and targets are gone; files stay.

@@ -1,77 +1,70 @@
 //! Does one step of the storage plan.
 
-use dc_agent_core::storage::{Expose, Step, StorageTrouble, Watermark};
+use dc_agent_core::storage::{Note, Step, StorageTrouble};
 use dc_host::Tools;
-use dc_host::targets::{self, FENCE_LIMIT};
+use dc_host::drivers::DriverError;
 use dc_types::report::Trouble;
 
-use super::trouble::{of_images, of_targets, of_volumes};
+use super::trouble::of_driver;
 
 /// Carries a step out. It may be repeated after a failure: the next plan is made from what is
 /// there.
 pub async fn apply(tools: &Tools, step: &Step) -> Result<(), Trouble> {
-    act(tools, step).await.map_err(Trouble::from)
+    let done = act(tools, step).await;
+    done.map_err(|error| StorageTrouble::into(of_driver(error)))
 }
 
-async fn act(tools: &Tools, step: &Step) -> Result<(), StorageTrouble> {
+async fn act(tools: &Tools, step: &Step) -> Result<(), DriverError> {
+    let of = |pool| tools.drivers.of(pool);
     match step {
-        Step::FetchImage { item, epoch, .. } => {
-            let fetched = tools.images.fetch_image(item, *epoch).await;
-            fetched.map_err(of_images)
-        }
-        Step::RemoveImage { pool, image, .. } => {
-            let removed = tools.images.remove_image(pool, *image).await;
-            removed.map_err(of_images)
-        }
+        Step::FetchImage { item, epoch, .. } => of(&item.pool)?.fetch_image(item, *epoch).await,
+        Step::RemoveImage { pool, image, .. } => of(pool)?.remove_image(*image).await,
         Step::CreateVolume {
             pool,
             volume,
             size,
             source,
             ..
-        } => {
-            let made = tools.volumes.create_volume(pool, *volume, *size, source);
-            made.await.map_err(of_volumes)
-        }
+        } => of(pool)?.create_volume(*volume, *size, source).await,
         Step::GrowVolume {
             pool, volume, size, ..
-        } => {
-            let grown = tools.volumes.grow_volume(pool, *volume, *size).await;
-            grown.map_err(of_volumes)
-        }
+        } => of(pool)?.grow_volume(*volume, *size).await,
         Step::Note {
             pool, volume, note, ..
-        } => {
-            let noted = tools.volumes.note_volume(pool, *volume, note).await;
-            noted.map_err(of_volumes)
-        }
-        Step::RetainVolume { order, .. } => {
-            let retained = tools.volumes.retain_volume(order).await;
-            retained.map_err(of_volumes)
-        }
+        } => of(pool)?.note_volume(*volume, note).await,
+        Step::RetainVolume { order, .. } => of(&order.pool)?.retain_volume(order).await,
         Step::EraseVolume { order, method, .. } => {
-            let erased = tools.volumes.erase_volume(order, *method).await;
-            erased.map_err(of_volumes)
+            let erased = of(&order.pool)?.erase_volume(order, *method).await;
+            erased.map(drop)
         }
-        Step::Fence { tid, name, .. } => {
-            let fenced = targets::fence(&*tools.targets, *tid, name, FENCE_LIMIT).await;
-            fenced.map(drop).map_err(of_targets)
+        Step::Fence { grant, .. } => {
+            let driver = of(&grant.pool)?;
+            let proof = driver.revoke(grant).await?;
+            // Told with the release. The fence itself is done, whatever becomes of the note.
+            let noted = driver.note_volume(grant.volume, &Note::Fenced(proof)).await;
+            if let Err(error) = noted {
+                tracing::warn!(volume = %grant.volume, %error, "the proof of a fence is not kept");
+            }
+            Ok(())
         }
-        Step::Expose { expose, .. } => open(tools, expose).await,
+        Step::Expose { expose, .. } => of(&expose.pool)?.grant(expose).await,
+        Step::CreateSnapshot {
+            pool,
+            volume,
+            snapshot,
+            ..
+        } => of(pool)?.create_snapshot(*volume, *snapshot).await,
+        Step::DeleteSnapshot {
+            pool,
+            volume,
+            snapshot,
+            ..
+        } => of(pool)?.delete_snapshot(*volume, *snapshot).await,
+        Step::RestoreVolume {
+            pool,
+            volume,
+            snapshot,
+            ..
+        } => of(pool)?.restore_volume(*volume, *snapshot).await,
     }
-}
-
-/// The storage itself refuses an epoch that is not the one written down beside the volume: the
-/// plan may have been made from an older look.
-async fn open(tools: &Tools, expose: &Expose) -> Result<(), StorageTrouble> {
-    let record = tools.volumes.read_record(&expose.pool, expose.volume).await;
-    let mark = record.map_err(of_volumes)?.and_then(|record| record.grants);
-    if mark != Some(Watermark::open(expose.epoch)) {
-        return Err(StorageTrouble::StaleEpoch {
-            asked: expose.epoch,
-            highest: mark.map(|mark| mark.epoch).unwrap_or_default(),
-        });
-    }
-    let made = targets::expose(&*tools.targets, expose).await;
-    made.map(drop).map_err(of_targets)
 }

@@ -1,59 +1,43 @@
 //! Looks at everything the storage plan depends on.
 
-use dc_agent_core::storage::{PoolSeen, Seen, TargetsSeen};
+use dc_agent_core::storage::{GrantsSeen, PoolSeen, Seen};
 use dc_agent_core::wanted::WantedOwned;
 use dc_host::Tools;
-use dc_types::PoolName;
-use dc_types::report::PoolFacts;
+use dc_host::drivers::Driver;
 
-/// Looking never fails as a whole: a pool that cannot be looked at is seen as faulty, a target
-/// daemon as silent.
+use super::trouble::in_full;
+
+/// Looking never fails as a whole: a pool that cannot be looked at is seen as faulty, the grants of
+/// one that does not say as unknown.
 pub type ReadError = std::convert::Infallible;
 
 /// On a host without pools, nothing is looked at.
-pub async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Seen, ReadError> {
+pub async fn read(tools: &Tools, _wanted: &WantedOwned) -> Result<Seen, ReadError> {
     let mut seen = Seen::default();
-    if wanted.host.pools.is_empty() {
-        return Ok(seen);
+    for (pool, driver) in tools.drivers.iter() {
+        seen.pools.insert(pool.clone(), read_pool(&**driver).await);
+        seen.fetching.extend(driver.read_progress());
     }
-    for pool in wanted.host.pools.keys() {
-        seen.pools
-            .insert(pool.clone(), read_pool(tools, pool).await);
-    }
-    seen.fetching = tools.images.read_progress();
-    seen.targets = match tools.targets.list_targets().await {
-        Ok(targets) => TargetsSeen::Listed(targets),
-        Err(error) => TargetsSeen::Unknown(error.to_string()),
-    };
     Ok(seen)
 }
 
-async fn read_pool(tools: &Tools, pool: &PoolName) -> PoolSeen {
-    let facts = tools.volumes.ensure_pool(pool).await;
-    let empty = |facts| PoolSeen {
-        facts,
-        volumes: Default::default(),
-        images: Default::default(),
+async fn read_pool(driver: &dyn Driver) -> PoolSeen {
+    let mut facts = driver.ensure_pool().await;
+    let listed = match facts.fault {
+        Some(_) => Ok(Default::default()),
+        None => driver.list().await,
     };
-    if facts.fault.is_some() {
-        return empty(facts);
-    }
-    let volumes = tools.volumes.list_volumes(pool).await;
-    let images = tools.images.list_images(pool).await;
-    match (volumes, images) {
-        (Ok(volumes), Ok(images)) => PoolSeen {
-            facts,
-            volumes,
-            images,
-        },
-        (Err(error), _) => empty(with_fault(facts, &error)),
-        (_, Err(error)) => empty(with_fault(facts, &error)),
-    }
-}
-
-fn with_fault(facts: PoolFacts, error: &dyn std::error::Error) -> PoolFacts {
-    PoolFacts {
-        fault: Some(super::trouble::in_full(error)),
-        ..facts
+    let contents = listed.unwrap_or_else(|error| {
+        facts.fault = Some(in_full(&error));
+        Default::default()
+    });
+    let grants = match driver.list_grants().await {
+        Ok(grants) => GrantsSeen::Listed(grants),
+        Err(error) => GrantsSeen::Unknown(in_full(&error)),
+    };
+    PoolSeen {
+        facts,
+        contents,
+        grants,
     }
 }

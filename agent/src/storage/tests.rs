@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dc_agent_core::storage::{Seen, Step, TargetSeen, Watermark, plan, status};
+use dc_agent_core::storage::{Admits, GrantForm, GrantSeen, Seen, Step, Watermark, plan, status};
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
+use dc_host::targets::Targets;
 use dc_host::{Fakes, Rule, Tools};
 use dc_types::plan::{
     Chap, Disposition, GrantAccess, GrantItem, ImageFormat, ImageItem, ImageSource, Item, ItemBody,
-    ItemKey, ItemKind, Items, Release, Secret, VolumeItem, VolumeSource,
+    ItemKey, ItemKind, Items, Release, RestoreOrder, Secret, SnapshotItem, VolumeItem,
+    VolumeSource,
 };
 use dc_types::report::{Accelerator, ItemState, Role, Trouble};
-use dc_types::{Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
+use dc_types::{
+    Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, SnapshotId,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -34,6 +38,10 @@ fn epoch(revision: u64) -> Epoch {
 
 fn volume(n: u128) -> InstanceId {
     InstanceId(Uuid::from_u128(n))
+}
+
+fn snapshot(n: u128) -> SnapshotId {
+    SnapshotId(Uuid::from_u128(2000 + n))
 }
 
 fn image() -> ImageUid {
@@ -130,6 +138,17 @@ impl Bench {
         self.put(ItemKind::Volume, volume(n).0, revision, body);
     }
 
+    /// Snapshot `n` of the volume of that number.
+    fn put_snapshot(&mut self, n: u128, revision: u64) {
+        let body = SnapshotItem {
+            snapshot: snapshot(n),
+            volume: volume(n),
+            pool: pool(),
+        };
+        let body = ItemBody::Snapshot(body);
+        self.put(ItemKind::Snapshot, snapshot(n).0, revision, body);
+    }
+
     fn put_grant(&mut self, n: u128, revision: u64) {
         let body = ItemBody::Grant(grant(n, revision));
         self.put(ItemKind::Grant, volume(n).0, revision, body);
@@ -207,26 +226,25 @@ impl Bench {
             return;
         }
         let seen = self.seen().await;
-        let volumes = seen.pools.values().flat_map(|pool| &pool.volumes);
+        let volumes = seen.pools.values().flat_map(|pool| &pool.contents.volumes);
         for (id, there) in volumes {
-            let open: Vec<&TargetSeen> = seen
-                .targets_of(*id)
-                .filter(|target| !target.acl.is_empty())
+            let open: Vec<&GrantSeen> = seen
+                .grants_of(*id)
+                .filter(|grant| matches!(grant.form, GrantForm::Whole(Admits::Iscsi { .. })))
                 .collect();
-            assert!(open.len() <= 1, "two open targets: {open:#?}");
+            assert!(open.len() <= 1, "two open grants: {open:#?}");
             let mark = there.record.as_ref().and_then(|record| record.grants);
-            for target in open {
-                let (_, of) = target.grant().unwrap();
+            for grant in open {
                 assert!(
-                    mark.is_some_and(|mark| mark >= Watermark::open(of)),
-                    "{target:?} is open above {mark:?}"
+                    mark.is_some_and(|mark| mark >= Watermark::open(grant.epoch)),
+                    "{grant:?} is open above {mark:?}"
                 );
             }
         }
     }
 
     async fn targets(&self) -> Vec<String> {
-        let targets = self.tools().targets.list_targets().await.unwrap();
+        let targets = self.fakes.targets.list_targets().await.unwrap();
         targets.into_iter().map(|target| target.name).collect()
     }
 }
@@ -237,11 +255,15 @@ fn grant(n: u128, revision: u64) -> GrantItem {
         pool: pool(),
         initiator: format!("iqn.2025-06.vn.gov.sonla.dc:host:h1:{revision}"),
         access: GrantAccess::Iscsi {
-            chap: Chap {
-                user: format!("{}.{revision}", volume(n)),
-                secret: Secret(format!("secret000000{revision}")),
-            },
+            chap: chap(n, revision),
         },
+    }
+}
+
+fn chap(n: u128, revision: u64) -> Chap {
+    Chap {
+        user: format!("{}.{revision}", volume(n)),
+        secret: Secret(format!("secret000000{revision}")),
     }
 }
 
@@ -251,11 +273,25 @@ fn ask_for_all(bench: &mut Bench) {
     bench.put_volume(2, 5, 20, VolumeSource::Blank);
     bench.put_grant(1, 6);
     bench.put_grant(2, 6);
+    bench.put_snapshot(1, 6);
+    bench.put_snapshot(2, 6);
+    let snapshot = VolumeSource::Snapshot {
+        volume: volume(1),
+        snapshot: snapshot(1),
+    };
+    bench.put_volume(3, 6, 10, snapshot);
 }
 
 fn ask_for_change(bench: &mut Bench) {
     bench.put_grant(1, 9);
     bench.put_volume(2, 5, 30, VolumeSource::Blank);
+    let key = ItemKey::new(ItemKind::Volume, volume(2).0);
+    if let Some(ItemBody::Volume(body)) = bench.items.get_mut(&key).map(|item| &mut item.body) {
+        body.restore = Some(RestoreOrder {
+            snapshot: snapshot(2),
+            order: "first".into(),
+        });
+    }
 }
 
 fn ask_for_nothing(bench: &mut Bench) {
@@ -263,8 +299,12 @@ fn ask_for_nothing(bench: &mut Bench) {
         let id = volume(n).0;
         bench.release(ItemKind::Grant, id, 9, Disposition::Remove);
     }
+    for n in [1, 2] {
+        bench.release(ItemKind::Snapshot, snapshot(n).0, 6, Disposition::Remove);
+    }
     bench.release(ItemKind::Volume, volume(1).0, 5, Disposition::EraseZero);
     bench.release(ItemKind::Volume, volume(2).0, 5, Disposition::Retain);
+    bench.release(ItemKind::Volume, volume(3).0, 6, Disposition::EraseRandom);
     bench.release(ItemKind::Image, image().0, 2, Disposition::Remove);
 }
 
@@ -286,11 +326,12 @@ async fn expect_stage(bench: &Bench, stage: usize) {
             assert!(there, "{names:?}");
         }
         _ => {
-            assert_eq!(status.released.len(), 5, "{:#?}", status.released);
+            assert_eq!(status.released.len(), 8, "{:#?}", status.released);
             assert!(bench.targets().await.is_empty());
-            assert_eq!(bench.fakes.volumes.erased(&pool()), [volume(1)]);
+            let erased = BTreeSet::from_iter(bench.fakes.pool(&pool()).erased());
+            assert_eq!(erased, BTreeSet::from([volume(1), volume(3)]));
             assert_eq!(
-                bench.fakes.volumes.retained(&pool()),
+                bench.fakes.pool(&pool()).retained(),
                 BTreeSet::from([volume(2)])
             );
         }
@@ -404,24 +445,23 @@ async fn an_initiator_of_an_old_epoch_is_cut_and_stays_out() {
     bench.settle().await;
     let targets = &bench.fakes.targets.clone();
     let (old, new) = (grant(1, 6), grant(1, 9));
-    let login = |grant: &GrantItem| grant.access.chap().unwrap().clone();
-    let (old_login, new_login) = (login(&old), login(&new));
     let name = GrantItem::target_name(volume(1), epoch(6));
-    let session = targets.log_in(&name, &old.initiator, &old_login).unwrap();
+    let (old_chap, new_chap) = (&chap(1, 6), &chap(1, 9));
+    let session = targets.log_in(&name, &old.initiator, old_chap).unwrap();
     targets.begin_log_in(&name, &old.initiator);
     targets.keep_active(&name, 2);
     bench.put_grant(1, 9);
     bench.settle().await;
     assert!(!targets.is_logged_in(session));
-    assert!(targets.log_in(&name, &old.initiator, &old_login).is_none());
+    assert!(targets.log_in(&name, &old.initiator, old_chap).is_none());
     let next = GrantItem::target_name(volume(1), epoch(9));
-    assert!(targets.log_in(&next, &old.initiator, &old_login).is_none());
-    assert!(targets.log_in(&next, &new.initiator, &new_login).is_some());
+    assert!(targets.log_in(&next, &old.initiator, old_chap).is_none());
+    assert!(targets.log_in(&next, &new.initiator, new_chap).is_some());
     // An old plan comes back, to an agent that remembers nothing and a daemon that forgot.
     targets.restart();
     bench.put_grant(1, 6);
     bench.settle().await;
-    assert!(targets.log_in(&name, &old.initiator, &old_login).is_none());
+    assert!(targets.log_in(&name, &old.initiator, old_chap).is_none());
 }
 
 #[tokio::test]
@@ -453,7 +493,7 @@ async fn a_pool_or_daemon_that_hides_holds_only_its_own_back() {
         .fakes
         .knobs
         .set("tgt.list_targets", Rule::fail_always());
-    bench.put_volume(3, 5, 10, VolumeSource::Blank);
+    bench.put_volume(4, 5, 10, VolumeSource::Blank);
     bench.release(ItemKind::Grant, volume(1).0, 6, Disposition::Remove);
     bench.settle().await;
     let status = bench.status().await;
@@ -462,20 +502,18 @@ async fn a_pool_or_daemon_that_hides_holds_only_its_own_back() {
         let found = status.observations.iter().find(|o| o.key == key);
         found.unwrap().state.clone()
     };
-    assert_eq!(state(ItemKind::Volume, 3), ItemState::Ready);
+    assert_eq!(state(ItemKind::Volume, 4), ItemState::Ready);
     let silent = state(ItemKind::Grant, 2);
     assert!(
-        matches!(&silent, ItemState::Pending(t) if t.reason == "TargetDaemonSilent"),
+        matches!(&silent, ItemState::Pending(t) if t.reason == "GrantsUnknown"),
         "{silent:?}"
     );
     assert_eq!(status.released, []);
     bench.fakes.knobs.revive();
-    bench
-        .fakes
-        .volumes
-        .set_fault(&pool(), Some("no disk".into()));
+    let broken = bench.fakes.pool(&pool()).clone();
+    broken.set_fault(Some("no disk".into()));
     assert_eq!(bench.plan().await.len(), 1, "the fence needs no pool");
-    bench.fakes.volumes.set_fault(&pool(), None);
+    broken.set_fault(None);
     bench.settle().await;
     assert_eq!(bench.status().await.released.len(), 1);
 }

@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use dc_agent_core::storage::StorageTrouble;
+use dc_host::drivers::DriverError;
 use dc_host::images::ImagesError;
 use dc_host::targets::TargetsError;
-use dc_host::volumes::VolumesError;
 
 /// An error with all its causes.
 pub fn in_full(error: &dyn Error) -> String {
@@ -19,16 +19,19 @@ pub fn in_full(error: &dyn Error) -> String {
     text
 }
 
-pub fn of_volumes(error: VolumesError) -> StorageTrouble {
+pub fn of_driver(error: DriverError) -> StorageTrouble {
     let why = in_full(&error);
     match error {
-        VolumesError::PoolUnusable { pool, fault } => StorageTrouble::PoolUnusable { pool, fault },
-        VolumesError::PoolFull { pool, what } => StorageTrouble::PoolFull { pool, what },
-        VolumesError::SourceMissing { pool, source_name } => StorageTrouble::SourceMissing {
+        DriverError::PoolUnusable { pool, fault } => StorageTrouble::PoolUnusable { pool, fault },
+        DriverError::PoolFull { pool, what } => StorageTrouble::PoolFull { pool, what },
+        DriverError::SourceMissing { pool, source_name } => StorageTrouble::SourceMissing {
             source: source_name,
             pool,
         },
-        VolumesError::SizeBelowSource {
+        DriverError::NotThere { pool, what } => {
+            StorageTrouble::SourceMissing { source: what, pool }
+        }
+        DriverError::SizeBelowSource {
             source_name,
             needs,
             asked,
@@ -37,19 +40,35 @@ pub fn of_volumes(error: VolumesError) -> StorageTrouble {
             needs,
             asked,
         },
-        VolumesError::Record { path, fault } => StorageTrouble::VolumeUnusable {
-            path: path.display().to_string(),
-            fault,
+        DriverError::SizeImpossible { .. } => StorageTrouble::InvalidItem(why),
+        DriverError::Corrupt { what, fault } => {
+            StorageTrouble::VolumeUnusable { path: what, fault }
+        }
+        DriverError::StaleEpoch { asked, highest } => StorageTrouble::StaleEpoch { asked, highest },
+        DriverError::FenceSlow {
+            what,
+            waited_ms,
+            why,
+        } => StorageTrouble::FenceSlow {
+            target: what,
+            waited_ms,
+            why,
         },
-        VolumesError::NotErased { .. } => StorageTrouble::failed("erasing", why),
-        VolumesError::NoRecord { .. } => StorageTrouble::failed("noting", why),
-        VolumesError::Io { .. } | VolumesError::Injected(_) => {
+        DriverError::Unsupported { pool, what, why } => {
+            StorageTrouble::Unsupported { pool, what, why }
+        }
+        DriverError::Targets(error) => of_targets(error),
+        DriverError::Image(error) => of_images(error),
+        DriverError::InUse { .. } => StorageTrouble::failed("changing a volume", why),
+        DriverError::NotErased { .. } => StorageTrouble::failed("erasing", why),
+        DriverError::NoRecord { .. } => StorageTrouble::failed("noting", why),
+        DriverError::Tool { .. } | DriverError::Io { .. } | DriverError::Injected(_) => {
             StorageTrouble::failed("working on the pool", why)
         }
     }
 }
 
-pub fn of_images(error: ImagesError) -> StorageTrouble {
+fn of_images(error: ImagesError) -> StorageTrouble {
     let why = in_full(&error);
     match error {
         ImagesError::Unreadable { source_name, why } => StorageTrouble::ImageUnreadable {
@@ -85,20 +104,19 @@ pub fn of_images(error: ImagesError) -> StorageTrouble {
         }
         ImagesError::QemuImg { why, .. } => StorageTrouble::ConversionFailed(why),
         ImagesError::NoQemuImg(_) => StorageTrouble::failed("converting", why),
-        ImagesError::Pool(error) => of_volumes(error),
-        ImagesError::Injected(_) => StorageTrouble::failed("fetching", why),
     }
 }
 
-pub fn of_targets(error: TargetsError) -> StorageTrouble {
+fn of_targets(error: TargetsError) -> StorageTrouble {
     let why = in_full(&error);
     match error {
         TargetsError::Unreachable { .. } | TargetsError::NoAnswer { .. } => {
             StorageTrouble::TargetDaemonSilent(why)
         }
         TargetsError::FenceSlow { name, waited_ms } => StorageTrouble::FenceSlow {
-            target: name,
+            target: format!("target {name}"),
             waited_ms,
+            why: "writes are still in flight, see whether the pool's disk hangs".to_owned(),
         },
         TargetsError::Refused { .. }
         | TargetsError::Nonsense { .. }

@@ -209,7 +209,7 @@ async fn a_release_is_told_until_it_is_confirmed_and_then_forgotten() {
 async fn a_hanging_call_holds_back_its_own_item_alone() {
     let host = TestHost::new();
     let agent = host.start();
-    host.fakes.knobs.set("images.fetch_image", Rule::hang());
+    host.fakes.knobs.set("pool.fetch_image", Rule::hang());
     let image = |key: &ItemKey| key.kind == ItemKind::Image;
     agent.keeper.accept(upserts()).await.unwrap();
     let network = |key: &ItemKey| matches!(key.kind, ItemKind::Network | ItemKind::Endpoint);
@@ -221,6 +221,6 @@ async fn a_hanging_call_holds_back_its_own_item_alone() {
     .await;
     let ready = agent.keeper.standing().borrow().ready();
     assert!(ready.iter().all(|key| !image(key)), "{ready:?}");
-    host.fakes.knobs.clear("images.fetch_image");
+    host.fakes.knobs.clear("pool.fetch_image");
     until(&agent, "the rest follows", all_ready).await;
 }

@@ -362,8 +362,9 @@ async fn subnets_that_cannot_be(desk: &mut Desk) {
 /// The sum itself is the real tools' matter; the words of the host have to reach the reader.
 pub async fn an_image_that_cannot_be_had_says_so_and_so_do_all_who_wait_for_it(desk: &mut Desk) {
     let storage = desk.province.host("storage-1").fakes.clone();
+    let pool = PoolName::new("san-1").unwrap();
     let source = "debian-cut.qcow2";
-    storage.images.set_sum(source, &"b".repeat(64));
+    storage.pool(&pool).set_sum(source, &"b".repeat(64));
     let broken = Case {
         object: Named("Image", "", "debian-cut"),
         spec: json!({"source": {"file": source}, "sha256": "a".repeat(64), "format": "qcow2",
@@ -397,7 +398,7 @@ pub async fn an_image_that_cannot_be_had_says_so_and_so_do_all_who_wait_for_it(d
         skip: 0,
         times: None,
     };
-    storage.knobs.set("volumes.create_volume", rule);
+    storage.knobs.set("pool.create_volume", rule);
     let unlucky = Case {
         object: our_volume("unlucky"),
         spec: volume(json!({})),
@@ -405,11 +406,11 @@ pub async fn an_image_that_cannot_be_had_says_so_and_so_do_all_who_wait_for_it(d
         says: &["host storage-1:", "Input/output error", "máy chủ storage-1"],
     };
     desk.answer(&[unlucky]).await;
-    storage.knobs.clear("volumes.create_volume");
+    storage.knobs.clear("pool.create_volume");
     desk.wait_object(our_volume("unlucky"), "Ready").await;
 
     // The file is put right: the image is had without being asked for again.
-    storage.images.set_sum(source, &"a".repeat(64));
+    storage.pool(&pool).set_sum(source, &"a".repeat(64));
     desk.wait_object(Named("Image", "", "debian-cut"), "Ready")
         .await;
     desk.wait_object(our_volume("from-cut"), "Ready").await;
@@ -417,9 +418,8 @@ pub async fn an_image_that_cannot_be_had_says_so_and_so_do_all_who_wait_for_it(d
         desk.delete(our_volume(name)).await;
         desk.wait_gone(our_volume(name)).await;
     }
-    let pool = PoolName::new("san-1").unwrap();
     desk.check(
-        storage.volumes.erased(&pool).len() >= 2,
+        storage.pool(&pool).erased().len() >= 2,
         "erased volumes are not erased",
     );
 }

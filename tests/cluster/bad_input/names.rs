@@ -27,10 +27,7 @@ pub async fn a_name_used_again_never_touches_what_the_old_one_left(desk: &mut De
             desk.wait_gone(Named("Volume", OURS, name)).await;
         }
         let last = lives.last().unwrap();
-        let (retained, erased) = (
-            storage.volumes.retained(&pool),
-            storage.volumes.erased(&pool),
-        );
+        let (retained, erased) = (storage.pool(&pool).retained(), storage.pool(&pool).erased());
         desk.check(
             retained.contains(&last.keep) && erased.contains(&last.lose),
             format!("{last:?}: retained {retained:?}, erased {erased:?}"),
@@ -46,7 +43,7 @@ pub async fn a_name_used_again_never_touches_what_the_old_one_left(desk: &mut De
         format!("{first:?} and {second:?} share an id"),
     );
     desk.check(first.mac != second.mac, "both lives have one MAC");
-    let retained = storage.volumes.retained(&pool);
+    let retained = storage.pool(&pool).retained();
     desk.check(
         retained.contains(&first.keep),
         "the second life took what the first one left",

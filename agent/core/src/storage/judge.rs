@@ -1,26 +1,28 @@
 //! What one item or one release asks, given what was seen: its steps, or why there are none.
 //!
 //! ```text
-//! item     ─ does it make sense? ─ is its pool there? ─ image | volume | grant ─▶ Judged
+//! item     ─ does it make sense? ─ is its pool there? ─ by its kind ─────────────▶ Judged
 //! release  ─ what is left up to its epoch? ────────────────────────────────────▶ Removal
 //! ```
 
 use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind};
-use dc_types::report::{Detail, Trouble};
+use dc_types::report::{Detail, Erasure, Trouble};
 use dc_types::{Epoch, InstanceId, PoolName};
 
 use super::known::Known;
-use super::seen::{PoolSeen, TargetsSeen};
+use super::seen::{GrantsSeen, PoolSeen, VolumeSeen};
 use super::step::Step;
 use super::trouble::StorageTrouble;
 use crate::wanted::Wanted;
 
 mod grant;
 mod image;
+mod snapshot;
 mod volume;
 
 pub(super) use grant::{grant_release, grant_removal_steps};
 pub(super) use image::image_release;
+pub(super) use snapshot::snapshot_release;
 pub(super) use volume::volume_release;
 
 /// What an item asks.
@@ -49,10 +51,27 @@ impl Judged {
 /// What a release asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Removal {
-    /// Nothing is left; for people, what became of it.
-    Done(String),
+    /// Nothing is left.
+    Done(Gone),
     Steps(Vec<Step>),
     Waits(StorageTrouble),
+}
+
+/// What became of what was released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// For people.
+    pub note: String,
+    pub erasure: Option<Erasure>,
+}
+
+impl Removal {
+    fn done(note: impl Into<String>) -> Self {
+        Self::Done(Gone {
+            note: note.into(),
+            erasure: None,
+        })
+    }
 }
 
 /// The item under `key`, unless a release of its epoch or a newer one is there.
@@ -75,10 +94,7 @@ pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Known<'_>, item: &Item) -> 
     let judged = match &item.body {
         ItemBody::Image(body) => image::image(seen, item, body),
         ItemBody::Volume(body) => volume::volume(seen, item, body),
-        ItemBody::Snapshot(_) => Err(Judged::refused(
-            StorageTrouble::InvalidItem("snapshots cannot be taken yet".to_owned()),
-            Detail::None,
-        )),
+        ItemBody::Snapshot(body) => snapshot::snapshot(seen, item, body),
         ItemBody::Grant(body) => grant::grant(wanted, seen, item, body),
         ItemBody::Network(_) | ItemBody::Endpoint(_) | ItemBody::Vm(_) => {
             unreachable!("only the kinds of this vertical are judged")
@@ -95,7 +111,7 @@ pub(super) fn judge_release(
     match release.key.kind {
         ItemKind::Image => image_release(seen, release),
         ItemKind::Volume => volume_release(wanted, seen, release),
-        ItemKind::Snapshot => Removal::Done("no snapshot is here".to_owned()),
+        ItemKind::Snapshot => snapshot_release(seen, release),
         ItemKind::Grant => grant_release(seen, release),
         ItemKind::Network | ItemKind::Endpoint | ItemKind::Vm => {
             unreachable!("only the kinds of this vertical are judged")
@@ -126,11 +142,11 @@ fn sensible(result: Result<(), StorageTrouble>) -> Result<(), Judged> {
     result.map_err(|trouble| Judged::refused(trouble, Detail::None))
 }
 
-/// All targets, or why they are not known.
-fn listed(seen: &Known<'_>) -> Result<(), StorageTrouble> {
-    match &seen.targets {
-        TargetsSeen::Listed(_) => Ok(()),
-        TargetsSeen::Unknown(why) => Err(StorageTrouble::TargetDaemonSilent(why.clone())),
+/// Whether the grants of a pool are known.
+fn listed(pool: &PoolSeen) -> Result<(), StorageTrouble> {
+    match &pool.grants {
+        GrantsSeen::Listed(_) => Ok(()),
+        GrantsSeen::Unknown(why) => Err(StorageTrouble::GrantsUnknown(why.clone())),
     }
 }
 
@@ -147,9 +163,13 @@ fn faulty<'a>(mut pools: impl Iterator<Item = &'a PoolSeen>) -> Option<StorageTr
     })
 }
 
-/// The highest epoch among a volume's targets.
-fn highest_target(seen: &Known<'_>, volume: InstanceId) -> Option<Epoch> {
-    seen.targets_of(volume)
-        .filter_map(|target| target.grant().map(|(_, epoch)| epoch))
-        .max()
+/// The highest epoch among a volume's grants.
+fn highest_grant(seen: &Known<'_>, volume: InstanceId) -> Option<Epoch> {
+    seen.grants_of(volume).map(|grant| grant.epoch).max()
+}
+
+/// The pool that holds a volume, and what it holds of it.
+fn find<'a>(seen: &'a Known<'_>, volume: InstanceId) -> Option<(&'a PoolName, &'a VolumeSeen)> {
+    let mut pools = seen.pools.iter();
+    pools.find_map(|(name, pool)| Some((name, pool.contents.volumes.get(&volume)?)))
 }

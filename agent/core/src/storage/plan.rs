@@ -12,7 +12,12 @@ use super::step::Step;
 use crate::wanted::Wanted;
 
 /// In the order in which they are brought up.
-pub(super) const KINDS: [ItemKind; 3] = [ItemKind::Image, ItemKind::Volume, ItemKind::Grant];
+pub(super) const KINDS: [ItemKind; 4] = [
+    ItemKind::Image,
+    ItemKind::Volume,
+    ItemKind::Snapshot,
+    ItemKind::Grant,
+];
 
 /// The next steps; none when all is as wanted, or waits for something else.
 #[must_use]

@@ -1,54 +1,58 @@
-//! What was looked at on a storage host, and what is kept beside a volume.
+//! What was looked at on a storage host: its pools, and what each holds.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
-use dc_types::plan::{Disposition, GrantItem, ImageFormat};
-use dc_types::report::PoolFacts;
-use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, PoolName};
+use dc_types::plan::{GrantAccess, ImageFormat};
+use dc_types::report::{Orphan, PoolFacts};
+use dc_types::{Bytes, Epoch, ImageUid, InstanceId, PoolName, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use super::step::Note;
+use super::record::VolumeRecord;
 
 /// Everything the storage vertical knows of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub pools: BTreeMap<PoolName, PoolSeen>,
-    pub targets: TargetsSeen,
     /// Images that are being fetched right now.
     pub fetching: BTreeMap<ImageUid, ImageProgress>,
 }
 
 impl Seen {
-    /// The targets of one volume; empty when they could not be listed. Looks at all of them: who
+    /// The grants of one volume; empty when they could not be listed. Looks at all of them: who
     /// asks for many volumes makes an index first.
-    pub fn targets_of(&self, volume: InstanceId) -> impl Iterator<Item = &TargetSeen> {
-        let all = match &self.targets {
-            TargetsSeen::Listed(all) => all.as_slice(),
-            TargetsSeen::Unknown(_) => &[],
-        };
-        all.iter()
-            .filter(move |target| target.grant().is_some_and(|(v, _)| v == volume))
+    pub fn grants_of(&self, volume: InstanceId) -> impl Iterator<Item = &GrantSeen> {
+        let all = self.pools.values().flat_map(|pool| pool.grants.listed());
+        all.filter(move |grant| grant.volume == volume)
     }
 }
 
-/// One pool's folder.
+/// One pool, as its driver shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSeen {
-    /// A pool with a fault shows no volumes and no images.
+    /// A pool with a fault shows nothing of what it holds.
     pub facts: PoolFacts,
+    pub contents: Contents,
+    pub grants: GrantsSeen,
+}
+
+/// What a usable pool holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
     pub volumes: BTreeMap<InstanceId, VolumeSeen>,
     pub images: BTreeMap<ImageUid, ImageSeen>,
+    /// What lies in it and has no place in it: a name that is not ours, bytes without a record.
+    pub strays: Vec<Orphan>,
 }
 
 /// What a pool holds of one volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeSeen {
-    /// Where its bytes lie, or would.
-    pub path: PathBuf,
+    /// Where its bytes lie, or would, as the driver calls it: a path, an image.
+    pub place: String,
     pub bytes: VolumeBytes,
     pub record: Option<VolumeRecord>,
+    pub snapshots: BTreeMap<SnapshotId, SnapshotSeen>,
     /// Why nothing is done with it, such as a record that cannot be read.
     pub fault: Option<String>,
 }
@@ -64,107 +68,14 @@ pub enum VolumeBytes {
     Erasing,
 }
 
-/// What is kept beside a volume, and stays when its bytes are gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeRecord {
-    /// The object that owns it.
-    pub owner: ObjectRef,
-    /// The epoch of the owner's claim.
-    pub epoch: Epoch,
-    pub making: Making,
-    pub grants: Option<Watermark>,
-    pub gone: Option<Gone>,
-}
-
-/// Whether the bytes were there once. The record is written before them, so that bytes never lie
-/// in a pool without a claim, and again after them, so that their loss is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Making {
-    Begun,
-    Made,
-}
-
-impl VolumeRecord {
-    /// The record as it is once `note` is written down; `None` begins a new one.
-    ///
-    /// A watermark never falls, and says nothing of a volume that has no owner yet.
-    #[must_use]
-    pub fn with(before: Option<Self>, note: &Note) -> Option<Self> {
-        let mut record = match (before, note) {
-            (None, Note::Owner { owner, epoch }) => {
-                return Some(Self {
-                    owner: owner.clone(),
-                    epoch: *epoch,
-                    making: Making::Begun,
-                    grants: None,
-                    gone: None,
-                });
-            }
-            (before, _) => before?,
-        };
-        match note {
-            Note::Owner { owner, epoch } => {
-                if record.gone.take().is_some() {
-                    record.making = Making::Begun;
-                }
-                record.owner = owner.clone();
-                record.epoch = *epoch;
-            }
-            Note::Made => record.making = Making::Made,
-            Note::Watermark(mark) => record.grants = record.grants.max(Some(*mark)),
-            Note::Gone(gone) => record.gone = Some(gone.clone()),
-        }
-        Some(record)
-    }
-}
-
-/// The highest epoch of a volume's grants. The order of the fields is the order of age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Watermark {
-    pub epoch: Epoch,
-    pub state: WatermarkState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum WatermarkState {
-    /// May be granted, also again after the target daemon has forgotten it.
-    Open,
-    /// May never be granted again.
-    Fenced,
-}
-
-impl Watermark {
-    #[must_use]
-    pub fn open(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            state: WatermarkState::Open,
-        }
-    }
-
-    #[must_use]
-    pub fn fenced(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            state: WatermarkState::Fenced,
-        }
-    }
-
-    /// Whether a grant of `epoch` may be made where this is the highest so far.
-    #[must_use]
-    pub fn admits(self, epoch: Epoch) -> bool {
-        Self::open(epoch) >= self
-    }
-}
-
-/// How a volume's bytes went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gone {
-    /// The epoch of the release.
-    pub epoch: Epoch,
-    pub disposition: Disposition,
-    /// For people: where they lie, or how they were erased.
-    pub note: String,
+/// A volume as it stood at one moment; it never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotSeen {
+    pub size: Bytes,
+    /// Seconds since 1970.
+    pub taken_at: i64,
+    /// Why it is not to be trusted, such as a change behind our back.
+    pub fault: Option<String>,
 }
 
 /// An image that volumes can be cloned from.
@@ -213,52 +124,76 @@ impl fmt::Display for ImageProgress {
     }
 }
 
-/// The targets, as far as they could be listed.
+/// The grants of a pool, as far as they could be listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetsSeen {
-    Listed(Vec<TargetSeen>),
-    /// Why the target daemon did not say.
+pub enum GrantsSeen {
+    Listed(Vec<GrantSeen>),
+    /// Why the driver does not know, such as a target daemon that is silent.
     Unknown(String),
 }
 
-impl Default for TargetsSeen {
+impl GrantsSeen {
+    /// All of them; none when they are not known.
+    #[must_use]
+    pub fn listed(&self) -> &[GrantSeen] {
+        match self {
+            Self::Listed(all) => all,
+            Self::Unknown(_) => &[],
+        }
+    }
+}
+
+impl Default for GrantsSeen {
     fn default() -> Self {
         Self::Listed(Vec::new())
     }
 }
 
-/// The target daemon's number of a target; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Tid(pub u32);
-
-impl fmt::Display for Tid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+/// One way into a volume: an iSCSI target, a cephx user, a file that may be opened.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantSeen {
+    pub pool: PoolName,
+    pub volume: InstanceId,
+    pub epoch: Epoch,
+    /// The driver's own name of it, such as a target's number. Another grant of the same volume and
+    /// epoch, made later, has another handle wherever the driver can tell them apart.
+    pub handle: String,
+    pub form: GrantForm,
+    /// Who has the volume open through it, as the driver calls them.
+    pub holders: Vec<String>,
 }
 
-/// One target of the daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetSeen {
-    pub tid: Tid,
-    pub name: String,
-    /// The file behind LUN 1.
-    pub lun: Option<PathBuf>,
-    pub accounts: Vec<String>,
-    /// Initiator names and addresses that may log in.
-    pub acl: Vec<String>,
-    /// Initiator names that are logged in.
-    pub sessions: Vec<String>,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum GrantForm {
+    /// It lets this holder in, and nobody else.
+    Whole(Admits),
+    /// It was cut off while it was made, or changed by hand: what is the matter with it.
+    Broken(String),
 }
 
-impl TargetSeen {
-    /// The volume and epoch of a target that we made; `None` for a foreign one.
+/// Whom a grant lets in: a [`GrantAccess`] without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Admits {
+    Iscsi { initiator: String, user: String },
+    Rbd { user: String, namespace: String },
+    File { host: String },
+}
+
+impl Admits {
     #[must_use]
-    pub fn grant(&self) -> Option<(InstanceId, Epoch)> {
-        // The name is made in one place only: what does not give the same name back is not ours.
-        let (rest, epoch) = self.name.rsplit_once(':')?;
-        let (_, volume) = rest.rsplit_once(':')?;
-        let (volume, epoch) = (volume.parse().ok()?, epoch.parse().ok()?);
-        (GrantItem::target_name(volume, epoch) == self.name).then_some((volume, epoch))
+    pub fn of(initiator: &str, access: &GrantAccess) -> Self {
+        match access {
+            GrantAccess::Iscsi { chap } => Self::Iscsi {
+                initiator: initiator.to_owned(),
+                user: chap.user.clone(),
+            },
+            GrantAccess::Rbd { cephx } => Self::Rbd {
+                user: cephx.user.clone(),
+                namespace: cephx.namespace.clone(),
+            },
+            GrantAccess::File { local } => Self::File {
+                host: local.to_string(),
+            },
+        }
     }
 }

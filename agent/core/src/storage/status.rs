@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind};
 use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Released, Trouble};
 
-use super::judge::{Judged, Removal, judge_item, judge_release};
+use super::judge::{Gone, Judged, Removal, judge_item, judge_release};
 use super::known::Known;
 use super::plan::KINDS;
-use super::seen::{Seen, TargetsSeen};
-use super::trouble::{StorageTrouble, VOLUME_IN_USE};
+use super::seen::{GrantsSeen, PoolSeen, Seen};
+use super::trouble::{RESTORE_WAITS, StorageTrouble, VOLUME_IN_USE};
 use crate::wanted::{Status, Wanted};
 
 /// `troubles` are those of the last try of each key, `busy` the keys whose steps are being done.
@@ -35,12 +35,12 @@ pub fn status(
             });
         }
         for release in wanted.releases_of_kind(kind) {
-            if let Removal::Done(note) = judge_release(wanted, seen, release) {
+            if let Removal::Done(Gone { note, erasure }) = judge_release(wanted, seen, release) {
                 status.released.push(Released {
-                    erasure: None,
                     key: release.key,
                     epoch: release.epoch,
                     note,
+                    erasure,
                 });
             }
         }
@@ -77,6 +77,7 @@ fn working(seen: &Seen, item: &Item, busy: &BTreeSet<ItemKey>) -> StorageTrouble
             None => "the image is to be fetched".to_owned(),
         },
         ItemBody::Volume(_) => "the volume is being made".to_owned(),
+        ItemBody::Snapshot(_) => "the snapshot is being taken".to_owned(),
         ItemBody::Grant(_) => "the volume is being opened to its machine".to_owned(),
         _ => String::new(),
     };
@@ -92,19 +93,20 @@ fn working(seen: &Seen, item: &Item, busy: &BTreeSet<ItemKey>) -> StorageTrouble
 #[must_use]
 pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
     let seen = &Known::new(wanted, seen);
-    let waits_for_session = || {
+    let waits_for_holder = || {
         let mut volumes = wanted.of_kind(ItemKind::Volume);
         volumes.any(|item| match judge_item(wanted, seen, item) {
-            Judged::Waits(trouble, _) => trouble.reason == VOLUME_IN_USE,
+            Judged::Waits(trouble, _) => [VOLUME_IN_USE, RESTORE_WAITS].contains(&&*trouble.reason),
             _ => false,
         })
     };
-    if matches!(seen.targets, TargetsSeen::Unknown(_)) {
+    let silent = |pool: &PoolSeen| matches!(pool.grants, GrantsSeen::Unknown(_));
+    if seen.pools().any(silent) {
         Some(1)
     } else if !seen.fetching.is_empty() {
         Some(3)
     } else {
-        waits_for_session().then_some(5)
+        waits_for_holder().then_some(5)
     }
 }
 

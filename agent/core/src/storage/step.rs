@@ -1,11 +1,10 @@
 //! The steps of the storage vertical. Nothing is left to choose while carrying them out.
 
-use std::path::PathBuf;
+use dc_types::plan::{GrantAccess, ImageItem, ItemKey, VolumeSource};
+use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, PoolName, SnapshotId};
 
-use dc_types::plan::{Chap, ImageItem, ItemKey, VolumeSource};
-use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, PoolName};
-
-use super::seen::{Gone, Tid, Watermark};
+use super::record::Note;
+use super::seen::GrantSeen;
 
 /// One thing to do; each may be repeated, and each leaves a state from which the next plan goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub enum Step {
         size: Bytes,
         source: VolumeSource,
     },
-    /// Make the file of a volume longer. No target of it is there.
+    /// Make the file of a volume longer. No grant of it is there.
     GrowVolume {
         key: ItemKey,
         pool: PoolName,
@@ -51,14 +50,31 @@ pub enum Step {
         order: Removal,
         method: EraseMethod,
     },
-    /// Delete a target: close it, cut its connections, and be done only when it is gone.
-    Fence {
-        key: ItemKey,
-        tid: Tid,
-        name: String,
-    },
-    /// Make a target, its access list last.
+    /// Take a grant away: close it, cut whoever holds it, and be done only when nothing written
+    /// through it can land any more.
+    Fence { key: ItemKey, grant: GrantSeen },
+    /// Make a grant.
     Expose { key: ItemKey, expose: Expose },
+    /// Keep the volume as it stands now.
+    CreateSnapshot {
+        key: ItemKey,
+        pool: PoolName,
+        volume: InstanceId,
+        snapshot: SnapshotId,
+    },
+    DeleteSnapshot {
+        key: ItemKey,
+        pool: PoolName,
+        volume: InstanceId,
+        snapshot: SnapshotId,
+    },
+    /// Bring the volume back to one of its snapshots. No grant of it is there.
+    RestoreVolume {
+        key: ItemKey,
+        pool: PoolName,
+        volume: InstanceId,
+        snapshot: SnapshotId,
+    },
 }
 
 /// Whose bytes go, and by which order.
@@ -71,35 +87,24 @@ pub struct Removal {
     pub owner: ObjectRef,
 }
 
-/// A target to be made.
+/// A grant to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expose {
     pub pool: PoolName,
     pub volume: InstanceId,
     pub epoch: Epoch,
-    pub path: PathBuf,
+    /// The holder's name.
     pub initiator: String,
-    pub chap: Chap,
-}
-
-/// A line of a volume's record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// Whose it is now. Takes away what was said of bytes that are gone.
-    Owner { owner: ObjectRef, epoch: Epoch },
-    /// The bytes are there.
-    Made,
-    /// Raises the watermark; one that is higher already stays.
-    Watermark(Watermark),
-    /// The bytes are gone. Part of retaining and erasing, not a step of its own.
-    Gone(Gone),
+    pub access: GrantAccess,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EraseMethod {
+    /// Give every block back.
     Discard,
+    /// Write zeros first.
     Zero,
-    /// Random bytes, then zeros.
+    /// Write random bytes first, then zeros.
     Random,
 }
 
@@ -116,7 +121,10 @@ impl Step {
             | Self::RetainVolume { key, .. }
             | Self::EraseVolume { key, .. }
             | Self::Fence { key, .. }
-            | Self::Expose { key, .. } => *key,
+            | Self::Expose { key, .. }
+            | Self::CreateSnapshot { key, .. }
+            | Self::DeleteSnapshot { key, .. }
+            | Self::RestoreVolume { key, .. } => *key,
         }
     }
 
@@ -127,6 +135,9 @@ impl Step {
             Self::FetchImage { .. } => "fetch_image",
             Self::RemoveImage { .. } => "remove_image",
             Self::CreateVolume { .. } => "create_volume",
+            Self::CreateSnapshot { .. } => "create_snapshot",
+            Self::DeleteSnapshot { .. } => "delete_snapshot",
+            Self::RestoreVolume { .. } => "restore_volume",
             Self::GrowVolume { .. } => "grow_volume",
             Self::Note { .. } => "note",
             Self::RetainVolume { .. } => "retain_volume",

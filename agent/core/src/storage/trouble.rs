@@ -5,9 +5,10 @@
 use std::fmt::Display;
 
 use dc_types::report::Trouble;
-use dc_types::{Bytes, Epoch, PoolName};
+use dc_types::{Bytes, Epoch, PoolName, SnapshotId};
 
 pub(super) const VOLUME_IN_USE: &str = "VolumeInUse";
+pub(super) const RESTORE_WAITS: &str = "RestoreWaits";
 
 /// Something that keeps an image, a volume or a grant from being as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +68,30 @@ pub enum StorageTrouble {
         asked: Epoch,
         highest: Epoch,
     },
+    RestoreWaits,
+    VolumeRestoring,
+    HasSnapshots {
+        count: usize,
+    },
+    SnapshotLost {
+        snapshot: SnapshotId,
+        place: String,
+    },
+    SnapshotCorrupt {
+        snapshot: SnapshotId,
+        fault: String,
+    },
+    Unsupported {
+        pool: PoolName,
+        what: &'static str,
+        why: String,
+    },
+    GrantsUnknown(String),
     TargetDaemonSilent(String),
     FenceSlow {
         target: String,
         waited_ms: u128,
+        why: String,
     },
     // Images.
     ImageChecksumMismatch {
@@ -123,6 +144,13 @@ impl StorageTrouble {
             Self::VolumeGrowing => "VolumeGrowing",
             Self::StillGranted { .. } => "StillGranted",
             Self::StaleEpoch { .. } => "StaleEpoch",
+            Self::RestoreWaits => RESTORE_WAITS,
+            Self::VolumeRestoring => "VolumeRestoring",
+            Self::HasSnapshots { .. } => "HasSnapshots",
+            Self::SnapshotLost { .. } => "SnapshotLost",
+            Self::SnapshotCorrupt { .. } => "SnapshotCorrupt",
+            Self::Unsupported { .. } => "Unsupported",
+            Self::GrantsUnknown(_) => "GrantsUnknown",
             Self::TargetDaemonSilent(_) => "TargetDaemonSilent",
             Self::FenceSlow { .. } => "FenceSlow",
             Self::ImageChecksumMismatch { .. } => "ImageChecksumMismatch",
@@ -197,14 +225,44 @@ impl StorageTrouble {
                 "epoch {asked} is older than what was seen here ({highest}), or was fenced: a \
                  newer claim is needed"
             ),
+            Self::RestoreWaits => {
+                "the volume is brought back to its snapshot as soon as nothing has \
+                                   it open: stop the machine"
+                    .to_owned()
+            }
+            Self::VolumeRestoring => {
+                "waits for the volume to be brought back to its snapshot".to_owned()
+            }
+            Self::HasSnapshots { count } => format!(
+                "the volume has {count} snapshots: it goes when they are deleted; delete their \
+                 VolumeSnapshot objects, or keep the volume"
+            ),
+            Self::SnapshotLost { snapshot, place } => format!(
+                "snapshot {snapshot} of {place} is not there although it was taken: none is taken \
+                 in its place, because it would be of another moment; delete it and take a new one"
+            ),
+            Self::SnapshotCorrupt { snapshot, fault } => format!(
+                "snapshot {snapshot} is not as it was taken ({fault}): nothing is read from it; \
+                 delete it, and restore from another one or from a backup"
+            ),
+            Self::Unsupported { pool, what, why } => {
+                format!("pool {pool} cannot do this ({what}): {why}")
+            }
+            Self::GrantsUnknown(why) => format!(
+                "who may open what in the pool is not known ({why}): nothing is granted, changed or \
+                 erased until it is; see that what serves the pool runs, on a SAN node tgtd"
+            ),
             Self::TargetDaemonSilent(why) => format!(
                 "the target daemon does not say what it holds ({why}): see that tgtd runs on \
                  this host"
             ),
-            Self::FenceSlow { target, waited_ms } => format!(
-                "target {target} could not be deleted within {waited_ms} ms: writes are still in \
-                 flight, see whether the pool's disk hangs; it is closed for new logins and tried \
-                 again"
+            Self::FenceSlow {
+                target,
+                waited_ms,
+                why,
+            } => format!(
+                "{target} could not be taken away within {waited_ms} ms: {why}; it is closed for \
+                 newcomers and tried again"
             ),
             Self::ImageChecksumMismatch { source, is, asked } => format!(
                 "{source} has the SHA-256 {is}, and {asked} is asked: the file is damaged or \

@@ -6,7 +6,7 @@
 use std::path::{Component, Path};
 
 use dc_types::Bytes;
-use dc_types::plan::{Chap, GrantAccess, GrantItem, ImageItem, ImageSource, VolumeItem};
+use dc_types::plan::{Cephx, Chap, GrantAccess, GrantItem, ImageItem, ImageSource, VolumeItem};
 
 use super::trouble::StorageTrouble;
 
@@ -14,7 +14,7 @@ use super::trouble::StorageTrouble;
 const SECTOR: u64 = 512;
 
 /// The largest file of XFS is one byte less than 8 EiB; half of that leaves room for arithmetic.
-const MAX_VOLUME: Bytes = Bytes(4 << 60);
+pub const MAX_VOLUME: Bytes = Bytes(4 << 60);
 
 /// RFC 3720 gives an iSCSI name 223 bytes.
 const NAME_MAX: usize = 223;
@@ -94,33 +94,34 @@ fn validate_url(url: &str) -> Result<(), StorageTrouble> {
     Ok(())
 }
 
-/// The names end in the target daemon's parameters, where ',' and '=' and spaces have a meaning.
-/// Gives the login that the target is to have.
-pub fn validate_grant(item: &GrantItem) -> Result<&Chap, StorageTrouble> {
+pub fn validate_grant(item: &GrantItem) -> Result<(), StorageTrouble> {
     let GrantItem {
         volume: _,
         pool: _,
         initiator,
         access,
     } = item;
-    let GrantAccess::Iscsi { chap } = access else {
-        return Err(StorageTrouble::InvalidItem(
-            "the grant is not one of an iSCSI pool: name the pool's driver in its StoragePool"
-                .to_owned(),
-        ));
-    };
-    let name = |text: &str| {
-        (1..=NAME_MAX).contains(&text.len())
-            && text
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b".:-_".contains(&c))
-    };
-    if !name(initiator) || !initiator.starts_with("iqn.") {
+    if !is_plain(initiator) || !initiator.starts_with("iqn.") {
         return invalid(format!(
             "initiator name {initiator:?} is not an iqn of letters, digits, '.', ':', '-', '_'"
         ));
     }
-    if !name(&chap.user) {
+    match access {
+        GrantAccess::Iscsi { chap } => validate_chap(chap),
+        GrantAccess::Rbd { cephx } => validate_cephx(cephx),
+        GrantAccess::File { local: _ } => Ok(()),
+    }
+}
+
+/// Letters, digits, '.', ':', '-', '_': what has no other meaning in any tool's arguments.
+fn is_plain(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b".:-_".contains(&c);
+    (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// The name ends in the target daemon's parameters, where ',' and '=' and spaces have a meaning.
+fn validate_chap(chap: &Chap) -> Result<(), StorageTrouble> {
+    if !is_plain(&chap.user) {
         return invalid(format!(
             "CHAP user {:?} is not 1 to {NAME_MAX} letters, digits, '.', ':', '-', '_'",
             chap.user
@@ -131,9 +132,30 @@ pub fn validate_grant(item: &GrantItem) -> Result<&Chap, StorageTrouble> {
     if !(12..=128).contains(&secret.len()) || !secret.bytes().all(|c| c.is_ascii_alphanumeric()) {
         return invalid("the CHAP secret is not 12 to 128 letters and digits".to_owned());
     }
-    Ok(chap)
+    Ok(())
 }
 
-fn invalid<T>(why: String) -> Result<T, StorageTrouble> {
+/// The names end in capabilities of a user and in names of images.
+fn validate_cephx(cephx: &Cephx) -> Result<(), StorageTrouble> {
+    let Cephx {
+        user,
+        key,
+        namespace,
+    } = cephx;
+    if !is_plain(user) || !is_plain(namespace) {
+        return invalid(format!(
+            "cephx user {user:?} or namespace {namespace:?} is not 1 to {NAME_MAX} letters, digits, \
+             '.', ':', '-', '_'"
+        ));
+    }
+    let base64 = |c: u8| c.is_ascii_alphanumeric() || b"+/=".contains(&c);
+    // 12 bytes of a header, 16 of a key.
+    if !(28..=128).contains(&key.0.len()) || !key.0.bytes().all(base64) {
+        return invalid("the cephx key is not base64 of a key's length".to_owned());
+    }
+    Ok(())
+}
+
+fn invalid(why: String) -> Result<(), StorageTrouble> {
     Err(StorageTrouble::InvalidItem(why))
 }

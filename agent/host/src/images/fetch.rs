@@ -141,7 +141,7 @@ fn hex(bytes: &[u8]) -> String {
 
 async fn from_file(images: &Path, name: &str, sink: &mut Sink<'_>) -> Result<(), FetchError> {
     let (images, owned) = (images.to_owned(), name.to_owned());
-    let opened = crate::volumes::blocking(move || open_beneath(&images, &owned)).await;
+    let opened = crate::drivers::folder::blocking(move || open_beneath(&images, &owned)).await;
     let file = opened.map_err(|error| sink.unreadable(error))?;
     let metadata = file.metadata().map_err(|error| sink.unreadable(error))?;
     if !metadata.is_file() {
@@ -153,7 +153,7 @@ async fn from_file(images: &Path, name: &str, sink: &mut Sink<'_>) -> Result<(),
         let mut taken = file
             .take()
             .ok_or_else(|| sink.unreadable("it was closed"))?;
-        let read = crate::volumes::blocking(move || {
+        let read = crate::drivers::folder::blocking(move || {
             let mut buffer = vec![0; CHUNK];
             let read = taken.read(&mut buffer)?;
             buffer.truncate(read);

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use dc_agent_core::storage::{TargetSeen, Tid};
 use dc_types::plan::Chap;
 use tokio::sync::Notify;
 
-use super::{Connection, Deleted, Targets, TargetsError};
+use super::{Connection, Deleted, TargetSeen, Targets, TargetsError, Tid};
 use crate::knobs::Knobs;
 
 /// The target daemon of a fake machine; clones share it.

@@ -1,9 +1,8 @@
 //! The texts in which tgtd lists targets and connections, read by their indentation.
 
-use dc_agent_core::storage::{TargetSeen, Tid};
 use std::path::PathBuf;
 
-use super::Connection;
+use super::{Connection, TargetSeen, Tid};
 
 /// The parts of a target in tgtd's listing.
 #[derive(Clone, Copy, PartialEq, Eq)]

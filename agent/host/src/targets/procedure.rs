@@ -1,11 +1,11 @@
 //! How a target comes and how it goes. The order of the steps is what makes both safe.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dc_agent_core::storage::{Expose, TargetSeen, Tid};
-use dc_types::plan::GrantItem;
+use dc_types::plan::Chap;
 
-use super::{Deleted, Targets, TargetsError};
+use super::{Deleted, TargetSeen, Targets, TargetsError, Tid};
 
 /// How long a fence goes on before it says that it is slow; it is then tried again. Idle it takes
 /// 9 to 17 ms, and under a frozen file system as long as that is frozen [measured].
@@ -16,25 +16,45 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LAST_PAUSE: Duration = Duration::from_millis(128);
 
 /// What a fence did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fenced {
     pub took: Duration,
     /// Connections that were cut.
     pub cut: u32,
+    /// What was shut and deleted, in that order.
+    pub deleted: Vec<String>,
+}
+
+/// A target to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTarget<'a> {
+    pub name: &'a str,
+    /// Behind LUN 1.
+    pub file: &'a Path,
+    /// What the guest sees of the disk.
+    pub serial: &'a str,
+    /// The one that may log in, by this account.
+    pub initiator: &'a str,
+    pub chap: &'a Chap,
 }
 
 /// Makes a target of a number never used before. Nobody may log in until its last step; a target
 /// that was cut off before that is deleted, and another one made in its place.
-pub async fn expose(targets: &dyn Targets, order: &Expose) -> Result<Tid, TargetsError> {
-    let name = GrantItem::target_name(order.volume, order.epoch);
+pub async fn expose(targets: &dyn Targets, new: NewTarget<'_>) -> Result<Tid, TargetsError> {
+    let NewTarget {
+        name,
+        file,
+        serial,
+        initiator,
+        chap,
+    } = new;
     let tid = targets.reserve_tid().await?;
-    targets.create_target(tid, &name).await?;
-    let serial = order.volume.to_string();
-    targets.create_lun(tid, &order.path, &serial).await?;
-    targets.create_account(&order.chap).await?;
-    targets.bind_account(tid, &order.chap.user).await?;
-    targets.allow_initiator(tid, &order.initiator).await?;
-    tracing::info!(%tid, name, initiator = order.initiator, "target made");
+    targets.create_target(tid, name).await?;
+    targets.create_lun(tid, file, serial).await?;
+    targets.create_account(chap).await?;
+    targets.bind_account(tid, &chap.user).await?;
+    targets.allow_initiator(tid, initiator).await?;
+    tracing::info!(%tid, name, initiator, "target made");
     Ok(tid)
 }
 
@@ -50,12 +70,14 @@ pub async fn fence(
     let mut fenced = Fenced {
         took: Duration::ZERO,
         cut: 0,
+        deleted: Vec::new(),
     };
     let Some(target) = find(targets, tid, name).await? else {
         return Ok(fenced);
     };
     for initiator in &target.acl {
         targets.forbid_initiator(tid, initiator).await?;
+        fenced.deleted.push(format!("entry of {initiator}"));
     }
     let mut pause = FIRST_PAUSE;
     loop {
@@ -64,6 +86,10 @@ pub async fn fence(
         for connection in targets.list_connections(tid).await? {
             targets.delete_connection(tid, connection).await?;
             fenced.cut += 1;
+            fenced.deleted.push(format!(
+                "connection {} of session {}",
+                connection.connection, connection.session
+            ));
         }
         if targets.delete_target(tid).await? == Deleted::Gone {
             break;
@@ -77,8 +103,10 @@ pub async fn fence(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
+    fenced.deleted.push(format!("target {tid}, {name}"));
     for user in &target.accounts {
         targets.delete_account(user).await?;
+        fenced.deleted.push(format!("account {user}"));
     }
     fenced.took = began.elapsed();
     tracing::info!(%tid, name, cut = fenced.cut, took_ms = fenced.took.as_millis(), "fenced");

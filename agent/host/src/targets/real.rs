@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dc_agent_core::storage::{TargetSeen, Tid};
 use dc_types::plan::Chap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, Notify};
 
 use super::wire::{ANSWER_HEADER, Mode, Op, Request, decode_header, errors, reason};
-use super::{Connection, Deleted, Targets, TargetsError, listing};
+use super::{Connection, Deleted, TargetSeen, Targets, TargetsError, Tid, listing};
+use crate::drivers::cutoff::effect;
+use crate::drivers::folder::blocking;
+use crate::drivers::folder::layout::write_durably;
 use crate::tools::TgtControl;
-use crate::volumes::blocking;
-use crate::volumes::folder::write_durably;
 
 /// Where tgtd listens when nothing else is said (`TGT_IPC_SOCKET`).
 const DEFAULT_SOCKET: &str = "/var/run/tgtd/socket";
@@ -60,6 +60,9 @@ impl RealTargets {
     /// Sends a request; the answer's text, or tgtd's error number.
     async fn ask(&self, request: &Request) -> Result<Result<String, u32>, TargetsError> {
         let sent = request.encode()?;
+        if request.op != Op::Show {
+            effect();
+        }
         match tokio::time::timeout(ANSWER_LIMIT, self.exchange(&sent)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {

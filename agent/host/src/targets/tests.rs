@@ -2,24 +2,31 @@
 
 use std::time::Duration;
 
-use dc_agent_core::storage::Expose;
+use std::path::Path;
+
 use dc_types::plan::{Chap, GrantItem, Secret};
-use dc_types::{Epoch, InstanceId, PoolName};
+use dc_types::{Epoch, InstanceId};
 use uuid::Uuid;
 
-use super::{FENCE_LIMIT, FakeTargets, Targets, TargetsError, expose, fence};
+use super::{FENCE_LIMIT, FakeTargets, NewTarget, Targets, TargetsError, Tid, fence};
 use crate::knobs::{Knobs, Rule};
 
-fn order(revision: u64) -> Expose {
+/// A grant of one volume.
+struct Order {
+    volume: InstanceId,
+    epoch: Epoch,
+    initiator: String,
+    chap: Chap,
+}
+
+fn order(revision: u64) -> Order {
     let volume = InstanceId(Uuid::from_u128(1));
-    Expose {
-        pool: PoolName::new("p1").unwrap(),
+    Order {
         volume,
         epoch: Epoch {
             incarnation: 1,
             revision,
         },
-        path: "/pools/p1/volumes/1.raw".into(),
         initiator: "iqn.h1".into(),
         chap: Chap {
             user: format!("{volume}.{revision}"),
@@ -28,8 +35,19 @@ fn order(revision: u64) -> Expose {
     }
 }
 
-fn name(order: &Expose) -> String {
+fn name(order: &Order) -> String {
     GrantItem::target_name(order.volume, order.epoch)
+}
+
+async fn expose(targets: &FakeTargets, order: &Order) -> Result<Tid, TargetsError> {
+    let new = NewTarget {
+        name: &name(order),
+        file: Path::new("/pools/p1/volumes/1.raw"),
+        serial: "1",
+        initiator: &order.initiator,
+        chap: &order.chap,
+    };
+    super::expose(targets, new).await
 }
 
 #[tokio::test]
@@ -73,7 +91,9 @@ async fn a_fence_cuts_waits_for_writes_in_flight_and_takes_the_account() {
     let fenced = fence(&targets, tid, &name, FENCE_LIMIT).await.unwrap();
     assert_eq!(fenced.cut, 2, "the half-finished login counts");
     assert!(!targets.is_logged_in(session));
-    assert_eq!(targets.deleted(), [name]);
+    assert_eq!(targets.deleted(), [name.clone()]);
+    let told = fenced.deleted.join(", ");
+    assert!(told.contains(&name) && told.contains("session"), "{told}");
     assert_eq!(targets.accounts(), 0);
 }
 

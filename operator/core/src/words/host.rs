@@ -28,6 +28,21 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
         "VolumeUnusable" => "không dùng được volume; hãy xử lý trên máy chủ",
         "StillGranted" => "đang chờ thu hồi quyền truy cập cũ vào volume",
         "StaleEpoch" => "quyền truy cập đã cũ và không được dùng lại; cần cấp quyền mới",
+        "RestoreWaits" => "volume sẽ được phục hồi khi không còn ai dùng; hãy dừng máy ảo",
+        "VolumeRestoring" => "đang chờ volume được phục hồi về bản chụp",
+        "HasSnapshots" => "volume còn bản chụp; volume sẽ bị xoá sau khi các bản chụp được xoá",
+        "SnapshotLost" => {
+            "không thấy bản chụp dù đã tạo; không chụp lại vì sẽ là thời điểm khác. Hãy xoá nó và \
+             chụp bản mới"
+        }
+        "SnapshotCorrupt" => {
+            "bản chụp đã bị thay đổi nên không được dùng; hãy xoá nó và dùng bản khác hoặc bản sao \
+             lưu"
+        }
+        "Unsupported" => "vùng lưu trữ này không làm được việc đó; hãy xem phần tiếng Anh",
+        "GrantsUnknown" => {
+            "chưa biết ai đang được mở volume; hãy kiểm tra dịch vụ phục vụ vùng lưu trữ (tgtd)"
+        }
         "TargetDaemonSilent" => "dịch vụ iSCSI không trả lời; hãy kiểm tra tgtd trên máy chủ",
         "FenceSlow" => "chưa cắt được truy cập cũ; hãy kiểm tra đĩa của vùng; sẽ tự thử lại",
         "StorageFailed" => "thao tác lưu trữ thất bại, sẽ tự thử lại",

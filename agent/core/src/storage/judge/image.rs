@@ -13,6 +13,7 @@ pub(super) fn image(seen: &Known<'_>, item: &Item, body: &ImageItem) -> Result<J
     sensible(validate_image(body))?;
     let pool = usable(seen, &body.pool)?;
     let there = pool
+        .contents
         .images
         .get(&body.image)
         .filter(|there| there.sha256 == body.sha256 && there.format == body.format);
@@ -37,7 +38,8 @@ pub(in crate::storage) fn image_release(seen: &Known<'_>, release: &Release) -> 
         .pools
         .iter()
         .filter(|(_, pool)| {
-            pool.images
+            pool.contents
+                .images
                 .get(&image)
                 .is_some_and(|there| there.epoch <= release.epoch)
         })
@@ -52,6 +54,6 @@ pub(in crate::storage) fn image_release(seen: &Known<'_>, release: &Release) -> 
     }
     match faulty(seen.pools.values()) {
         Some(trouble) => Removal::Waits(trouble),
-        None => Removal::Done("no image of this uid is left".to_owned()),
+        None => Removal::done("no image of this uid is left"),
     }
 }

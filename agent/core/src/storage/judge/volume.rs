@@ -1,22 +1,27 @@
 //! Volumes: made, grown, and at the end retained or erased.
 //!
 //! ```text
-//!        note owner      create        note made        grow (nothing has it open)
+//!        note owner      create        note made        grow, restore (nobody holds it)
 //! nothing ───────▶ begun ──────▶ bytes ─────────▶ made ───┐ ▲
 //!                                                 │       └─┘ adopted: note a newer owner
-//!                                                 │ release: fence what is left of targets,
-//!                                                 ▼ then retain or erase
+//!                                                 │ release: when it has no snapshots any more,
+//!                                                 ▼ fence what is left, then retain or erase
 //! made without bytes: lost, nothing is made      gone ── a newer claim ─▶ begun
 //! ```
 
-use dc_types::plan::{Disposition, Item, ItemKey, ItemKind, Release, VolumeItem, VolumeSource};
+use dc_types::plan::{
+    Disposition, Item, ItemKey, ItemKind, Release, RestoreOrder, VolumeItem, VolumeSource,
+};
 use dc_types::report::Detail;
 use dc_types::{Bytes, InstanceId, PoolName};
 
-use super::{Judged, Removal, faulty, grant_removal_steps, listed, live, sensible, usable};
+use super::{
+    Gone, Judged, Removal, faulty, find, grant_removal_steps, listed, live, sensible, usable,
+};
 use crate::storage::known::Known;
-use crate::storage::seen::{Making, PoolSeen, VolumeBytes, VolumeRecord, VolumeSeen};
-use crate::storage::step::{EraseMethod, Note, Removal as Order, Step};
+use crate::storage::record::{Making, Note, VolumeRecord};
+use crate::storage::seen::{PoolSeen, VolumeBytes, VolumeSeen};
+use crate::storage::step::{EraseMethod, Removal as Order, Step};
 use crate::storage::trouble::StorageTrouble;
 use crate::storage::validate::{file_size, validate_volume};
 use crate::wanted::Wanted;
@@ -28,7 +33,7 @@ const ALLOCATED_STEP: u64 = 64 << 20;
 pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result<Judged, Judged> {
     sensible(validate_volume(body))?;
     let pool = usable(seen, &body.pool)?;
-    let Some(there) = pool.volumes.get(&body.volume) else {
+    let Some(there) = pool.contents.volumes.get(&body.volume) else {
         return create(pool, item, body, None);
     };
     sound(there).map_err(|trouble| Judged::waits(trouble, Detail::None))?;
@@ -39,7 +44,7 @@ pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result
             Some(record) if record.gone.is_none() && record.making == Making::Made => {
                 Err(Judged::refused(
                     StorageTrouble::VolumeLost {
-                        path: there.path.display().to_string(),
+                        path: there.place.clone(),
                     },
                     Detail::None,
                 ))
@@ -48,11 +53,18 @@ pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result
         },
         VolumeBytes::Present { size, allocated } => {
             let detail = Detail::Volume {
-                restored: None,
                 size,
                 allocated: Bytes(allocated.0.div_ceil(ALLOCATED_STEP) * ALLOCATED_STEP),
+                restored: there.record.as_ref().and_then(|r| r.restored.clone()),
             };
-            keep(seen, item, body, there, size, detail)
+            let change = Change {
+                seen,
+                pool,
+                item,
+                body,
+                there,
+            };
+            change.keep(size, detail)
         }
     }
 }
@@ -61,7 +73,7 @@ pub(super) fn sound(there: &VolumeSeen) -> Result<(), StorageTrouble> {
     match &there.fault {
         None => Ok(()),
         Some(fault) => Err(StorageTrouble::VolumeUnusable {
-            path: there.path.display().to_string(),
+            path: there.place.clone(),
             fault: fault.clone(),
         }),
     }
@@ -96,14 +108,22 @@ fn create(
     let needs = match &body.source {
         VolumeSource::Blank => None,
         VolumeSource::Image(image) => {
-            let there = pool.images.get(image).map(|there| there.virtual_size);
+            let there = pool
+                .contents
+                .images
+                .get(image)
+                .map(|there| there.virtual_size);
             Some((format!("image {image}"), there))
         }
         VolumeSource::Volume(source) => {
-            let there = pool.volumes.get(source).and_then(present_size);
+            let there = pool.contents.volumes.get(source).and_then(present_size);
             Some((format!("volume {source}"), there))
         }
-        VolumeSource::Snapshot { snapshot, .. } => Some((format!("snapshot {snapshot}"), None)),
+        VolumeSource::Snapshot { volume, snapshot } => {
+            let of = pool.contents.volumes.get(volume);
+            let there = of.and_then(|of| Some(of.snapshots.get(snapshot)?.size));
+            Some((format!("snapshot {snapshot} of volume {volume}"), there))
+        }
     };
     match needs {
         Some((source, None)) => {
@@ -142,75 +162,111 @@ fn owned(record: Option<&VolumeRecord>, item: &Item) -> bool {
     })
 }
 
-/// A volume that is there: its owner is written down, and it grows.
-fn keep(
-    seen: &Known<'_>,
-    item: &Item,
-    body: &VolumeItem,
-    there: &VolumeSeen,
-    size: Bytes,
-    detail: Detail,
-) -> Result<Judged, Judged> {
-    let mut steps = Vec::new();
-    let record = there.record.as_ref();
-    if !owned(record, item) {
-        steps.push(note_owner(item, body));
-    }
-    if record.is_none_or(|record| record.making == Making::Begun || record.gone.is_some()) {
-        steps.push(note(item, body, Note::Made));
-    }
-    let asked = file_size(body.size);
-    if asked < size && steps.is_empty() {
-        let trouble = StorageTrouble::SizeShrinks { is: size, asked };
-        return Err(Judged::refused(trouble, detail));
-    }
-    if asked > size {
-        match grow(seen, item.key, body, asked) {
-            Ok(grow) => steps.extend(grow),
-            Err(trouble) if steps.is_empty() => {
-                return Err(Judged::waits(trouble(size, asked), detail));
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(if steps.is_empty() {
-        Judged::Ready(detail)
-    } else {
-        Judged::Steps(steps, detail)
-    })
+/// A volume that is there, and what is asked of it.
+struct Change<'a> {
+    seen: &'a Known<'a>,
+    pool: &'a PoolSeen,
+    item: &'a Item,
+    body: &'a VolumeItem,
+    there: &'a VolumeSeen,
 }
 
-type InTheWay = Box<dyn Fn(Bytes, Bytes) -> StorageTrouble>;
+impl Change<'_> {
+    /// Its owner is written down, it is restored, it grows.
+    fn keep(&self, size: Bytes, detail: Detail) -> Result<Judged, Judged> {
+        let (item, body) = (self.item, self.body);
+        let mut steps = Vec::new();
+        let record = self.there.record.as_ref();
+        if !owned(record, item) {
+            steps.push(note_owner(item, body));
+        }
+        if record.is_none_or(|record| record.making == Making::Begun || record.gone.is_some()) {
+            steps.push(note(item, body, Note::Made));
+        }
+        let asked = file_size(body.size);
+        if asked < size && steps.is_empty() {
+            let trouble = StorageTrouble::SizeShrinks { is: size, asked };
+            return Err(Judged::refused(trouble, detail));
+        }
+        let restore = pending_restore(body, self.there);
+        if restore.is_some() || asked > size {
+            match self.change(restore, (asked > size).then_some(asked), size) {
+                Ok(change) => steps.extend(change),
+                Err(trouble) if steps.is_empty() => return Err(Judged::waits(trouble, detail)),
+                Err(_) => {}
+            }
+        }
+        Ok(if steps.is_empty() {
+            Judged::Ready(detail)
+        } else {
+            Judged::Steps(steps, detail)
+        })
+    }
 
-/// Growing goes by way of a new target: the daemon takes a file's size once, when it opens it.
-fn grow(
-    seen: &Known<'_>,
-    key: ItemKey,
-    body: &VolumeItem,
-    size: Bytes,
-) -> Result<Vec<Step>, InTheWay> {
-    if let Err(trouble) = listed(seen) {
-        return Err(Box::new(move |_, _| trouble.clone()));
-    }
-    let targets = || seen.targets_of(body.volume);
-    if targets().any(|target| !target.sessions.is_empty()) {
-        return Err(Box::new(|is, asked| StorageTrouble::VolumeInUse {
-            is,
-            asked,
+    /// Both are done while nobody holds the volume and nobody can come to hold it: its grants are
+    /// taken away, and made again when it is as asked.
+    fn change(
+        &self,
+        restore: Option<&RestoreOrder>,
+        grow: Option<Bytes>,
+        is: Bytes,
+    ) -> Result<Vec<Step>, StorageTrouble> {
+        listed(self.pool)?;
+        let (key, body) = (self.item.key, self.body);
+        if let Some(RestoreOrder { snapshot, order: _ }) = restore
+            && !self.there.snapshots.contains_key(snapshot)
+        {
+            return Err(StorageTrouble::SourceMissing {
+                source: format!("snapshot {snapshot} of the volume"),
+                pool: body.pool.clone(),
+            });
+        }
+        let grants = || self.seen.grants_of(body.volume);
+        if grants().any(|grant| !grant.holders.is_empty()) {
+            return Err(match (restore, grow) {
+                (Some(_), _) => StorageTrouble::RestoreWaits,
+                (None, asked) => StorageTrouble::VolumeInUse {
+                    is,
+                    asked: asked.unwrap_or(is),
+                },
+            });
+        }
+        let close = grants().map(|grant| Step::Fence {
+            key,
+            grant: grant.clone(),
+        });
+        let mut steps: Vec<Step> = close.collect();
+        if let Some(RestoreOrder { snapshot, order }) = restore {
+            steps.push(Step::RestoreVolume {
+                key,
+                pool: body.pool.clone(),
+                volume: body.volume,
+                snapshot: *snapshot,
+            });
+            steps.push(note(self.item, body, Note::Restored(order.clone())));
+        }
+        steps.extend(grow.map(|size| Step::GrowVolume {
+            key,
+            pool: body.pool.clone(),
+            volume: body.volume,
+            size,
         }));
+        Ok(steps)
     }
-    let close = targets().map(|target| Step::Fence {
-        key,
-        tid: target.tid,
-        name: target.name.clone(),
-    });
-    let grow = Step::GrowVolume {
-        key,
-        pool: body.pool.clone(),
-        volume: body.volume,
-        size,
-    };
-    Ok(close.chain([grow]).collect())
+}
+
+/// The restore that is asked for and was not done yet.
+pub(super) fn pending_restore<'a>(
+    body: &'a VolumeItem,
+    there: &VolumeSeen,
+) -> Option<&'a RestoreOrder> {
+    let done = there
+        .record
+        .as_ref()
+        .and_then(|record| record.restored.as_ref());
+    body.restore
+        .as_ref()
+        .filter(|restore| done != Some(&restore.order))
 }
 
 fn note_owner(item: &Item, body: &VolumeItem) -> Step {
@@ -240,21 +296,17 @@ pub(in crate::storage) fn volume_release(
     release: &Release,
 ) -> Removal {
     let volume = InstanceId(release.key.id);
-    if let Err(trouble) = listed(seen) {
+    if let Some(trouble) = seen.pools().find_map(|pool| listed(pool).err()) {
         return Removal::Waits(trouble);
     }
     if let Some(grant) = live(wanted, &ItemKey::new(ItemKind::Grant, volume.0)) {
         return Removal::Waits(StorageTrouble::StillGranted { epoch: grant.epoch });
     }
-    let found = seen
-        .pools
-        .iter()
-        .find_map(|(name, pool)| pool.volumes.get(&volume).map(|there| (name, there)));
-    match found {
+    match find(seen, volume) {
         Some((pool, there)) => remove(seen, release, pool, there),
-        None => match faulty(seen.pools.values()) {
+        None => match faulty(seen.pools()) {
             Some(trouble) => Removal::Waits(trouble),
-            None => Removal::Done("no volume of this id is left".to_owned()),
+            None => Removal::done("no volume of this id is left"),
         },
     }
 }
@@ -266,14 +318,21 @@ fn remove(seen: &Known<'_>, release: &Release, pool: &PoolName, there: &VolumeSe
     }
     if let Some(record) = &there.record {
         if record.epoch > release.epoch {
-            return Removal::Done(format!(
+            return Removal::done(format!(
                 "a newer claim holds the volume now: {}",
                 record.epoch
             ));
         }
         if let (Some(gone), VolumeBytes::Absent) = (&record.gone, there.bytes) {
-            return Removal::Done(gone.note.clone());
+            return Removal::Done(Gone {
+                note: gone.note.clone(),
+                erasure: gone.erasure.clone(),
+            });
         }
+    }
+    if !there.snapshots.is_empty() {
+        let count = there.snapshots.len();
+        return Removal::Waits(StorageTrouble::HasSnapshots { count });
     }
     let mut steps = grant_removal_steps(seen, release.key, volume, None);
     let key = release.key;

@@ -1,7 +1,9 @@
 //! One case, one sentence.
 
 use dc_types::Bytes;
-use dc_types::plan::{Disposition, GrantAccess, ItemBody, ItemKey, ItemKind, VolumeSource};
+use dc_types::plan::{
+    Chap, Disposition, GrantAccess, GrantItem, ItemBody, ItemKey, ItemKind, VolumeSource,
+};
 use dc_types::report::{Detail, ItemState, Trouble};
 
 use super::model::*;
@@ -45,22 +47,22 @@ fn a_newer_grant_marks_then_fences_then_opens() {
             &steps[..],
             [
                 Step::Note { note: Note::Watermark(mark), .. },
-                Step::Fence { name, .. },
+                Step::Fence { grant, .. },
                 Step::Expose { .. },
-            ] if *mark == Watermark::open(epoch(9)) && name.ends_with(":1.6")
+            ] if *mark == Watermark::open(epoch(9)) && grant.epoch == epoch(6)
         ),
         "{steps:#?}"
     );
     model.settle();
-    assert_eq!(model.targets().len(), 1);
-    assert!(model.targets()[0].name.ends_with(":1.9"));
+    assert_eq!(model.grants().len(), 1);
+    assert_eq!(model.grants()[0].epoch, epoch(9));
 }
 
 #[test]
 fn an_old_grant_is_refused_after_a_newer_one_also_by_an_agent_that_remembers_nothing() {
     let mut model = granted(9);
     model.put(grant_item(1, 6));
-    model.targets().clear();
+    model.grants().clear();
     assert_eq!(model.plan(), []);
     assert_eq!(model.reason(key(ItemKind::Grant, 1)), "StaleEpoch");
 }
@@ -70,7 +72,7 @@ fn a_released_grant_never_comes_back_and_the_next_one_does() {
     let mut model = granted(6);
     model.release(ItemKind::Grant, volume_id(1).0, 6, Disposition::Remove);
     model.settle();
-    assert_eq!(model.targets().len(), 0);
+    assert_eq!(model.grants().len(), 0);
     assert_eq!(model.released(), [key(ItemKind::Grant, 1)]);
     // The operator forgets the release, and an old plan comes back.
     model.releases.clear();
@@ -84,66 +86,47 @@ fn a_released_grant_never_comes_back_and_the_next_one_does() {
 #[test]
 fn a_target_daemon_that_forgot_everything_gets_the_current_epoch_again_under_the_same_name() {
     let mut model = granted(6);
-    let before = model.targets()[0].clone();
-    model.targets().clear();
+    let before = model.grants()[0].clone();
+    model.grants().clear();
     let steps = model.plan();
     assert!(matches!(steps[..], [Step::Expose { .. }]), "{steps:?}");
     model.settle();
-    assert_eq!(model.targets()[0].name, before.name);
-    assert_ne!(model.targets()[0].tid, before.tid);
+    assert_eq!(model.grants()[0].epoch, before.epoch);
+    assert_ne!(model.grants()[0].handle, before.handle);
 }
 
 #[test]
 fn a_target_that_was_cut_off_while_it_was_made_is_made_anew() {
     let mut model = granted(6);
-    model.targets()[0].acl.clear();
+    model.grants()[0].form = GrantForm::Broken("it admits nobody".into());
     assert!(matches!(
         model.plan()[..],
         [Step::Fence { .. }, Step::Expose { .. }]
     ));
     model.settle();
-    assert_eq!(model.targets()[0].acl.len(), 1);
+    assert!(matches!(model.grants()[0].form, GrantForm::Whole(_)));
 }
 
 #[test]
 fn an_older_target_that_turns_up_is_fenced_and_the_current_one_left_alone() {
     let mut model = granted(9);
-    let mut old = model.targets()[0].clone();
-    old.tid = Tid(77);
-    old.name = old.name.replace(":1.9", ":1.6");
-    model.targets().push(old);
-    assert!(matches!(
-        model.plan()[..],
-        [Step::Fence { tid: Tid(77), .. }]
-    ));
+    let mut old = model.grants()[0].clone();
+    old.handle = "77".into();
+    old.epoch = epoch(6);
+    model.grants().push(old.clone());
+    assert!(matches!(&model.plan()[..], [Step::Fence { grant, .. }] if *grant == old));
 }
 
 #[test]
-fn foreign_targets_are_never_touched() {
+fn while_grants_are_not_known_nothing_is_granted_released_or_erased() {
     let mut model = granted(6);
-    let mut foreign = model.targets()[0].clone();
-    foreign.tid = Tid(50);
-    foreign.name = "iqn.2001-04.com.example:disk".into();
-    model.targets().push(foreign.clone());
-    foreign.tid = Tid(51);
-    foreign.name = format!("iqn.2001-04.com.example:{}:1.3", volume_id(1));
-    model.targets().push(foreign);
-    assert_eq!(model.plan(), []);
-    model.release(ItemKind::Grant, volume_id(1).0, 6, Disposition::Remove);
-    model.settle();
-    assert_eq!(model.targets().len(), 2);
-}
-
-#[test]
-fn while_the_target_daemon_is_silent_nothing_is_granted_released_or_erased() {
-    let mut model = granted(6);
-    model.seen.targets = TargetsSeen::Unknown("no answer".into());
+    model.forget_grants();
     model.release(ItemKind::Volume, volume_id(1).0, 5, Disposition::EraseZero);
     model.release(ItemKind::Grant, volume_id(1).0, 6, Disposition::Remove);
     assert_eq!(model.plan(), []);
     assert_eq!(model.released(), []);
     model.releases.clear();
-    assert_eq!(model.reason(key(ItemKind::Grant, 1)), "TargetDaemonSilent");
+    assert_eq!(model.reason(key(ItemKind::Grant, 1)), "GrantsUnknown");
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "Ready");
 }
 
@@ -169,13 +152,13 @@ fn a_volume_that_nobody_released_stays_when_the_plan_is_empty() {
     let mut model = granted(6);
     model.items.clear();
     assert_eq!(model.plan(), []);
-    assert_eq!(model.targets().len(), 1);
+    assert_eq!(model.grants().len(), 1);
 }
 
 #[test]
 fn a_lost_file_is_not_made_anew() {
     let mut model = granted(6);
-    model.targets().clear();
+    model.grants().clear();
     model.volume(1).bytes = VolumeBytes::Absent;
     assert_eq!(model.plan(), []);
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "VolumeLost");
@@ -233,12 +216,12 @@ fn remove_said_of_a_volume_keeps_its_bytes() {
 #[test]
 fn a_volume_grows_only_when_nothing_has_it_open() {
     let mut model = granted(6);
-    model.targets()[0].sessions.push("iqn.x".into());
+    model.grants()[0].holders.push("iqn.x".into());
     model.put(volume_item(1, 5, 20, VolumeSource::Blank));
     assert_eq!(model.plan(), []);
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "VolumeInUse");
     assert_eq!(model.reason(key(ItemKind::Grant, 1)), "Ready");
-    model.targets()[0].sessions.clear();
+    model.grants()[0].holders.clear();
     let steps = model.plan();
     assert!(
         matches!(steps[..], [Step::Fence { .. }, Step::GrowVolume { .. }]),
@@ -258,11 +241,11 @@ fn a_volume_grows_only_when_nothing_has_it_open() {
 #[test]
 fn a_newer_grant_fences_the_older_also_while_the_volume_is_to_grow() {
     let mut model = granted(6);
-    model.targets()[0].sessions.push("iqn.x".into());
+    model.grants()[0].holders.push("iqn.x".into());
     model.put(volume_item(1, 5, 20, VolumeSource::Blank));
     model.put(grant_item(1, 9));
     model.settle();
-    assert!(model.targets()[0].name.ends_with(":1.9"));
+    assert_eq!(model.grants()[0].epoch, epoch(9));
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "Ready");
 }
 
@@ -301,10 +284,10 @@ fn a_faulty_or_unknown_pool_holds_everything_of_it_back() {
     assert_eq!(model.reason(key(ItemKind::Volume, 1)), "PoolUnknown");
 }
 
-fn chap_of(grant: &mut dc_types::plan::GrantItem) -> &mut dc_types::plan::Chap {
+fn chap(grant: &mut GrantItem) -> &mut Chap {
     match &mut grant.access {
         GrantAccess::Iscsi { chap } => chap,
-        other => panic!("{other:?}"),
+        access => panic!("{access:?}"),
     }
 }
 
@@ -315,23 +298,23 @@ fn two_grants_with_one_chap_user_are_both_refused() {
         model.put(volume_item(n, 5, 10, VolumeSource::Blank));
         let mut item = grant_item(n, 6);
         if let ItemBody::Grant(grant) = &mut item.body {
-            chap_of(grant).user = "dc".into();
+            chap(grant).user = "dc".into();
         }
         model.put(item);
     }
     model.settle();
-    assert_eq!(model.targets().len(), 0);
+    assert_eq!(model.grants().len(), 0);
     assert_eq!(model.reason(key(ItemKind::Grant, 1)), "ChapUserShared");
     assert_eq!(model.reason(key(ItemKind::Grant, 2)), "ChapUserShared");
 }
 
 #[test]
 fn what_would_mean_something_to_the_target_daemon_is_refused() {
-    let bad: [fn(&mut dc_types::plan::GrantItem); 4] = [
+    let bad: [fn(&mut GrantItem); 4] = [
         |grant| grant.initiator = "iqn.a,b=c".into(),
         |grant| grant.initiator = "ALL".into(),
-        |grant| chap_of(grant).user = "a,password=b".into(),
-        |grant| chap_of(grant).secret.0 = "short".into(),
+        |grant| chap(grant).user = "a,password=b".into(),
+        |grant| chap(grant).secret.0 = "short".into(),
     ];
     for spoil in bad {
         let mut item = grant_item(1, 6);
@@ -464,9 +447,9 @@ fn the_progress_of_an_image_is_told_in_few_steps_and_looked_at_often() {
 #[test]
 fn the_end_of_a_session_that_keeps_a_volume_from_growing_is_looked_for() {
     let mut model = granted(6);
-    model.targets()[0].sessions.push("iqn.x".into());
+    model.grants()[0].holders.push("iqn.x".into());
     model.put(volume_item(1, 5, 20, VolumeSource::Blank));
     assert_eq!(model.next_look(), Some(5));
-    model.seen.targets = TargetsSeen::Unknown("no answer".into());
+    model.forget_grants();
     assert_eq!(model.next_look(), Some(1));
 }

@@ -1,14 +1,16 @@
 //! A storage host as values: carrying out a step changes `Seen` as the real tools would.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use dc_types::plan::{
     Chap, Disposition, GrantAccess, GrantItem, ImageFormat, ImageItem, ImageSource, Item, ItemBody,
-    ItemKey, ItemKind, Items, Release, Secret, VolumeItem, VolumeSource,
+    ItemKey, ItemKind, Items, Release, RestoreOrder, Secret, SnapshotItem, VolumeItem,
+    VolumeSource,
 };
 use dc_types::report::{ItemState, PoolFacts, PoolPlace, Trouble};
-use dc_types::{Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
+use dc_types::{
+    Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, SnapshotId,
+};
 use uuid::Uuid;
 
 use crate::storage::*;
@@ -27,6 +29,10 @@ pub fn volume_id(n: u128) -> InstanceId {
 
 pub fn image_id(n: u128) -> ImageUid {
     ImageUid(Uuid::from_u128(1000 + n))
+}
+
+pub fn snapshot_id(n: u128) -> SnapshotId {
+    SnapshotId(Uuid::from_u128(2000 + n))
 }
 
 pub fn epoch(revision: u64) -> Epoch {
@@ -63,6 +69,29 @@ pub fn volume_item(n: u128, revision: u64, gib: u64, source: VolumeSource) -> It
         restore: None,
     };
     item(ItemKind::Volume, volume.0, revision, ItemBody::Volume(body))
+}
+
+/// The same item, with an order to bring the volume back to one of its snapshots.
+pub fn restored(mut item: Item, snapshot: u128, order: &str) -> Item {
+    if let ItemBody::Volume(body) = &mut item.body {
+        body.restore = Some(RestoreOrder {
+            snapshot: snapshot_id(snapshot),
+            order: order.to_owned(),
+        });
+    }
+    item
+}
+
+/// Snapshot `n` of volume `of`.
+pub fn snapshot_item(n: u128, of: u128, revision: u64) -> Item {
+    let snapshot = snapshot_id(n);
+    let body = SnapshotItem {
+        snapshot,
+        volume: volume_id(of),
+        pool: pool(),
+    };
+    let body = ItemBody::Snapshot(body);
+    item(ItemKind::Snapshot, snapshot.0, revision, body)
 }
 
 pub fn grant_item(n: u128, revision: u64) -> Item {
@@ -103,7 +132,9 @@ pub struct Model {
     pub seen: Seen,
     pub troubles: BTreeMap<ItemKey, Trouble>,
     host: HostView,
-    next_tid: u32,
+    next_handle: u32,
+    /// What each volume and snapshot holds: a number that changes with each write.
+    pub bytes: BTreeMap<Uuid, u32>,
 }
 
 impl Model {
@@ -120,8 +151,8 @@ impl Model {
         };
         let there = PoolSeen {
             facts,
-            volumes: BTreeMap::new(),
-            images: BTreeMap::new(),
+            contents: Contents::default(),
+            grants: GrantsSeen::default(),
         };
         Self {
             items: Items::new(),
@@ -132,7 +163,8 @@ impl Model {
             },
             troubles: BTreeMap::new(),
             host: host_view(),
-            next_tid: 1,
+            next_handle: 1,
+            bytes: BTreeMap::new(),
         }
     }
 
@@ -227,20 +259,34 @@ impl Model {
     }
 
     fn entry(&mut self, volume: InstanceId) -> &mut VolumeSeen {
-        let path = PathBuf::from(format!("/pools/p1/volumes/{volume}.raw"));
-        self.pool_mut().volumes.entry(volume).or_insert(VolumeSeen {
-            path,
+        let volumes = &mut self.pool_mut().contents.volumes;
+        volumes.entry(volume).or_insert(VolumeSeen {
+            place: format!("/pools/p1/volumes/{volume}.raw"),
             bytes: VolumeBytes::Absent,
             record: None,
+            snapshots: BTreeMap::new(),
             fault: None,
         })
     }
 
-    pub fn targets(&mut self) -> &mut Vec<TargetSeen> {
-        match &mut self.seen.targets {
-            TargetsSeen::Listed(all) => all,
-            TargetsSeen::Unknown(why) => panic!("targets are not known: {why}"),
+    /// The guest writes, if it is let in.
+    pub fn write(&mut self, n: u128) {
+        let volume = volume_id(n);
+        if self.seen.grants_of(volume).next().is_some() {
+            *self.bytes.entry(volume.0).or_default() += 1;
         }
+    }
+
+    pub fn grants(&mut self) -> &mut Vec<GrantSeen> {
+        match &mut self.pool_mut().grants {
+            GrantsSeen::Listed(all) => all,
+            GrantsSeen::Unknown(why) => panic!("grants are not known: {why}"),
+        }
+    }
+
+    /// The driver no longer says who may open what.
+    pub fn forget_grants(&mut self) {
+        self.pool_mut().grants = GrantsSeen::Unknown("no answer".into());
     }
 
     pub fn apply(&mut self, step: &Step) {
@@ -257,10 +303,10 @@ impl Model {
                     virtual_size: Bytes(2 * GIB),
                     epoch,
                 };
-                self.pool_mut().images.insert(item.image, there);
+                self.pool_mut().contents.images.insert(item.image, there);
             }
             Step::RemoveImage { image, .. } => {
-                self.pool_mut().images.remove(&image);
+                self.pool_mut().contents.images.remove(&image);
             }
             Step::CreateVolume {
                 volume,
@@ -276,15 +322,30 @@ impl Model {
             Step::EraseVolume { order, .. } => {
                 self.remove(order.volume, order.epoch, Disposition::EraseZero)
             }
-            Step::Fence { tid, name, .. } => {
-                // Two keys of one plan may fence the same target: the second finds it gone.
-                assert!(
-                    self.targets()
-                        .iter()
-                        .all(|t| t.tid != tid || t.name == name)
-                );
-                self.targets().retain(|target| target.tid != tid);
+            Step::Fence { grant, .. } => {
+                // Two keys of one plan may fence the same grant: the second finds it gone.
+                self.grants().retain(|there| there.handle != grant.handle);
+                let proof = FenceProof {
+                    epoch: grant.epoch,
+                    deleted: vec![format!("target {}", grant.handle)],
+                    ended_at: 0,
+                    took_ms: 9,
+                };
+                if self.entry(grant.volume).record.is_some() {
+                    self.note(grant.volume, &Note::Fenced(proof));
+                }
             }
+            Step::CreateSnapshot {
+                volume, snapshot, ..
+            } => self.snapshot(volume, snapshot),
+            Step::DeleteSnapshot {
+                volume, snapshot, ..
+            } => {
+                self.entry(volume).snapshots.remove(&snapshot);
+            }
+            Step::RestoreVolume {
+                volume, snapshot, ..
+            } => self.restore(volume, snapshot),
             Step::Expose { expose, .. } => self.expose(&expose),
         }
         Ok(())
@@ -297,15 +358,18 @@ impl Model {
         source: &VolumeSource,
     ) -> Result<(), StorageTrouble> {
         let needs = {
-            let pool = self.pool_mut();
+            let pool = &self.pool_mut().contents;
             match source {
                 VolumeSource::Blank => Some(Bytes(0)),
                 VolumeSource::Image(image) => pool.images.get(image).map(|i| i.virtual_size),
-                VolumeSource::Snapshot { .. } => None,
                 VolumeSource::Volume(of) => pool.volumes.get(of).and_then(|of| match of.bytes {
                     VolumeBytes::Present { size, .. } => Some(size),
                     _ => None,
                 }),
+                VolumeSource::Snapshot { volume, snapshot } => {
+                    let of = pool.volumes.get(volume);
+                    of.and_then(|of| Some(of.snapshots.get(snapshot)?.size))
+                }
             }
         };
         // An earlier step of the same plan may have taken the source away.
@@ -325,7 +389,7 @@ impl Model {
     }
 
     fn grow(&mut self, volume: InstanceId, asked: Bytes) {
-        assert_eq!(self.seen.targets_of(volume).count(), 0, "grown while open");
+        assert_eq!(self.seen.grants_of(volume).count(), 0, "grown while open");
         match &mut self.entry(volume).bytes {
             VolumeBytes::Present { size, .. } => {
                 assert!(asked > *size, "a volume shrinks");
@@ -335,6 +399,52 @@ impl Model {
         }
     }
 
+    fn snapshot(&mut self, volume: InstanceId, snapshot: SnapshotId) {
+        let held = self.bytes.get(&volume.0).copied().unwrap_or_default();
+        let there = self.entry(volume);
+        let VolumeBytes::Present { size, .. } = there.bytes else {
+            panic!("a snapshot of {:?}", there.bytes);
+        };
+        let record = there.record.as_ref().expect("a snapshot without a record");
+        let known = record
+            .snapshots
+            .get(&snapshot)
+            .expect("a snapshot without a claim");
+        assert_eq!(
+            known.making,
+            Making::Begun,
+            "a lost snapshot is taken again"
+        );
+        let taken = SnapshotSeen {
+            size,
+            taken_at: 0,
+            fault: None,
+        };
+        if there.snapshots.insert(snapshot, taken).is_none() {
+            self.bytes.insert(snapshot.0, held);
+        }
+    }
+
+    fn restore(&mut self, volume: InstanceId, snapshot: SnapshotId) {
+        assert_eq!(
+            self.seen.grants_of(volume).count(),
+            0,
+            "restored while open"
+        );
+        let held = self.bytes.get(&snapshot.0).copied().unwrap_or_default();
+        let there = self.entry(volume);
+        let from = there
+            .snapshots
+            .get(&snapshot)
+            .expect("restored from nothing")
+            .size;
+        match &mut there.bytes {
+            VolumeBytes::Present { size, .. } => *size = from.max(*size),
+            bytes => panic!("restored while {bytes:?}"),
+        }
+        self.bytes.insert(volume.0, held);
+    }
+
     fn note(&mut self, volume: InstanceId, note: &Note) {
         let there = self.entry(volume);
         there.record = VolumeRecord::with(there.record.take(), note);
@@ -342,10 +452,10 @@ impl Model {
     }
 
     fn remove(&mut self, volume: InstanceId, epoch: Epoch, disposition: Disposition) {
-        assert_eq!(
-            self.seen.targets_of(volume).count(),
-            0,
-            "removed while open"
+        assert_eq!(self.seen.grants_of(volume).count(), 0, "removed while open");
+        assert!(
+            self.entry(volume).snapshots.is_empty(),
+            "removed while it has snapshots"
         );
         let record = self.entry(volume).record.as_ref();
         assert!(
@@ -357,6 +467,7 @@ impl Model {
             epoch,
             disposition,
             note: format!("gone as {disposition:?}"),
+            erasure: None,
         };
         self.note(volume, &Note::Gone(gone));
     }
@@ -368,17 +479,17 @@ impl Model {
             Some(Watermark::open(expose.epoch)),
             "granted too early"
         );
-        let open = self.seen.targets_of(expose.volume).count();
-        assert_eq!(open, 0, "two targets of one volume");
-        let tid = Tid(self.next_tid);
-        self.next_tid += 1;
-        self.targets().push(TargetSeen {
-            tid,
-            name: GrantItem::target_name(expose.volume, expose.epoch),
-            lun: Some(expose.path.clone()),
-            accounts: vec![expose.chap.user.clone()],
-            acl: vec![expose.initiator.clone()],
-            sessions: Vec::new(),
+        let open = self.seen.grants_of(expose.volume).count();
+        assert_eq!(open, 0, "two grants of one volume");
+        let handle = self.next_handle.to_string();
+        self.next_handle += 1;
+        self.grants().push(GrantSeen {
+            pool: pool(),
+            volume: expose.volume,
+            epoch: expose.epoch,
+            handle,
+            form: GrantForm::Whole(Admits::of(&expose.initiator, &expose.access)),
+            holders: Vec::new(),
         });
     }
 }

@@ -26,6 +26,19 @@ enum Event {
         n: u128,
         revision: u64,
     },
+    /// Snapshot `n` of the volume of that number.
+    PutSnapshot {
+        n: u128,
+        revision: u64,
+    },
+    PutRestore {
+        n: u128,
+        revision: u64,
+        order: u8,
+    },
+    Write {
+        n: u128,
+    },
     Release {
         kind: ItemKind,
         n: u128,
@@ -49,6 +62,7 @@ fn event() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         Just(ItemKind::Volume),
         Just(ItemKind::Grant),
+        Just(ItemKind::Snapshot),
         Just(ItemKind::Image)
     ];
     prop_oneof![
@@ -57,7 +71,7 @@ fn event() -> impl Strategy<Value = Event> {
             revision,
             gib
         }),
-        (n(), revision(), 0u128..4).prop_map(|(n, revision, of)| Event::PutClone {
+        (n(), revision(), 0u128..5).prop_map(|(n, revision, of)| Event::PutClone {
             n,
             revision,
             of
@@ -65,6 +79,13 @@ fn event() -> impl Strategy<Value = Event> {
         revision().prop_map(|revision| Event::PutImage { revision }),
         (n(), revision()).prop_map(|(n, revision)| Event::PutGrant { n, revision }),
         (n(), revision()).prop_map(|(n, revision)| Event::PutGrant { n, revision }),
+        (n(), revision()).prop_map(|(n, revision)| Event::PutSnapshot { n, revision }),
+        (n(), revision(), 0u8..3).prop_map(|(n, revision, order)| Event::PutRestore {
+            n,
+            revision,
+            order
+        }),
+        n().prop_map(|n| Event::Write { n }),
         (kind, n(), revision(), any::<bool>()).prop_map(|(kind, n, revision, erase)| {
             Event::Release {
                 kind,
@@ -90,12 +111,22 @@ fn happen(model: &mut Model, event: &Event) {
         Event::PutClone { n, revision, of } => {
             let source = match of {
                 0 => VolumeSource::Image(image_id(1)),
+                4 => VolumeSource::Snapshot {
+                    volume: volume_id(1),
+                    snapshot: snapshot_id(1),
+                },
                 of => VolumeSource::Volume(volume_id(of)),
             };
             model.put(volume_item(n, revision, 5, source));
         }
         Event::PutImage { revision } => model.put(image_item(1, revision)),
         Event::PutGrant { n, revision } => model.put(grant_item(n, revision)),
+        Event::PutSnapshot { n, revision } => model.put(snapshot_item(n, n, revision)),
+        Event::PutRestore { n, revision, order } => {
+            let item = volume_item(n, revision, 5, VolumeSource::Blank);
+            model.put(restored(item, n, &order.to_string()));
+        }
+        Event::Write { n } => model.write(n),
         Event::Release {
             kind,
             n,
@@ -109,18 +140,19 @@ fn happen(model: &mut Model, event: &Event) {
             };
             let id = match kind {
                 ItemKind::Image => image_id(1).0,
+                ItemKind::Snapshot => snapshot_id(n).0,
                 _ => volume_id(n).0,
             };
             model.release(kind, id, revision, disposition);
         }
         Event::ForgetReleases => model.releases.clear(),
         Event::ForgetPlan => model.items.clear(),
-        Event::DaemonRestarts => model.targets().clear(),
+        Event::DaemonRestarts => model.grants().clear(),
         Event::Login { n } => {
             let volume = volume_id(n);
-            for target in model.targets() {
-                if target.grant().is_some_and(|(v, _)| v == volume) {
-                    target.sessions.push("iqn.x".into());
+            for grant in model.grants() {
+                if grant.volume == volume {
+                    grant.holders.push("iqn.x".into());
                 }
             }
         }
@@ -136,7 +168,7 @@ fn happen(model: &mut Model, event: &Event) {
 fn marks(model: &Model) -> Vec<(dc_types::InstanceId, Option<Watermark>)> {
     let pool = &model.seen.pools[&pool()];
     let mark = |there: &VolumeSeen| there.record.as_ref().and_then(|record| record.grants);
-    let volumes = pool.volumes.iter();
+    let volumes = pool.contents.volumes.iter();
     volumes.map(|(id, there)| (*id, mark(there))).collect()
 }
 
@@ -159,12 +191,17 @@ proptest! {
         model.settle();
         prop_assert_eq!(model.plan(), []);
         // Ready is said of nothing that has a step, and of no two grants of a volume.
-        for target in model.targets().clone() {
-            let (volume, epoch) = target.grant().unwrap();
-            let there = &model.seen.pools[&pool()].volumes[&volume];
-            prop_assert_eq!(there.record.as_ref().unwrap().grants, Some(Watermark::open(epoch)));
+        for grant in model.grants().clone() {
+            let there = &model.seen.pools[&pool()].contents.volumes[&grant.volume];
+            let mark = there.record.as_ref().unwrap().grants;
+            prop_assert_eq!(mark, Some(Watermark::open(grant.epoch)));
             let present = matches!(there.bytes, VolumeBytes::Present { .. });
-            prop_assert!(present, "a target without bytes");
+            prop_assert!(present, "a grant without bytes");
+        }
+        // What is written down of snapshots is what is there.
+        for there in model.seen.pools[&pool()].contents.volumes.values() {
+            let known = there.record.iter().flat_map(|record| record.snapshots.keys());
+            prop_assert!(known.eq(there.snapshots.keys()), "{:#?}", there);
         }
     }
 }

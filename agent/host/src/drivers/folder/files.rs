@@ -1,19 +1,24 @@
 //! The files of volumes: made, found, grown, and what is written down beside them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use dc_agent_core::storage::{Note, VolumeBytes, VolumeRecord, VolumeSeen, file_size};
+use dc_agent_core::storage::{MAX_VOLUME, Note, VolumeBytes, VolumeRecord, VolumeSeen, file_size};
 use dc_types::plan::VolumeSource;
 use dc_types::{Bytes, InstanceId};
 use serde::{Deserialize, Serialize};
 
-use super::VolumesError;
 use super::bytes;
-use super::folder::{FORMAT, PoolFolder, open_ours};
+use super::layout::{FORMAT, PoolFolder, open_ours};
+use super::snapshots;
+use crate::drivers::DriverError;
+use crate::drivers::cutoff::effect;
 
 /// Whether clones share blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +36,7 @@ struct RecordFile {
 }
 
 /// Tries whether the file system shares blocks between files.
-pub fn try_reflink(folder: &PoolFolder) -> Result<Reflink, VolumesError> {
+pub fn try_reflink(folder: &PoolFolder) -> Result<Reflink, DriverError> {
     let (from, to) = (folder.temporary("try"), folder.temporary("try"));
     let tried = (|| {
         let source = from.create()?;
@@ -45,10 +50,13 @@ pub fn try_reflink(folder: &PoolFolder) -> Result<Reflink, VolumesError> {
     }
 }
 
-/// Every volume of which there is a file or a record.
-pub fn list(folder: &PoolFolder) -> Result<BTreeMap<InstanceId, VolumeSeen>, VolumesError> {
+/// Every volume of which there is a file, a record or a snapshot.
+pub fn list(folder: &PoolFolder) -> Result<BTreeMap<InstanceId, VolumeSeen>, DriverError> {
     let mut seen: BTreeMap<InstanceId, VolumeSeen> = BTreeMap::new();
-    for id in ids_in(folder, "records", ".json")? {
+    let ids = |name: &str, suffix: &str| {
+        names_in::<InstanceId>(folder, &folder.root.join(name), suffix).map(|names| names.ours)
+    };
+    for id in ids("records", ".json")? {
         let mut there = absent(folder, id);
         match read_record(folder, id) {
             Ok(record) => there.record = record,
@@ -56,7 +64,7 @@ pub fn list(folder: &PoolFolder) -> Result<BTreeMap<InstanceId, VolumeSeen>, Vol
         }
         seen.insert(id, there);
     }
-    for id in ids_in(folder, "volumes", ".raw")? {
+    for id in ids("volumes", ".raw")? {
         let path = folder.volume(id);
         let Some(metadata) = metadata(folder, &path)? else {
             continue;
@@ -71,43 +79,67 @@ pub fn list(folder: &PoolFolder) -> Result<BTreeMap<InstanceId, VolumeSeen>, Vol
             allocated: Bytes(metadata.blocks() * 512),
         };
     }
-    for id in ids_in(folder, "erasing", ".raw")? {
+    for id in ids("erasing", ".raw")? {
         let there = seen.entry(id).or_insert_with(|| absent(folder, id));
         if there.bytes == VolumeBytes::Absent {
             there.bytes = VolumeBytes::Erasing;
         }
+    }
+    for id in ids("snapshots", "")? {
+        let there = seen.entry(id).or_insert_with(|| absent(folder, id));
+        there.snapshots = snapshots::list(folder, id)?;
     }
     Ok(seen)
 }
 
 fn absent(folder: &PoolFolder, volume: InstanceId) -> VolumeSeen {
     VolumeSeen {
-        path: folder.volume(volume),
+        place: folder.volume(volume).display().to_string(),
         bytes: VolumeBytes::Absent,
         record: None,
+        snapshots: BTreeMap::new(),
         fault: None,
     }
 }
 
-/// The ids of which a folder holds a file; names that are not ours are passed over.
-fn ids_in(folder: &PoolFolder, name: &str, suffix: &str) -> Result<Vec<InstanceId>, VolumesError> {
-    let path = folder.root.join(name);
-    let told = |error| folder.io("listing", &path, error);
-    let mut ids = Vec::new();
-    for entry in fs::read_dir(&path).map_err(told)? {
-        let name = entry.map_err(told)?.file_name();
+/// What a folder holds: names that we write, and others.
+pub struct Names<Id> {
+    pub ours: Vec<Id>,
+    pub others: Vec<OsString>,
+}
+
+pub fn all_names(folder: &PoolFolder, path: &Path) -> Result<Vec<OsString>, DriverError> {
+    let told = |error| folder.io("listing", path, error);
+    let entries = fs::read_dir(path).map_err(told)?;
+    entries
+        .map(|entry| Ok(entry.map_err(told)?.file_name()))
+        .collect()
+}
+
+/// The names in a folder that are an id and a suffix, and the rest.
+pub fn names_in<Id: FromStr + Display>(
+    folder: &PoolFolder,
+    path: &Path,
+    suffix: &str,
+) -> Result<Names<Id>, DriverError> {
+    let mut names = Names {
+        ours: Vec::new(),
+        others: Vec::new(),
+    };
+    for name in all_names(folder, path)? {
         let id = name.to_str().and_then(|name| name.strip_suffix(suffix));
-        let id = id.and_then(|id| id.parse::<InstanceId>().ok());
+        let id = id.and_then(|id| id.parse::<Id>().ok());
         // A UUID has more than one spelling; only the one we write is ours.
-        if let Some(id) = id.filter(|id| name == *format!("{id}{suffix}")) {
-            ids.push(id);
+        match id.filter(|id| name == *format!("{id}{suffix}")) {
+            Some(id) => names.ours.push(id),
+            None => names.others.push(name),
         }
     }
-    Ok(ids)
+    Ok(names)
 }
 
 /// `None` when nothing is there.
-fn metadata(folder: &PoolFolder, path: &Path) -> Result<Option<fs::Metadata>, VolumesError> {
+fn metadata(folder: &PoolFolder, path: &Path) -> Result<Option<fs::Metadata>, DriverError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -115,8 +147,29 @@ fn metadata(folder: &PoolFolder, path: &Path) -> Result<Option<fs::Metadata>, Vo
     }
 }
 
-pub fn is_there(folder: &PoolFolder, path: &Path) -> Result<bool, VolumesError> {
+pub fn is_there(folder: &PoolFolder, path: &Path) -> Result<bool, DriverError> {
     Ok(metadata(folder, path)?.is_some())
+}
+
+/// What no file system can hold is refused before anything is made.
+pub fn check_size(size: Bytes) -> Result<(), DriverError> {
+    let why = match size {
+        Bytes(0) => "it would hold nothing".to_owned(),
+        size if size > MAX_VOLUME => format!("no volume has more than {MAX_VOLUME}"),
+        _ => return Ok(()),
+    };
+    Err(DriverError::SizeImpossible { asked: size, why })
+}
+
+/// Opens the bytes of a volume in use.
+pub fn open(folder: &PoolFolder, volume: InstanceId, write: bool) -> Result<File, DriverError> {
+    let path = folder.volume(volume);
+    match open_ours(&path, write) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(folder.not_there(format!("volume {volume}")))
+        }
+        other => other.map_err(|error| folder.io("opening", &path, error)),
+    }
 }
 
 pub fn create(
@@ -125,7 +178,7 @@ pub fn create(
     volume: InstanceId,
     size: Bytes,
     source: &VolumeSource,
-) -> Result<(), VolumesError> {
+) -> Result<(), DriverError> {
     let path = folder.volume(volume);
     if is_there(folder, &path)? {
         return Ok(());
@@ -135,32 +188,42 @@ pub fn create(
     let told = |error| folder.io("making", &made, error);
     let file = temporary.create().map_err(told)?;
     let size = file_size(size);
-    if let Err(error) = bytes::hint_extents(&file) {
-        tracing::debug!(pool = %folder.pool, %error, "no large extents here");
-    }
-    match source {
-        VolumeSource::Blank => {}
-        VolumeSource::Image(image) => {
-            let from = (folder.image(*image), format!("image {image}"));
-            fill(folder, reflink, from, &file, size)?;
-        }
-        VolumeSource::Volume(source) => {
-            let from = (folder.volume(*source), format!("volume {source}"));
-            fill(folder, reflink, from, &file, size)?;
-        }
-        VolumeSource::Snapshot { snapshot, .. } => {
-            return Err(VolumesError::SourceMissing {
-                pool: folder.pool.clone(),
-                source_name: format!("snapshot {snapshot}"),
-            });
-        }
+    hint(folder, &file);
+    if let Some(from) = source_file(folder, source) {
+        fill(folder, reflink, from, &file, size)?;
     }
     file.set_len(size.0).map_err(told)?;
-    file.sync_all().map_err(told)?;
+    sync_made(&file).map_err(told)?;
     match temporary.place(&path) {
         // Somebody else made it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(|error| folder.io("putting in place", &path, error)),
+    }
+}
+
+/// Asks for large extents, where that is known.
+pub fn hint(folder: &PoolFolder, file: &File) {
+    if let Err(error) = bytes::hint_extents(file) {
+        tracing::debug!(pool = %folder.pool, %error, "no large extents here");
+    }
+}
+
+/// Makes durable what a file that was just made holds.
+pub fn sync_made(file: &File) -> io::Result<()> {
+    effect();
+    file.sync_all()
+}
+
+/// The file a volume is to be made from, and its name for messages.
+fn source_file(folder: &PoolFolder, source: &VolumeSource) -> Option<(PathBuf, String)> {
+    match source {
+        VolumeSource::Blank => None,
+        VolumeSource::Image(image) => Some((folder.image(*image), format!("image {image}"))),
+        VolumeSource::Volume(source) => Some((folder.volume(*source), format!("volume {source}"))),
+        VolumeSource::Snapshot { volume, snapshot } => Some((
+            folder.snapshot(*volume, *snapshot),
+            snapshots::name(*snapshot),
+        )),
     }
 }
 
@@ -171,8 +234,8 @@ fn fill(
     (path, name): (PathBuf, String),
     file: &File,
     size: Bytes,
-) -> Result<(), VolumesError> {
-    let missing = || VolumesError::SourceMissing {
+) -> Result<(), DriverError> {
+    let missing = || DriverError::SourceMissing {
         pool: folder.pool.clone(),
         source_name: name.clone(),
     };
@@ -183,12 +246,13 @@ fn fill(
     };
     let before = source.metadata().map_err(told)?;
     if before.len() > size.0 {
-        return Err(VolumesError::SizeBelowSource {
+        return Err(DriverError::SizeBelowSource {
             source_name: name,
             needs: Bytes(before.len()),
             asked: size,
         });
     }
+    effect();
     match reflink {
         Reflink::Shares => bytes::clone(&source, file),
         Reflink::Copies => bytes::copy(&source, file),
@@ -202,12 +266,12 @@ fn fill(
     }
 }
 
-pub fn grow(folder: &PoolFolder, volume: InstanceId, size: Bytes) -> Result<(), VolumesError> {
-    let path = folder.volume(volume);
-    let told = |error| folder.io("growing", &path, error);
-    let file = open_ours(&path, true).map_err(told)?;
+pub fn grow(folder: &PoolFolder, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
+    let file = open(folder, volume, true)?;
+    let told = |error| folder.io("growing", folder.volume(volume), error);
     let size = file_size(size);
     if file.metadata().map_err(told)?.len() < size.0 {
+        effect();
         file.set_len(size.0).map_err(told)?;
         file.sync_all().map_err(told)?;
     }
@@ -217,14 +281,17 @@ pub fn grow(folder: &PoolFolder, volume: InstanceId, size: Bytes) -> Result<(), 
 pub fn read_record(
     folder: &PoolFolder,
     volume: InstanceId,
-) -> Result<Option<VolumeRecord>, VolumesError> {
+) -> Result<Option<VolumeRecord>, DriverError> {
     let path = folder.record(volume);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(folder.io("reading", path, error)),
     };
-    let fault = |fault| Err(VolumesError::Record { path, fault });
+    let fault = |fault| {
+        let what = path.display().to_string();
+        Err(DriverError::Corrupt { what, fault })
+    };
     match serde_json::from_slice::<RecordFile>(&text) {
         Ok(file) if file.format > FORMAT => fault("it was written by a newer agent".to_owned()),
         Ok(file) => Ok(Some(file.record)),
@@ -233,14 +300,14 @@ pub fn read_record(
 }
 
 /// The caller holds the lock on records.
-pub fn note(folder: &PoolFolder, volume: InstanceId, note: &Note) -> Result<(), VolumesError> {
+pub fn note(folder: &PoolFolder, volume: InstanceId, note: &Note) -> Result<(), DriverError> {
     let before = read_record(folder, volume)?;
     let after = VolumeRecord::with(before.clone(), note);
     let Some(record) = after else {
         // Of a volume that was never made there is nothing to say when it goes.
         return match note {
-            Note::Gone(_) => Ok(()),
-            _ => Err(VolumesError::NoRecord {
+            Note::Gone(_) | Note::Fenced(_) => Ok(()),
+            _ => Err(DriverError::NoRecord {
                 pool: folder.pool.clone(),
                 volume,
             }),

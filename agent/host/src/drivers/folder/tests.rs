@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dc_agent_core::storage::{EraseMethod, Note, Removal, VolumeBytes, VolumeSeen, Watermark};
 use dc_types::plan::VolumeSource;
@@ -11,15 +12,19 @@ use dc_types::{Bytes, Epoch, InstanceId, ObjectRef, ObjectUid, PoolName};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::folder::open_ours;
-use super::{RealVolumes, Volumes, VolumesError};
+use super::layout::open_ours;
+use super::{FolderDriver, Remembered};
+use crate::drivers::san::SanGrants;
+use crate::drivers::{Driver, DriverError};
+use crate::images::Fetcher;
+use crate::knobs::Knobs;
+use crate::targets::FakeTargets;
 
 const MIB: u64 = 1 << 20;
 
 struct Host {
-    pool: PoolName,
     folder: TempDir,
-    volumes: RealVolumes,
+    volumes: FolderDriver,
 }
 
 fn pool() -> PoolName {
@@ -45,9 +50,18 @@ fn owner() -> ObjectRef {
     }
 }
 
-fn process(folder: &Path) -> RealVolumes {
-    let pools = BTreeMap::from([(pool(), folder.join("p1"))]);
-    RealVolumes::new(&pools, &folder.join("state"))
+/// A driver as another process has it; nobody is granted anything.
+fn process(folder: &Path) -> FolderDriver {
+    let root = folder.join("p1");
+    let roots = Arc::new(BTreeMap::from([(pool(), root.clone())]));
+    let targets = Arc::new(FakeTargets::new(Knobs::new()));
+    FolderDriver::new(
+        pool(),
+        root,
+        Remembered::new(&folder.join("state")),
+        Arc::new(SanGrants::new(pool(), roots, targets)),
+        Arc::new(Fetcher::new(folder.join("images"))),
+    )
 }
 
 impl Host {
@@ -55,12 +69,8 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("p1")).unwrap();
         let volumes = process(folder.path());
-        assert_eq!(volumes.ensure_pool(&pool()).await.fault, None);
-        Self {
-            pool: pool(),
-            folder,
-            volumes,
-        }
+        assert_eq!(volumes.ensure_pool().await.fault, None);
+        Self { folder, volumes }
     }
 
     fn root(&self) -> PathBuf {
@@ -68,7 +78,7 @@ impl Host {
     }
 
     async fn fault(&self) -> String {
-        let facts = self.volumes.ensure_pool(&pool()).await;
+        let facts = self.volumes.ensure_pool().await;
         facts.fault.expect("the pool has a fault")
     }
 
@@ -79,7 +89,7 @@ impl Host {
         };
         self.note(n, note).await;
         self.volumes
-            .create_volume(&pool(), id(n), Bytes(8 * MIB), &source)
+            .create_volume(id(n), Bytes(8 * MIB), &source)
             .await
             .unwrap();
         self.note(n, Note::Made).await;
@@ -87,12 +97,12 @@ impl Host {
     }
 
     async fn note(&self, n: u128, note: Note) {
-        let noted = self.volumes.note_volume(&self.pool, id(n), &note);
+        let noted = self.volumes.note_volume(id(n), &note);
         noted.await.unwrap();
     }
 
     async fn seen(&self, n: u128) -> Option<VolumeSeen> {
-        let mut all = self.volumes.list_volumes(&pool()).await.unwrap();
+        let mut all = self.volumes.list().await.unwrap().volumes;
         all.remove(&id(n))
     }
 
@@ -123,7 +133,7 @@ async fn a_blank_volume_is_thin_whole_and_made_once() {
     fill(&path, 0, 7);
     host.make(1, VolumeSource::Blank).await;
     let seen = host.seen(1).await.unwrap();
-    assert_eq!(seen.path, path);
+    assert_eq!(seen.place, path.display().to_string());
     let VolumeBytes::Present { size, allocated } = seen.bytes else {
         panic!("{seen:?}");
     };
@@ -151,20 +161,16 @@ async fn a_source_that_is_missing_or_too_large_leaves_nothing_behind() {
     let host = Host::new().await;
     host.make(1, VolumeSource::Blank).await;
     let missing = VolumeSource::Volume(id(9));
-    let made = host
-        .volumes
-        .create_volume(&host.pool, id(2), Bytes(8 * MIB), &missing);
+    let made = host.volumes.create_volume(id(2), Bytes(8 * MIB), &missing);
     assert!(matches!(
         made.await.unwrap_err(),
-        VolumesError::SourceMissing { .. }
+        DriverError::SourceMissing { .. }
     ));
     let large = VolumeSource::Volume(id(1));
-    let made = host
-        .volumes
-        .create_volume(&host.pool, id(2), Bytes(MIB), &large);
+    let made = host.volumes.create_volume(id(2), Bytes(MIB), &large);
     assert!(matches!(
         made.await.unwrap_err(),
-        VolumesError::SizeBelowSource { .. }
+        DriverError::SizeBelowSource { .. }
     ));
     assert_eq!(host.seen(2).await, None);
     assert_eq!(host.in_tmp(), 0);
@@ -175,7 +181,7 @@ async fn a_volume_grows_and_never_shrinks() {
     let host = Host::new().await;
     let path = host.make(1, VolumeSource::Blank).await;
     for size in [20 * MIB, 4 * MIB] {
-        let grown = host.volumes.grow_volume(&host.pool, id(1), Bytes(size));
+        let grown = host.volumes.grow_volume(id(1), Bytes(size));
         grown.await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), 20 * MIB);
     }
@@ -190,13 +196,13 @@ async fn what_is_kept_beside_a_volume_outlives_the_process_and_a_watermark_never
     host.note(1, Note::Watermark(Watermark::open(epoch(8))))
         .await;
     let next = process(host.folder.path());
-    assert_eq!(next.ensure_pool(&pool()).await.fault, None);
-    let record = next.read_record(&pool(), id(1)).await.unwrap().unwrap();
+    assert_eq!(next.ensure_pool().await.fault, None);
+    let record = next.read_record(id(1)).await.unwrap().unwrap();
     assert_eq!(record.grants, Some(Watermark::fenced(epoch(9))));
     assert_eq!(record.owner, owner());
     let unknown = Note::Watermark(Watermark::open(epoch(1)));
-    let noted = next.note_volume(&pool(), id(2), &unknown).await;
-    assert!(matches!(noted, Err(VolumesError::NoRecord { .. })));
+    let noted = next.note_volume(id(2), &unknown).await;
+    assert!(matches!(noted, Err(DriverError::NoRecord { .. })));
 }
 
 #[tokio::test]
@@ -219,7 +225,7 @@ async fn retained_bytes_lie_where_the_note_says_with_their_owner() {
 
 #[tokio::test]
 async fn erased_bytes_are_gone_logged_and_the_file_is_removed() {
-    for method in [EraseMethod::Discard, EraseMethod::Zero] {
+    for method in [EraseMethod::Discard, EraseMethod::Zero, EraseMethod::Random] {
         let host = Host::new().await;
         let path = host.make(1, VolumeSource::Blank).await;
         fill(&path, MIB, 0xff);
@@ -268,7 +274,7 @@ async fn what_a_crash_left_is_swept_and_nothing_else() {
         fs::write(path, "x").unwrap();
     }
     let next = process(host.folder.path());
-    assert_eq!(next.ensure_pool(&pool()).await.fault, None);
+    assert_eq!(next.ensure_pool().await.fault, None);
     assert!(!left.exists());
     assert!(foreign.exists());
 }
@@ -284,16 +290,11 @@ async fn a_folder_that_lost_its_disk_is_not_a_pool() {
     assert!(fault.contains("mounted"), "{fault}");
     assert_eq!(fs::read_dir(host.root()).unwrap().count(), 0);
     let note = Note::Made;
-    assert!(
-        host.volumes
-            .note_volume(&pool(), id(1), &note)
-            .await
-            .is_err()
-    );
+    assert!(host.volumes.note_volume(id(1), &note).await.is_err());
     // Another pool's disk in its place.
     let other = TempDir::new().unwrap();
     let other_process = process_of(other.path(), "p1");
-    assert_eq!(other_process.ensure_pool(&pool()).await.fault, None);
+    assert_eq!(other_process.ensure_pool().await.fault, None);
     fs::remove_dir(host.root()).unwrap();
     copy_marker(&other.path().join("p1"), &host.root());
     let fault = host.fault().await;
@@ -301,11 +302,11 @@ async fn a_folder_that_lost_its_disk_is_not_a_pool() {
     // The disk is back.
     fs::remove_dir_all(host.root()).unwrap();
     fs::rename(away, host.root()).unwrap();
-    assert_eq!(host.volumes.ensure_pool(&pool()).await.fault, None);
+    assert_eq!(host.volumes.ensure_pool().await.fault, None);
     assert!(host.seen(1).await.is_some());
 }
 
-fn process_of(folder: &Path, name: &str) -> RealVolumes {
+fn process_of(folder: &Path, name: &str) -> FolderDriver {
     fs::create_dir(folder.join(name)).unwrap();
     process(folder)
 }
@@ -322,10 +323,8 @@ async fn a_folder_with_other_things_in_it_does_not_become_a_pool() {
     fs::create_dir(&root).unwrap();
     fs::write(root.join("thesis.odt"), "x").unwrap();
     let volumes = process(folder.path());
-    let fault = volumes.ensure_pool(&pool()).await.fault.unwrap();
+    let fault = volumes.ensure_pool().await.fault.unwrap();
     assert!(fault.contains("thesis.odt"), "{fault}");
-    let nowhere = RealVolumes::new(&BTreeMap::new(), folder.path());
-    assert!(nowhere.ensure_pool(&pool()).await.fault.is_some());
 }
 
 #[tokio::test]

@@ -14,13 +14,15 @@ use std::path::Path;
 
 use dc_agent_core::storage::{EraseMethod, Gone, Removal};
 use dc_types::plan::Disposition;
-use dc_types::{Epoch, InstanceId, ObjectRef};
+use dc_types::report::Erasure;
+use dc_types::{Bytes, Epoch, InstanceId, ObjectRef};
 use serde::Serialize;
 
-use super::VolumesError;
 use super::bytes::{self, EraseError, Overwrite};
 use super::files::is_there;
-use super::folder::{PoolFolder, open_ours, rename_new, sync_parent};
+use super::layout::{PoolFolder, open_ours, remove_file, rename_new, sync_parent};
+use crate::drivers::DriverError;
+use crate::drivers::cutoff::effect;
 
 /// One line of `erased.jsonl`, and the file beside a retained volume.
 #[derive(Debug, Serialize)]
@@ -43,6 +45,7 @@ struct ErasedLine {
     bytes: u64,
     /// All that held something was read back as zero, and no block is left.
     verified: bool,
+    began: i64,
 }
 
 impl<'a> Line<'a> {
@@ -62,7 +65,7 @@ impl<'a> Line<'a> {
     }
 }
 
-pub fn retain(folder: &PoolFolder, removal: &Removal) -> Result<Gone, VolumesError> {
+pub fn retain(folder: &PoolFolder, removal: &Removal) -> Result<Gone, DriverError> {
     let to = folder.retained(removal.volume, removal.epoch);
     let in_use = folder.volume(removal.volume);
     let erasing = folder.erasing(removal.volume);
@@ -79,6 +82,7 @@ pub fn retain(folder: &PoolFolder, removal: &Removal) -> Result<Gone, VolumesErr
         epoch: removal.epoch,
         disposition: Disposition::Retain,
         note,
+        erasure: None,
     })
 }
 
@@ -87,7 +91,7 @@ fn put_away(
     removal: &Removal,
     from: &Path,
     to: &Path,
-) -> Result<(), VolumesError> {
+) -> Result<(), DriverError> {
     let told = |error| folder.io("retaining", from, error);
     let size = fs::metadata(from).map_err(told)?.len();
     let beside = to.with_extension("raw.json");
@@ -103,7 +107,7 @@ pub fn erase(
     folder: &PoolFolder,
     removal: &Removal,
     method: EraseMethod,
-) -> Result<Gone, VolumesError> {
+) -> Result<Gone, DriverError> {
     let in_use = folder.volume(removal.volume);
     let path = folder.erasing(removal.volume);
     let told = |error| folder.io("erasing", &path, error);
@@ -118,23 +122,25 @@ pub fn erase(
         EraseMethod::Zero => (Overwrite::Zeros, Disposition::EraseZero, "zero"),
         EraseMethod::Random => (Overwrite::Random, Disposition::EraseRandom, "random"),
     };
-    let gone = |note| Gone {
+    let gone = |note, erasure| Gone {
         epoch: removal.epoch,
         disposition,
         note,
+        erasure,
     };
     let file = match open_ours(&path, true) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(gone("it had no bytes".to_owned()));
+            return Ok(gone("it had no bytes".to_owned(), None));
         }
         Err(error) => return Err(told(error)),
     };
+    let began_at = jiff::Timestamp::now().as_second();
     let size = file.metadata().map_err(told)?.len();
     let erased = bytes::erase(&file, overwrite).map_err(|error| match error {
         EraseError::Io(error) => told(error),
-        EraseError::Left { at } => VolumesError::NotErased {
-            path: path.clone(),
+        EraseError::Left { at } => DriverError::NotErased {
+            what: path.display().to_string(),
             at,
         },
     })?;
@@ -143,18 +149,29 @@ pub fn erase(
         extents: erased.extents,
         bytes: erased.bytes,
         verified: true,
+        began: began_at,
     };
     log(folder, &Line::new(removal, size, Some(line)))?;
-    Ok(gone(format!(
+    let note = format!(
         "erased by {name}: {} bytes in {} extents, read back as zero",
         erased.bytes, erased.extents
-    )))
+    );
+    let erasure = Erasure {
+        method: disposition,
+        extents: erased.extents,
+        bytes: Bytes(erased.bytes),
+        verified: Bytes(erased.verified),
+        began_at,
+        ended_at: jiff::Timestamp::now().as_second(),
+    };
+    Ok(gone(note, Some(erasure)))
 }
 
-fn log(folder: &PoolFolder, line: &Line<'_>) -> Result<(), VolumesError> {
+fn log(folder: &PoolFolder, line: &Line<'_>) -> Result<(), DriverError> {
     let path = folder.erased_log();
     let mut text = line.json();
     text.push(b'\n');
+    effect();
     let written = (|| {
         let mut file = OpenOptions::new()
             .create(true)
@@ -169,12 +186,7 @@ fn log(folder: &PoolFolder, line: &Line<'_>) -> Result<(), VolumesError> {
 }
 
 /// Removes what [`erase`] has left.
-pub fn finish_erase(folder: &PoolFolder, volume: InstanceId) -> Result<(), VolumesError> {
+pub fn finish_erase(folder: &PoolFolder, volume: InstanceId) -> Result<(), DriverError> {
     let path = folder.erasing(volume);
-    match fs::remove_file(&path).and_then(|()| sync_parent(&path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(folder.io("removing", &path, error))
-        }
-        _ => Ok(()),
-    }
+    remove_file(&path).map_err(|error| folder.io("removing", &path, error))
 }

@@ -4,6 +4,9 @@
 //! pool.json            shows that this is the pool, and which
 //! volumes/ID.raw       the bytes of a volume in use
 //! records/ID.json      what is kept beside it; stays when the bytes are gone
+//! snapshots/ID/SNAPSHOT.raw,json   the volume at one moment, and how to see that it is untouched
+//! grants/ID.EPOCH.raw  another name of a volume's bytes, for the machine of this host that may open
+//!                      them; in a directory pool
 //! images/UID.raw,json  an image and what it was made from
 //! retained/ID-EPOCH.*  the bytes of a released volume, and whose they were
 //! erasing/ID.raw       taken out of use, being erased
@@ -17,17 +20,32 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use dc_types::{Epoch, ImageUid, InstanceId, PoolName};
+use dc_types::{Epoch, ImageUid, InstanceId, PoolName, SnapshotId};
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::VolumesError;
+use crate::drivers::DriverError;
+use crate::drivers::cutoff::effect;
 
 /// The newest form of the files in a pool's folder that this agent knows.
 pub const FORMAT: u32 = 1;
 
-const FOLDERS: [&str; 6] = ["volumes", "records", "images", "retained", "erasing", "tmp"];
+pub const FOLDERS: [&str; 8] = [
+    "volumes",
+    "records",
+    "snapshots",
+    "grants",
+    "images",
+    "retained",
+    "erasing",
+    "tmp",
+];
+
+/// The file of a volume's bytes in a pool's folder.
+pub fn volume_file(root: &Path, volume: InstanceId) -> PathBuf {
+    root.join("volumes").join(format!("{volume}.raw"))
+}
 
 /// What `pool.json` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +74,27 @@ impl PoolFolder {
     }
 
     pub fn volume(&self, volume: InstanceId) -> PathBuf {
-        self.root.join("volumes").join(format!("{volume}.raw"))
+        volume_file(&self.root, volume)
+    }
+
+    /// The folder of a volume's snapshots.
+    pub fn snapshots(&self, volume: InstanceId) -> PathBuf {
+        self.root.join("snapshots").join(volume.to_string())
+    }
+
+    pub fn snapshot(&self, volume: InstanceId, snapshot: SnapshotId) -> PathBuf {
+        self.snapshots(volume).join(format!("{snapshot}.raw"))
+    }
+
+    pub fn snapshot_record(&self, volume: InstanceId, snapshot: SnapshotId) -> PathBuf {
+        self.snapshots(volume).join(format!("{snapshot}.json"))
+    }
+
+    /// The name under which a machine of this host opens a volume.
+    pub fn opened(&self, volume: InstanceId, epoch: Epoch) -> PathBuf {
+        self.root
+            .join("grants")
+            .join(format!("{volume}.{epoch}.raw"))
     }
 
     pub fn record(&self, volume: InstanceId) -> PathBuf {
@@ -171,6 +209,7 @@ impl PoolFolder {
                 .and_then(|id| Uuid::parse_str(id).ok());
             if process.is_some_and(|id| id != self.process) && entry.file_type()?.is_file() {
                 tracing::info!(pool = %self.pool, file = ?name, "removing what a crash left");
+                effect();
                 fs::remove_file(entry.path())?;
             }
         }
@@ -178,9 +217,10 @@ impl PoolFolder {
     }
 
     /// Writes a small file so that a crash leaves the old one or the new one.
-    pub fn write(&self, path: &Path, text: &[u8]) -> Result<(), VolumesError> {
+    pub fn write(&self, path: &Path, text: &[u8]) -> Result<(), DriverError> {
         let temporary = self.temporary("small");
         let mut file = temporary.create().map_err(|e| self.io("making", path, e))?;
+        effect();
         file.write_all(text)
             .and_then(|()| file.sync_all())
             .map_err(|e| self.io("writing", path, e))?;
@@ -189,13 +229,21 @@ impl PoolFolder {
             .map_err(|e| self.io("putting in place", path, e))
     }
 
+    /// Something of ours that was asked for and is not in the pool.
+    pub fn not_there(&self, what: String) -> DriverError {
+        DriverError::NotThere {
+            pool: self.pool.clone(),
+            what,
+        }
+    }
+
     pub fn io(
         &self,
         what: &'static str,
         path: impl Into<PathBuf>,
         source: io::Error,
-    ) -> VolumesError {
-        VolumesError::io(&self.pool, what, path, source)
+    ) -> DriverError {
+        DriverError::io(&self.pool, what, path, source)
     }
 }
 
@@ -208,6 +256,7 @@ pub struct Temporary {
 impl Temporary {
     /// Opens it, new and readable by root alone.
     pub fn create(&self) -> io::Result<File> {
+        effect();
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -224,6 +273,7 @@ impl Temporary {
 
     /// Moves it to where something may be.
     pub fn replace(self, to: &Path) -> io::Result<()> {
+        effect();
         fs::rename(&self.path, to)?;
         sync_parent(to)
     }
@@ -272,8 +322,18 @@ pub fn open_ours(path: &Path, write: bool) -> io::Result<File> {
 
 /// Renames, unless something is there already.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    effect();
     renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)?;
     Ok(())
+}
+
+/// Removes a file that may be gone already.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    effect();
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.and_then(|()| sync_parent(path)),
+    }
 }
 
 /// Makes a rename durable.
@@ -282,11 +342,12 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
+pub fn make_folder(path: &Path) -> io::Result<()> {
     // Looked at first: even a needless mkdir waits as long as the file system is frozen.
     if path.is_dir() {
         return Ok(());
     }
+    effect();
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

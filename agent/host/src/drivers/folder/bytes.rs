@@ -5,11 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 
+use dc_agent_core::storage::Extent;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::unistd::{Whence, lseek};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use crate::drivers::cutoff::effect;
 
 /// Read and written at once.
 const CHUNK: usize = 1 << 20;
@@ -115,8 +118,11 @@ impl Iterator for DataExtents<'_> {
 /// What was erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
+    /// Runs of blocks that held something, and their length in all.
     pub extents: u64,
     pub bytes: u64,
+    /// Bytes that were read back at the end and are zero.
+    pub verified: u64,
 }
 
 /// Why a file is not erased.
@@ -140,7 +146,7 @@ impl From<io::Error> for EraseError {
 pub enum Overwrite {
     Not,
     Zeros,
-    /// Random bytes first, then zeros.
+    /// With random bytes, and then with zeros.
     Random,
 }
 
@@ -152,12 +158,27 @@ pub enum Overwrite {
 pub fn erase(file: &File, overwrite: Overwrite) -> Result<Erased, EraseError> {
     let extents: Vec<(u64, u64)> = DataExtents::of(file).collect::<io::Result<_>>()?;
     if overwrite == Overwrite::Random {
-        for &extent in &extents {
-            write_random(file, extent)?;
-        }
+        let seed = rand::random();
+        effect();
+        over(&extents, &mut StdRng::from_seed(seed), |at, noise| {
+            Ok(file.write_all_at(noise, at)?)
+        })?;
         file.sync_all()?;
+        forget_cached(file)?;
+        let mut found = vec![0; CHUNK];
+        over(&extents, &mut StdRng::from_seed(seed), |at, noise| {
+            let found = &mut found[..noise.len()];
+            file.read_exact_at(found, at)?;
+            match found.iter().zip(noise).position(|(is, was)| is != was) {
+                None => Ok(()),
+                Some(offset) => Err(EraseError::Left {
+                    at: at + offset as u64,
+                }),
+            }
+        })?;
     }
     if overwrite != Overwrite::Not {
+        effect();
         for &extent in &extents {
             write_zeros(file, extent)?;
         }
@@ -167,6 +188,7 @@ pub fn erase(file: &File, overwrite: Overwrite) -> Result<Erased, EraseError> {
             read_zeros(file, extent)?;
         }
     }
+    effect();
     punch_all(file)?;
     file.sync_all()?;
     forget_cached(file)?;
@@ -177,13 +199,45 @@ pub fn erase(file: &File, overwrite: Overwrite) -> Result<Erased, EraseError> {
         Some(Ok((at, _))) => return Err(EraseError::Left { at }),
         Some(Err(error)) => return Err(error.into()),
     }
-    for &extent in &extents {
-        read_zeros(file, extent)?;
+    let mut erased = Erased::default();
+    for &(start, end) in &extents {
+        read_zeros(file, (start, end))?;
+        erased.extents += 1;
+        erased.bytes += end - start;
+        erased.verified += end - start;
     }
-    Ok(Erased {
-        extents: extents.len() as u64,
-        bytes: extents.iter().map(|(start, end)| end - start).sum(),
-    })
+    Ok(erased)
+}
+
+/// Goes over extents in chunks, each with the next bytes of a stream.
+fn over(
+    extents: &[(u64, u64)],
+    stream: &mut StdRng,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), EraseError>,
+) -> Result<(), EraseError> {
+    let mut noise = vec![0; CHUNK];
+    for &(start, end) in extents {
+        let mut at = start;
+        while at < end {
+            let take = chunk(end - at);
+            stream.fill_bytes(&mut noise[..take]);
+            each(at, &noise[..take])?;
+            at += take as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a hole.
+pub fn punch(file: &File, extent: Extent) -> io::Result<()> {
+    if extent.length == 0 {
+        return Ok(());
+    }
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let number = |bytes: u64| i64::try_from(bytes).map_err(io::Error::other);
+    let (start, length) = (number(extent.start)?, number(extent.length)?);
+    fallocate(file.as_fd(), flags, start, length)?;
+    Ok(())
 }
 
 fn write_zeros(file: &File, (start, end): (u64, u64)) -> io::Result<()> {
@@ -192,19 +246,6 @@ fn write_zeros(file: &File, (start, end): (u64, u64)) -> io::Result<()> {
     while at < end {
         let take = chunk(end - at);
         file.write_all_at(&zeros[..take], at)?;
-        at += take as u64;
-    }
-    Ok(())
-}
-
-fn write_random(file: &File, (start, end): (u64, u64)) -> io::Result<()> {
-    let mut source = StdRng::from_rng(&mut rand::rng());
-    let mut bytes = vec![0; CHUNK];
-    let mut at = start;
-    while at < end {
-        let take = chunk(end - at);
-        source.fill_bytes(&mut bytes[..take]);
-        file.write_all_at(&bytes[..take], at)?;
         at += take as u64;
     }
     Ok(())
@@ -229,12 +270,7 @@ fn punch_all(file: &File) -> io::Result<()> {
     // Up to a whole block past the end, or the last block would be zeroed and stay.
     let block = 1 << 16;
     let length = file.metadata()?.len().div_ceil(block) * block;
-    if length > 0 {
-        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        let length = i64::try_from(length).map_err(io::Error::other)?;
-        fallocate(file.as_fd(), flags, 0, length)?;
-    }
-    Ok(())
+    punch(file, Extent::new(0, length))
 }
 
 /// So that reading back reads the disk.
