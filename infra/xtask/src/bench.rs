@@ -34,6 +34,9 @@ pub struct ControlPlaneArgs {
     /// Machines to create, each with one volume.
     #[arg(long, default_value_t = 300)]
     vms: usize,
+    /// Departments they belong to, in turns: each carries a network on the hosts of its machines.
+    #[arg(long, default_value_t = 110)]
+    departments: usize,
     /// Machines created a second.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use dc_crds::VirtualMachine;
 use dc_lab::cargo;
-use dc_lab::control_plane::ControlPlane;
-use dc_lab::inventory::Size;
+use dc_lab::control_plane::{ControlPlane, api_server};
+use dc_lab::inventory::{self, Size};
 use dc_lab::kubectl::Kubectl;
 use dc_lab::operator::{self, Agents, Replica};
 use dc_lab::wait::{self, Look};
@@ -19,10 +19,11 @@ use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 
 use super::ControlPlaneArgs;
-use super::metrics::{self, Requests, Usage};
+use super::metrics::{self, Requests, Traffic, Usage};
 use futures::{StreamExt, TryStreamExt};
 
-const NAMESPACE: &str = "bench";
+/// What the departments' names begin with.
+const DEPARTMENT: &str = "bench";
 /// Long after any machine should run; past it the bench says how many did.
 const DEADLINE: Duration = Duration::from_secs(600);
 
@@ -40,12 +41,16 @@ pub async fn run(args: &ControlPlaneArgs) -> Result<()> {
         gateway: 1,
     };
     simulated::ensure(&plane, &programs.agent, size).await?;
-    prepare(&kubectl, size).await?;
+    let step = progress::step(format!("preparing {} departments", args.departments));
+    prepare(&kubectl, size, args.departments).await?;
+    step.done("all are ready");
 
     let look = || look(&plane, &kubectl);
     let before = look()?;
+    let step = progress::step(format!("creating {} machines", args.vms));
     let latencies = create(&plane, args).await?;
     let after = look()?;
+    step.done("all run");
     // Statuses that wait for their quiet moment, such as those of hosts and pools.
     tokio::time::sleep(Duration::from_secs(20)).await;
     let quiet = look()?;
@@ -58,63 +63,109 @@ pub async fn run(args: &ControlPlaneArgs) -> Result<()> {
 /// What is counted at one moment.
 struct Moment {
     requests: Requests,
-    operator: Usage,
+    /// In the order of [`Part::ALL`].
+    usage: [Usage; 5],
+    /// Of the operator, by whom it speaks with.
+    traffic: Traffic,
+}
+
+/// A process that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Operator,
+    ApiServer,
+    ApiStore,
+    Ledger,
+    Agents,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [
+        Self::Operator,
+        Self::ApiServer,
+        Self::ApiStore,
+        Self::Ledger,
+        Self::Agents,
+    ];
+
+    fn process(self) -> &'static str {
+        match self {
+            Self::Operator => Replica::First.process_name(),
+            Self::ApiServer => api_server::PROCESS,
+            Self::ApiStore => "etcd",
+            Self::Ledger => "ledger",
+            Self::Agents => simulated::PROCESS,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::ApiServer => "API server",
+            Self::ApiStore => "its etcd",
+            Self::Ledger => "ledger's etcd",
+            Self::Agents => "all agents",
+        }
+    }
 }
 
 fn look(plane: &ControlPlane, kubectl: &Kubectl) -> Result<Moment> {
-    let operator = process::working(plane.lab(), Replica::First.process_name())?
-        .context("the operator does not run")?;
+    let pid = |part: Part| {
+        let working = process::working(plane.lab(), part.process())?;
+        let working = working.with_context(|| format!("{} does not run", part.process()))?;
+        anyhow::Ok(working.pid)
+    };
+    let usage = |part: Part| metrics::usage(pid(part)?.cast_signed());
+    let [a, b, c, d, e] = Part::ALL.map(usage);
     Ok(Moment {
         requests: metrics::api_requests(&kubectl.run(&["get", "--raw", "/metrics"])?),
-        operator: metrics::usage(operator.pid.cast_signed())?,
+        usage: [a?, b?, c?, d?, e?],
+        traffic: metrics::traffic(pid(Part::Operator)?)?,
     })
 }
 
-/// A department with all that a machine needs.
-async fn prepare(kubectl: &Kubectl, size: Size) -> Result<()> {
-    let object = |kind: &str, namespaced: bool, name: &str, spec: serde_json::Value| {
+/// Departments with all that a machine needs.
+async fn prepare(kubectl: &Kubectl, size: Size, departments: usize) -> Result<()> {
+    let object = |kind: &str, namespace: Option<&str>, name: &str, spec: serde_json::Value| {
         let mut metadata = json!({"name": name});
-        if namespaced {
-            metadata["namespace"] = json!(NAMESPACE);
+        if let Some(namespace) = namespace {
+            metadata["namespace"] = json!(namespace);
         }
         json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": kind, "metadata": metadata,
                "spec": spec})
-        .to_string()
     };
     let names = json!({"vi": "Đo tốc độ", "en": "Bench"});
-    let zone = json!({"type": "internal", "poolV4": {"cidr": "10.64.0.0/12", "prefixLength": 18}});
-    for text in [
-        object(
-            "Department",
-            false,
-            NAMESPACE,
-            json!({"displayName": names, "kind": "office"}),
-        ),
-        object("Zone", false, "internal", zone),
-        object(
-            "MachineClass",
-            false,
-            "tiny",
-            json!({"vcpus": 1, "memory": "128Mi"}),
-        ),
-    ] {
-        kubectl.apply_text(&text, "bench")?;
-    }
-    wait_ready(kubectl, "departments", 1).await?;
+    let zone = json!({"type": "internal", "poolV4": {"cidr": "10.0.0.0/8", "prefixLength": 22}});
+    let named: Vec<String> = (0..departments).map(department).collect();
+    let class = json!({"vcpus": 1, "memory": "128Mi"});
+    let mut first = vec![
+        object("Zone", None, "internal", zone),
+        object("MachineClass", None, "tiny", class),
+    ];
+    let body = json!({"displayName": names, "kind": "office"});
+    first.extend(
+        named
+            .iter()
+            .map(|name| object("Department", None, name, body.clone())),
+    );
+    kubectl.apply_text(&inventory::list(first).to_string(), "bench")?;
+    wait_ready(kubectl, "departments", departments).await?;
     wait_ready(kubectl, "hosts", size.hosts().len()).await?;
     wait_ready(kubectl, "storagepools", 1).await?;
-    for text in [
-        object(
-            "InformationSystem",
-            true,
-            "bench",
-            json!({"displayName": names}),
-        ),
-        object("Subnet", true, "internal", json!({"zone": "internal"})),
-    ] {
-        kubectl.apply_text(&text, "bench")?;
-    }
-    wait_ready(kubectl, "subnets", 1).await
+    let system = json!({"displayName": names});
+    let owned = named.iter().flat_map(|name| {
+        let name = Some(name.as_str());
+        [
+            object("InformationSystem", name, "bench", system.clone()),
+            object("Subnet", name, "internal", json!({"zone": "internal"})),
+        ]
+    });
+    kubectl.apply_text(&inventory::list(owned.collect()).to_string(), "bench")?;
+    wait_ready(kubectl, "subnets", departments).await
+}
+
+fn department(number: usize) -> String {
+    format!("{DEPARTMENT}-{number}")
 }
 
 async fn wait_ready(kubectl: &Kubectl, kind: &str, wanted: usize) -> Result<()> {
@@ -137,10 +188,10 @@ async fn wait_ready(kubectl: &Kubectl, kind: &str, wanted: usize) -> Result<()> 
     .await
 }
 
-fn machine(number: usize) -> Result<VirtualMachine> {
+fn machine(number: usize, departments: usize) -> Result<VirtualMachine> {
     Ok(serde_json::from_value(json!({
         "apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "VirtualMachine",
-        "metadata": {"name": format!("vm-{number}"), "namespace": NAMESPACE},
+        "metadata": {"name": format!("vm-{number}"), "namespace": department(number % departments)},
         "spec": {
             "system": "bench", "class": "tiny",
             "disks": [{"name": "root", "template": {"pool": "san-1", "size": "1Gi"}}],
@@ -151,14 +202,15 @@ fn machine(number: usize) -> Result<VirtualMachine> {
 
 /// Creates the machines at the asked rate; gives the seconds from create to Running, sorted.
 async fn create(plane: &ControlPlane, args: &ControlPlaneArgs) -> Result<Vec<f64>> {
-    let api: Api<VirtualMachine> = Api::namespaced(client(plane).await?, NAMESPACE);
-    let seen = tokio::spawn(running(api.clone(), args.vms));
+    let client = client(plane).await?;
+    let seen = tokio::spawn(running(Api::all(client.clone()), args.vms));
     let mut created = HashMap::new();
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate));
     for number in 0..args.vms {
         ticks.tick().await;
-        let machine = machine(number)?;
+        let machine = machine(number, args.departments)?;
         let name = machine.metadata.name.clone().unwrap_or_default();
+        let api = Api::namespaced(client.clone(), &department(number % args.departments));
         created.insert(name, Instant::now());
         api.create(&PostParams::default(), &machine).await?;
     }
@@ -212,11 +264,11 @@ async fn client(plane: &ControlPlane) -> Result<kube::Client> {
 }
 
 fn report(args: &ControlPlaneArgs, latencies: &[f64], moments: &[Moment; 4]) {
-    let [before, after, quiet, idle] = moments;
+    let [before, _, quiet, idle] = moments;
     let vms = args.vms as f64;
     println!(
-        "{} hosts, {} machines at {}/s",
-        args.hosts, args.vms, args.rate
+        "{} hosts, {} departments, {} machines at {}/s",
+        args.hosts, args.departments, args.vms, args.rate
     );
     let p = |percent| metrics::percentile(latencies, percent);
     println!(
@@ -239,19 +291,43 @@ fn report(args: &ControlPlaneArgs, latencies: &[f64], moments: &[Moment; 4]) {
         .map(|(_, count)| count)
         .sum();
     println!("writes of ours for each machine: {:.2}", writes / vms - 1.0);
-    let cpu = after.operator.cpu_seconds - before.operator.cpu_seconds;
-    let memory = quiet.operator.resident_bytes - before.operator.resident_bytes;
-    println!(
-        "operator: {:.1} ms CPU and {:.1} kB for each machine",
-        cpu * 1000.0 / vms,
-        memory / vms / 1000.0
-    );
-    println!("idle for {} s, requests:", args.idle);
-    for ((verb, resource), count) in metrics::difference(&quiet.requests, &idle.requests) {
-        println!("  {verb:<8} {resource:<32} {count}");
+    report_usage(vms, moments);
+    report_idle(args, quiet, idle);
+}
+
+/// CPU until all machines ran, and memory that stayed afterwards.
+fn report_usage(vms: f64, [before, after, quiet, _]: &[Moment; 4]) {
+    println!("CPU and memory for each machine:");
+    for (at, part) in Part::ALL.into_iter().enumerate() {
+        let cpu = after.usage[at].cpu_seconds - before.usage[at].cpu_seconds;
+        let memory = quiet.usage[at].resident_bytes - before.usage[at].resident_bytes;
+        println!(
+            "  {:<14} {:6.1} ms {:7.1} kB",
+            part.name(),
+            cpu * 1000.0 / vms,
+            memory / vms / 1000.0
+        );
     }
+}
+
+fn report_idle(args: &ControlPlaneArgs, quiet: &Moment, idle: &Moment) {
+    let minutes = args.idle as f64 / 60.0;
+    println!("idle, requests a minute (of all clients, Kubernetes' own controllers among them):");
+    for ((verb, resource), count) in metrics::difference(&quiet.requests, &idle.requests) {
+        println!("  {verb:<8} {resource:<32} {:.1}", count / minutes);
+    }
+    let kilobytes = |then: u64, now: u64| now.saturating_sub(then) as f64 / minutes / 1000.0;
     println!(
-        "idle operator: {:.2} % of a core",
-        (idle.operator.cpu_seconds - quiet.operator.cpu_seconds) / args.idle as f64 * 100.0
+        "idle operator: {:.1} kB sent and {:.1} kB received a minute, over all its connections",
+        kilobytes(quiet.traffic.sent, idle.traffic.sent),
+        kilobytes(quiet.traffic.received, idle.traffic.received),
     );
+    for (at, part) in Part::ALL.into_iter().enumerate() {
+        let used = idle.usage[at].cpu_seconds - quiet.usage[at].cpu_seconds;
+        println!(
+            "idle {}: {:.2} % of a core",
+            part.name(),
+            used / args.idle as f64 * 100.0
+        );
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result};
+use dc_lab::progress;
 
 /// Requests by (verb, resource with subresource).
 pub type Requests = BTreeMap<(String, String), f64>;
@@ -77,6 +79,38 @@ pub fn usage(pid: i32) -> Result<Usage> {
     })
 }
 
+/// Bytes over the TCP connections that a process has now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// Reads them from the kernel, by `ss`; what was said over connections that are closed is not in it.
+pub fn traffic(pid: u32) -> Result<Traffic> {
+    let listed =
+        progress::run(Command::new("ss").args(["--tcp", "--info", "--processes", "-OHn"]))?;
+    Ok(sum_traffic(&listed, pid))
+}
+
+/// One line for each connection, its process and counters in it.
+fn sum_traffic(listed: &str, pid: u32) -> Traffic {
+    let ours = format!("pid={pid},");
+    let mut sum = Traffic::default();
+    for line in listed.lines().filter(|line| line.contains(&ours)) {
+        let field = |name: &str| {
+            let mut words = line.split_whitespace();
+            let value = words.find_map(|word| word.strip_prefix(name));
+            value
+                .and_then(|value| value.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        sum.sent += field("bytes_sent:");
+        sum.received += field("bytes_received:");
+    }
+    sum
+}
+
 /// The value at `percent` of sorted samples.
 pub fn percentile(sorted: &[f64], percent: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
@@ -101,6 +135,17 @@ mod tests {
         );
         assert_eq!(requests[&("LIST".to_owned(), "hosts".to_owned())], 1.0);
         assert!(difference(&requests, &requests).is_empty());
+    }
+
+    #[test]
+    fn the_connections_of_one_process_are_summed() {
+        let listed = "ESTAB 0 0 127.0.0.1:5 127.0.0.1:6 users:((\"dc-operator\",pid=12,fd=9)) cubic \
+                      bytes_sent:100 bytes_acked:100 bytes_received:7 segs_out:3\n\
+                      ESTAB 0 0 127.0.0.1:8 127.0.0.1:6 users:((\"dc-operator\",pid=12,fd=8)) cubic \
+                      bytes_sent:1 bytes_received:2\n\
+                      ESTAB 0 0 127.0.0.1:6 127.0.0.1:5 users:((\"etcd\",pid=123,fd=9)) bytes_sent:5\n";
+        let sum = sum_traffic(listed, 12);
+        assert_eq!((sum.sent, sum.received), (101, 9));
     }
 
     #[test]
