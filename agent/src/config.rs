@@ -20,10 +20,12 @@
 //! seed_dir: /var/lib/dc-agent/seeds         # readable by QEMU
 //! console_dir: /var/log/dc-agent/consoles   # writable by QEMU
 //! # storage:
-//! pools: [{name: san, path: /srv/san}]      # reflink file systems
+//! pools: [{name: san, path: /srv/san}]      # reflink file systems; driver: iscsi when not said
 //! portal: {address: 10.20.0.12, port: 3260}
 //! tgt: {socket: /run/tgtd/tgt.sock, number: 0}
 //! images_dir: /srv/images                   # where images of source `file` lie
+//! # a pool for the machines of this host alone is {name: own, driver: directory, path: /srv/own};
+//! # a host of any role may have one, and needs neither portal nor tgt for it
 //! # gateway:
 //! edge: {interface: ext0, ipv4: 203.0.113.2/24, gateway_v4: 203.0.113.1}
 //! ```
@@ -31,12 +33,12 @@
 //! Unknown keys are refused. What a role needs must be there; what no role of the host uses may
 //! stay. Everything is checked before anything is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dc_agent_core::{EdgeView, Folders, HostAddresses, HostView};
+use dc_agent_core::{EdgeView, Folders, HostAddresses, HostView, PoolConfig};
 use dc_host::{TgtControl, ToolsConfig};
 use dc_types::plan::Portal;
 use dc_types::report::{Accelerator, Role};
@@ -107,7 +109,20 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct PoolPlace {
     pub name: PoolName,
+    #[serde(default)]
+    pub driver: PoolDriver,
     pub path: PathBuf,
+}
+
+/// Who opens a pool's volumes to machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolDriver {
+    /// The target daemon.
+    #[default]
+    Iscsi,
+    /// This host's own QEMU.
+    Directory,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -257,16 +272,44 @@ fn check_roles(config: &Config) -> Result<(), ConfigError> {
     if has(Role::Compute) && config.libvirt_uri.is_none() {
         return wrong("libvirt_uri", "is missing: a compute host needs it");
     }
-    if has(Role::Storage) {
-        if config.pools.is_empty() {
-            return wrong("pools", "is empty: a storage host needs at least one");
+    if has(Role::Storage) && config.pools.is_empty() {
+        return wrong("pools", "is empty: a storage host needs at least one");
+    }
+    let by = |driver| config.pools.iter().find(|pool| pool.driver == driver);
+    if let Some(pool) = by(PoolDriver::Iscsi) {
+        let needs = |key| {
+            let name = &pool.name;
+            wrong(
+                key,
+                format!("is missing: pool {name} is opened over iSCSI and needs it"),
+            )
+        };
+        if !has(Role::Storage) {
+            return wrong(
+                "roles",
+                format!(
+                    "has no storage, and pool {} is opened over iSCSI",
+                    pool.name
+                ),
+            );
         }
         if config.portal.is_none() {
-            return wrong("portal", "is missing: a storage host needs it");
+            return needs("portal");
         }
         if config.tgt.is_none() {
-            return wrong("tgt", "is missing: a storage host needs it");
+            return needs("tgt");
         }
+    }
+    if let Some(pool) = by(PoolDriver::Directory)
+        && !has(Role::Compute)
+    {
+        return wrong(
+            "roles",
+            format!(
+                "has no compute, and only machines of this host can open the volumes of pool {}",
+                pool.name
+            ),
+        );
     }
     if has(Role::Gateway) && config.edge.is_none() {
         return wrong("edge", "is missing: a gateway host needs it");
@@ -274,14 +317,19 @@ fn check_roles(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn check_pools(pools: Vec<PoolPlace>) -> Result<BTreeMap<PoolName, PathBuf>, ConfigError> {
+fn check_pools(pools: Vec<PoolPlace>) -> Result<BTreeMap<PoolName, PoolConfig>, ConfigError> {
     let mut out = BTreeMap::new();
-    for PoolPlace { name, path } in pools {
+    let mut paths = BTreeSet::new();
+    for PoolPlace { name, driver, path } in pools {
         absolute("pools", &path)?;
-        if out.values().any(|other| *other == path) {
+        if !paths.insert(path.clone()) {
             return wrong("pools", format!("{} is named twice", path.display()));
         }
-        if out.insert(name.clone(), path).is_some() {
+        let config = match driver {
+            PoolDriver::Iscsi => PoolConfig::Iscsi { folder: path },
+            PoolDriver::Directory => PoolConfig::Directory { folder: path },
+        };
+        if out.insert(name.clone(), config).is_some() {
             return wrong("pools", format!("{name} is named twice"));
         }
     }
@@ -332,6 +380,19 @@ libvirt_uri: qemu:///system
     }
 
     #[test]
+    fn a_compute_host_may_have_a_pool_of_its_own_without_a_target_daemon() {
+        let own = "pools: [{name: own, driver: directory, path: /srv/own}]\nroles:";
+        let settings = settings(&COMPUTE.replace("roles:", own)).unwrap();
+        let config = PoolConfig::Directory {
+            folder: "/srv/own".into(),
+        };
+        assert_eq!(settings.host.pools.values().collect::<Vec<_>>(), [&config]);
+        let gateway = COMPUTE.replace("roles: [compute]", "roles: [gateway]");
+        let error = self::settings(&gateway.replace("roles:", own)).unwrap_err();
+        assert!(error.contains("no compute"), "{error}");
+    }
+
+    #[test]
     fn every_key_of_the_documentation_is_understood() {
         let doc = include_str!("config.rs");
         let yaml: String = doc
@@ -354,6 +415,17 @@ libvirt_uri: qemu:///system
             (("accelerator: tcg", "accelerator: auto"), "auto"),
             (("libvirt_uri: qemu:///system", ""), "libvirt_uri"),
             (("roles: [compute]", "roles: [compute, storage]"), "pools"),
+            (
+                ("roles:", "pools: [{name: p, path: /p}]\nroles:"),
+                "no storage",
+            ),
+            (
+                (
+                    "roles:",
+                    "pools: [{name: p, driver: nfs, path: /p}]\nroles:",
+                ),
+                "nfs",
+            ),
             (("roles: [compute]", "roles: [compute, gateway]"), "edge"),
             (("roles: [compute]", "roles: []"), "roles"),
             (("10.10.0.1:7443", "10.10.0.1"), "host:port"),

@@ -74,7 +74,7 @@ pub trait Reconciler: Send + Sync + 'static {
     }
 
     /// What was seen of storage pools.
-    fn pools(_seen: &Self::Seen) -> Option<Vec<PoolFacts>> {
+    fn pools(_wanted: &Wanted<'_>, _seen: &Self::Seen) -> Option<Vec<PoolFacts>> {
         None
     }
 }
@@ -188,7 +188,7 @@ impl<R: Reconciler> Loop<R> {
         };
         self.blind = None;
         let view = wanted.as_wanted();
-        if let Some(pools) = R::pools(&seen) {
+        if let Some(pools) = R::pools(&view, &seen) {
             self.around.pools.send_if_modified(|old| {
                 let changed = *old != pools;
                 *old = pools;

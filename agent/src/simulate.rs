@@ -19,7 +19,7 @@ use axum::Router;
 use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use dc_agent_core::{EdgeView, Folders, HostAddresses, HostView};
+use dc_agent_core::{EdgeView, Folders, HostAddresses, HostView, PoolConfig};
 use dc_host::{Fakes, Knobs, Rule};
 use dc_proto::join::JoinFile;
 use dc_types::plan::Portal;
@@ -219,7 +219,10 @@ fn view(number: usize, found: &Found, options: &Options) -> HostView {
             port: 3260,
         }),
         pools: if has(Role::Storage) {
-            pools.map(|p| (p.clone(), folder(p.as_str()))).collect()
+            let iscsi = |p: &PoolName| PoolConfig::Iscsi {
+                folder: folder(p.as_str()),
+            };
+            pools.map(|p| (p.clone(), iscsi(p))).collect()
         } else {
             BTreeMap::new()
         },

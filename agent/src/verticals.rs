@@ -70,8 +70,8 @@ impl Reconciler for Storage {
         storage::apply(tools, step).await
     }
 
-    fn pools(seen: &Self::Seen) -> Option<Vec<PoolFacts>> {
-        Some(pure_storage::pool_facts(seen))
+    fn pools(wanted: &Wanted<'_>, seen: &Self::Seen) -> Option<Vec<PoolFacts>> {
+        Some(pure_storage::pool_facts(wanted, seen))
     }
 
     fn next_look(wanted: &Wanted<'_>, seen: &Self::Seen) -> Option<Duration> {

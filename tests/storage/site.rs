@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dc_agent::storage::{apply, read};
 use dc_agent_core::storage::{Seen, Step, plan, status};
+pub use dc_agent_core::wanted::PoolConfig;
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
 use dc_host::targets::{RealTargets, TargetSeen, Targets};
 use dc_host::{TgtControl, Tools, ToolsConfig};
@@ -18,7 +19,9 @@ use dc_types::plan::{
     Release, Secret, VolumeItem, VolumeSource,
 };
 use dc_types::report::{Accelerator, ItemState, Role, Trouble};
-use dc_types::{Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
+use dc_types::{
+    Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, SnapshotId,
+};
 use uuid::Uuid;
 
 use crate::initiator::Initiator;
@@ -29,6 +32,7 @@ pub const MIB: u64 = 1 << 20;
 pub const POOL_MIB: u64 = 512;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+pub const POOL_FOLDER: &str = "/mnt/pool";
 const SOCKET: &str = "/mnt/tgt.sock";
 const CONTROL: u16 = 7;
 pub const PORTAL: &str = "127.0.0.1:3260";
@@ -58,6 +62,10 @@ pub fn image(n: u128) -> ImageUid {
     ImageUid(Uuid::from_u128(1000 + n))
 }
 
+pub fn snapshot(n: u128) -> SnapshotId {
+    SnapshotId(Uuid::from_u128(2000 + n))
+}
+
 pub fn epoch(revision: u64) -> Epoch {
     Epoch {
         incarnation: 1,
@@ -68,6 +76,7 @@ pub fn epoch(revision: u64) -> Epoch {
 pub fn key(kind: ItemKind, n: u128) -> ItemKey {
     match kind {
         ItemKind::Image => ItemKey::new(kind, image(n).0),
+        ItemKind::Snapshot => ItemKey::new(kind, snapshot(n).0),
         _ => ItemKey::new(kind, volume(n).0),
     }
 }
@@ -80,7 +89,15 @@ fn object(id: Uuid) -> ObjectRef {
     }
 }
 
-fn host() -> HostView {
+/// A storage host whose pool is opened over iSCSI.
+pub fn iscsi_host() -> HostView {
+    host_with(PoolConfig::Iscsi {
+        folder: POOL_FOLDER.into(),
+    })
+}
+
+/// A host with one pool.
+pub fn host_with(config: PoolConfig) -> HostView {
     let address = "127.0.0.1".parse().unwrap();
     HostView {
         name: HostName::new("s1").unwrap(),
@@ -92,7 +109,7 @@ fn host() -> HostView {
             overlay: address,
         },
         portal: None,
-        pools: BTreeMap::from([(pool(), PathBuf::from("/mnt/pool"))]),
+        pools: BTreeMap::from([(pool(), config)]),
         edge: None,
         folders: Folders {
             state: "/mnt/state".into(),
@@ -111,7 +128,8 @@ fn control() -> TgtControl {
     }
 }
 
-async fn tools(host: &Arc<HostView>) -> Tools {
+/// The tools of a host, as another process of its agent has them.
+pub async fn attach(host: &Arc<HostView>) -> Tools {
     let config = ToolsConfig {
         host: Arc::clone(host),
         libvirt_uri: None,
@@ -120,8 +138,22 @@ async fn tools(host: &Arc<HostView>) -> Tools {
     Tools::real(&config).await.unwrap()
 }
 
-/// A sparse file that has no name any more: it goes with whoever has it open.
-fn nameless_disk() -> (File, String) {
+/// Makes a file system in a sparse file and mounts it as the pool's folder. The file has no name any
+/// more: it goes with whoever has it open.
+pub fn mount_pool(mkfs: &[&str]) -> File {
+    let (disk, name) = disk();
+    for folder in [POOL_FOLDER, "/mnt/images"] {
+        fs::create_dir(folder).unwrap();
+    }
+    run(&[mkfs, &[&name]].concat());
+    run(&["mount", "-o", "loop", &name, POOL_FOLDER]);
+    fs::remove_file(&name).unwrap();
+    disk
+}
+
+pub const XFS: &[&str] = &["mkfs.xfs", "-q", "-K", "-m", "reflink=1"];
+
+fn disk() -> (File, String) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pool-{}", Uuid::new_v4()));
     let disk = File::options()
         .read(true)
@@ -130,22 +162,15 @@ fn nameless_disk() -> (File, String) {
         .open(&path)
         .unwrap();
     disk.set_len(POOL_MIB * MIB).unwrap();
-    let name = path.to_str().unwrap().to_owned();
-    run(&["mkfs.xfs", "-q", "-K", "-m", "reflink=1", &name]);
-    (disk, name)
+    (disk, path.to_str().unwrap().to_owned())
 }
 
 impl Site {
     pub async fn new() -> Self {
-        let (disk, name) = nameless_disk();
-        for folder in ["/mnt/pool", "/mnt/images"] {
-            fs::create_dir(folder).unwrap();
-        }
-        run(&["mount", "-o", "loop", &name, "/mnt/pool"]);
-        fs::remove_file(&name).unwrap();
-        let host = Arc::new(host());
+        let disk = mount_pool(XFS);
+        let host = Arc::new(iscsi_host());
         let site = Self {
-            tools: tools(&host).await,
+            tools: attach(&host).await,
             items: Items::new(),
             releases: Releases::new(),
             troubles: BTreeMap::new(),
@@ -160,7 +185,7 @@ impl Site {
 
     /// Another process takes the agent's place.
     pub async fn restart_agent(&mut self) {
-        self.tools = tools(&self.host).await;
+        self.tools = attach(&self.host).await;
     }
 
     pub fn kill_tgtd(&mut self) {
@@ -185,7 +210,7 @@ impl Site {
         answers.await.unwrap();
     }
 
-    fn put(&mut self, kind: ItemKind, id: Uuid, revision: u64, body: ItemBody) {
+    pub fn put(&mut self, kind: ItemKind, id: Uuid, revision: u64, body: ItemBody) {
         let key = ItemKey::new(kind, id);
         let item = Item {
             key,

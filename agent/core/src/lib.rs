@@ -18,7 +18,8 @@ pub mod wanted;
 pub use ledger::Ledger;
 pub use standing::Standing;
 pub use wanted::{
-    Capabilities, EdgeView, Folders, HostAddresses, HostView, Releases, Status, Wanted, WantedOwned,
+    Capabilities, EdgeView, Folders, HostAddresses, HostView, PoolConfig, Releases, Status, Wanted,
+    WantedOwned,
 };
 
 #[cfg(test)]

@@ -32,13 +32,22 @@ pub struct HostView {
     pub addresses: HostAddresses,
     /// Where targets listen; on storage hosts.
     pub portal: Option<Portal>,
-    /// Where each pool lies; on storage hosts.
-    pub pools: BTreeMap<PoolName, PathBuf>,
+    /// Where each pool of this host lies.
+    pub pools: BTreeMap<PoolName, PoolConfig>,
     /// The way to the outside; on gateway hosts.
     pub edge: Option<EdgeView>,
     pub folders: Folders,
     /// Changes at every boot.
     pub boot_id: String,
+}
+
+/// Where a pool lies, and by which driver it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolConfig {
+    /// A folder whose volumes the target daemon opens to machines of any host.
+    Iscsi { folder: PathBuf },
+    /// A folder whose volumes the machines of this same host open.
+    Directory { folder: PathBuf },
 }
 
 /// The host's own addresses on the three networks that join hosts.
@@ -226,7 +235,12 @@ pub(crate) mod tests {
                 address: address(2),
                 port: 3260,
             }),
-            pools: BTreeMap::from([(PoolName::new("p1").unwrap(), PathBuf::from("/pools/p1"))]),
+            pools: BTreeMap::from([(
+                PoolName::new("p1").unwrap(),
+                PoolConfig::Iscsi {
+                    folder: "/pools/p1".into(),
+                },
+            )]),
             edge: None,
             folders: Folders {
                 state: "/state".into(),

@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dc_agent_core::storage::{
-    Contents, EraseMethod, Expose, Extent, FenceProof, GrantSeen, ImageProgress, Note, Removal,
-    VolumeRecord,
+    Contents, EraseMethod, Expose, Extent, FenceProof, GrantSeen, ImageProgress, MAX_VOLUME, Note,
+    Removal, VolumeRecord,
 };
 use dc_types::plan::{ImageItem, VolumeSource};
 use dc_types::report::{Erasure, PoolFacts};
@@ -40,6 +40,7 @@ mod error;
 mod fake;
 pub(crate) mod folder;
 mod grants;
+mod local;
 mod pools;
 mod san;
 mod turns;
@@ -208,4 +209,14 @@ impl FromIterator<(PoolName, Arc<dyn Driver>)> for Drivers {
     fn from_iter<T: IntoIterator<Item = (PoolName, Arc<dyn Driver>)>>(drivers: T) -> Self {
         Self(Arc::new(drivers.into_iter().collect()))
     }
+}
+
+/// What nothing can hold is refused before anything is made.
+fn check_size(size: Bytes) -> Result<(), DriverError> {
+    let why = match size {
+        Bytes(0) => "it would hold nothing".to_owned(),
+        size if size > MAX_VOLUME => format!("no volume has more than {MAX_VOLUME}"),
+        _ => return Ok(()),
+    };
+    Err(DriverError::SizeImpossible { asked: size, why })
 }

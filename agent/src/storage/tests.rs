@@ -2,11 +2,12 @@
 //! process, and then gone on with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use dc_agent_core::storage::{Admits, GrantForm, GrantSeen, Seen, Step, Watermark, plan, status};
-use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
+use dc_agent_core::wanted::{
+    Folders, HostAddresses, HostView, PoolConfig, Releases, Status, WantedOwned,
+};
 use dc_host::targets::Targets;
 use dc_host::{Fakes, Rule, Tools};
 use dc_types::plan::{
@@ -68,7 +69,12 @@ fn host() -> HostView {
             overlay: address,
         },
         portal: None,
-        pools: BTreeMap::from([(pool(), PathBuf::from("/pools/p1"))]),
+        pools: BTreeMap::from([(
+            pool(),
+            PoolConfig::Iscsi {
+                folder: "/pools/p1".into(),
+            },
+        )]),
         edge: None,
         folders: Folders {
             state: "/state".into(),

@@ -6,6 +6,7 @@ mod control_plane;
 mod guest;
 mod metrics;
 mod place;
+mod storage;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -15,6 +16,8 @@ use dc_lab::lab::LabName;
 pub enum Bench {
     /// The pure placement at 1,000 hosts.
     Place,
+    /// The folder drivers' verbs beside `cp --reflink` and `qemu-img convert`; needs root.
+    Storage,
     /// From create to Running on simulated hosts, and what it costs the API server and the operator.
     ControlPlane(ControlPlaneArgs),
     /// From apply to the guest's first serial line, against raw `virsh create`, on a lab that is up.
@@ -48,6 +51,7 @@ pub struct ControlPlaneArgs {
 pub async fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Place => place::run(),
+        Bench::Storage => storage::run(),
         Bench::ControlPlane(args) => control_plane::run(args).await,
         Bench::Guest { name, rounds } => guest::run(name, *rounds).await,
     }

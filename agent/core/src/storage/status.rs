@@ -7,6 +7,7 @@ use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Released, Trou
 
 use super::judge::{Gone, Judged, Removal, judge_item, judge_release};
 use super::known::Known;
+use super::orphans::orphans;
 use super::plan::KINDS;
 use super::seen::{GrantsSeen, PoolSeen, Seen};
 use super::trouble::{RESTORE_WAITS, StorageTrouble, VOLUME_IN_USE};
@@ -112,6 +113,10 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
 
 /// What the host tells of its pools.
 #[must_use]
-pub fn pool_facts(seen: &Seen) -> Vec<PoolFacts> {
-    seen.pools.values().map(|pool| pool.facts.clone()).collect()
+pub fn pool_facts(wanted: &Wanted<'_>, seen: &Seen) -> Vec<PoolFacts> {
+    let told = |pool: &PoolSeen| PoolFacts {
+        orphans: orphans(wanted, pool),
+        ..pool.facts.clone()
+    };
+    seen.pools.values().map(told).collect()
 }

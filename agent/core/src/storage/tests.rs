@@ -2,5 +2,6 @@
 
 mod cases;
 mod model;
+mod orphans;
 mod property;
 mod snapshots;

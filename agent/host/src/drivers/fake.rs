@@ -20,9 +20,9 @@ use tokio::sync::Notify;
 use self::disk::Disk;
 use self::pool::Pool;
 use super::folder::layout::volume_file;
-use super::grants::Grants;
+use super::grants::{Grants, find_own};
 use super::turns::{Turns, Writing};
-use super::{Driver, DriverError, ReadExtents, WriteExtents};
+use super::{Driver, DriverError, ReadExtents, WriteExtents, check_size};
 use crate::images::{ImagesError, name_of};
 use crate::knobs::Knobs;
 
@@ -187,6 +187,7 @@ impl Driver for FakeDriver {
         size: Bytes,
         source: &VolumeSource,
     ) -> Result<(), DriverError> {
+        check_size(size)?;
         self.change("pool.create_volume", |pool| {
             pool.create(volume, size, source)
         })
@@ -194,6 +195,7 @@ impl Driver for FakeDriver {
     }
 
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
+        check_size(size)?;
         let _turn = self.0.turns.take(volume).await;
         self.see_free(volume).await?;
         self.change("pool.grow_volume", |pool| {
@@ -355,8 +357,10 @@ impl Driver for FakeDriver {
                 highest: mark.map(|mark| mark.epoch).unwrap_or_default(),
             });
         }
+        let listed = self.0.grants.list().await?;
+        let there = find_own(order, &listed)?;
         let file = volume_file(&self.0.root, order.volume);
-        self.0.grants.open(order, &file).await
+        self.0.grants.open(order, &file, there).await
     }
 
     async fn revoke(&self, grant: &GrantSeen) -> Result<FenceProof, DriverError> {

@@ -31,9 +31,9 @@ use uuid::Uuid;
 use self::files::Reflink;
 use self::layout::PoolFolder;
 use self::open::{OpenFile, OpenVolume};
-use super::grants::Grants;
+use super::grants::{Grants, find_own};
 use super::turns::Turns;
-use super::{Driver, DriverError, ReadExtents, WriteExtents};
+use super::{Driver, DriverError, ReadExtents, WriteExtents, check_size};
 use crate::images::Fetcher;
 
 pub(crate) mod bytes;
@@ -298,7 +298,7 @@ impl Driver for FolderDriver {
         size: Bytes,
         source: &VolumeSource,
     ) -> Result<(), DriverError> {
-        files::check_size(size)?;
+        check_size(size)?;
         // Without a turn of the volume's own: what is made appears under its name at once, and the
         // turns of two volumes made from each other would wait for each other.
         let _source = self.hold_source(source).await?;
@@ -310,7 +310,7 @@ impl Driver for FolderDriver {
     }
 
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
-        files::check_size(size)?;
+        check_size(size)?;
         let _turn = self.take_free(volume).await?;
         self.with(move |inner| files::grow(&inner.folder, volume, size))
             .await
@@ -445,8 +445,11 @@ impl Driver for FolderDriver {
         self.see_unwritten(order.volume)?;
         let asked = order.clone();
         self.with(move |inner| inner.see_open(&asked)).await?;
+        // An older grant is fenced before a newer one is made.
+        let listed = self.grants.list().await?;
+        let there = find_own(order, &listed)?;
         let file = self.inner.folder.volume(order.volume);
-        self.grants.open(order, &file).await
+        self.grants.open(order, &file, there).await
     }
 
     async fn revoke(&self, grant: &GrantSeen) -> Result<FenceProof, DriverError> {

@@ -1,12 +1,15 @@
 //! The drivers of one host, put together from its configuration.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use dc_agent_core::wanted::HostView;
+use dc_agent_core::wanted::{HostView, PoolConfig};
 use dc_types::PoolName;
 
 use super::folder::Remembered;
+use super::grants::Grants;
+use super::local::LocalGrants;
 use super::san::SanGrants;
 use super::{Driver, Drivers, FakeDriver, FolderDriver};
 use crate::images::Fetcher;
@@ -19,17 +22,26 @@ pub fn real_pools(host: &HostView, tgt: Option<&TgtControl>) -> Drivers {
     let state = host.folders.state.join("storage");
     let remembered = Remembered::new(&state);
     let fetcher = Arc::new(Fetcher::new(host.folders.images.clone()));
-    // On a host without pools nobody asks it anything.
+    // On a host without such pools nobody asks it anything.
     let tgt = tgt.cloned().unwrap_or_default();
     let targets: Arc<dyn Targets> = Arc::new(RealTargets::new(&tgt, &state));
-    let roots = Arc::new(host.pools.clone());
-    let drivers = host.pools.iter().map(|(pool, root)| {
-        let grants = SanGrants::new(pool.clone(), roots.clone(), targets.clone());
+    let roots = san_roots(host);
+    let drivers = host.pools.iter().map(|(pool, config)| {
+        let (folder, grants): (_, Arc<dyn Grants>) = match config {
+            PoolConfig::Iscsi { folder } => {
+                let grants = SanGrants::new(pool.clone(), roots.clone(), targets.clone());
+                (folder, Arc::new(grants))
+            }
+            PoolConfig::Directory { folder } => {
+                let grants = LocalGrants::new(pool.clone(), folder.clone(), host.name.clone());
+                (folder, Arc::new(grants))
+            }
+        };
         let driver = FolderDriver::new(
             pool.clone(),
-            root.clone(),
+            folder.clone(),
             remembered.clone(),
-            Arc::new(grants),
+            grants,
             fetcher.clone(),
         );
         (pool.clone(), Arc::new(driver) as Arc<dyn Driver>)
@@ -37,14 +49,30 @@ pub fn real_pools(host: &HostView, tgt: Option<&TgtControl>) -> Drivers {
     drivers.collect()
 }
 
-/// The pools of a fake machine, all served by one fake daemon.
+/// The folders that the target daemon serves.
+fn san_roots(host: &HostView) -> Arc<BTreeMap<PoolName, PathBuf>> {
+    let roots = host.pools.iter().filter_map(|(pool, config)| match config {
+        PoolConfig::Iscsi { folder } => Some((pool.clone(), folder.clone())),
+        PoolConfig::Directory { .. } => None,
+    });
+    Arc::new(roots.collect())
+}
+
+/// The pools of a fake machine, all served by one fake daemon, whatever their driver.
 pub fn fake_pools(
     host: &HostView,
     knobs: &Knobs,
     targets: &FakeTargets,
 ) -> BTreeMap<PoolName, FakeDriver> {
-    let roots = Arc::new(host.pools.clone());
-    let pools = host.pools.iter().map(|(pool, root)| {
+    let folder = |config: &PoolConfig| match config {
+        PoolConfig::Iscsi { folder } | PoolConfig::Directory { folder } => folder.clone(),
+    };
+    let roots = host.pools.iter();
+    let roots: BTreeMap<_, _> = roots
+        .map(|(pool, config)| (pool.clone(), folder(config)))
+        .collect();
+    let roots = Arc::new(roots);
+    let pools = roots.iter().map(|(pool, root)| {
         let grants = SanGrants::new(pool.clone(), roots.clone(), Arc::new(targets.clone()));
         let driver = FakeDriver::new(pool.clone(), root.clone(), knobs.clone(), Arc::new(grants));
         (pool.clone(), driver)

@@ -90,7 +90,12 @@ impl Grants for SanGrants {
         Ok(grants.collect())
     }
 
-    async fn open(&self, order: &Expose, file: &Path) -> Result<(), DriverError> {
+    async fn open(
+        &self,
+        order: &Expose,
+        file: &Path,
+        there: Option<&GrantSeen>,
+    ) -> Result<(), DriverError> {
         let GrantAccess::Iscsi { chap } = &order.access else {
             return Err(DriverError::unsupported(
                 &self.pool,
@@ -98,6 +103,13 @@ impl Grants for SanGrants {
                 "its volumes are opened over iSCSI: the grant must have a CHAP account",
             ));
         };
+        if let Some(there) = there {
+            if there.form == GrantForm::Whole(Admits::of(&order.initiator, &order.access)) {
+                return Ok(());
+            }
+            // It was cut off while it was made: nobody has got in through it.
+            self.close(there).await?;
+        }
         let target = targets::NewTarget {
             name: &GrantItem::target_name(order.volume, order.epoch),
             file,
@@ -144,5 +156,118 @@ impl Grants for SanGrants {
                   stopped while its volume grows"
                     .to_owned(),
         }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::grants::find_own;
+    use crate::knobs::Knobs;
+    use crate::targets::FakeTargets;
+    use dc_types::plan::{Chap, Secret};
+    use dc_types::{Epoch, InstanceId};
+    use uuid::Uuid;
+
+    fn pool(name: &str) -> PoolName {
+        PoolName::new(name).unwrap()
+    }
+
+    fn grants(name: &str, targets: &FakeTargets) -> SanGrants {
+        let root = |name: &str| (pool(name), PathBuf::from(format!("/pools/{name}")));
+        let roots = Arc::new(BTreeMap::from([root("p1"), root("p2")]));
+        SanGrants::new(pool(name), roots, Arc::new(targets.clone()))
+    }
+
+    fn order(n: u128, revision: u64) -> Expose {
+        let volume = InstanceId(Uuid::from_u128(n));
+        Expose {
+            pool: pool("p1"),
+            volume,
+            epoch: Epoch {
+                incarnation: 1,
+                revision,
+            },
+            initiator: "iqn.h1".into(),
+            access: GrantAccess::Iscsi {
+                chap: Chap {
+                    user: format!("{volume}.{revision}"),
+                    secret: Secret("secret123456".into()),
+                },
+            },
+        }
+    }
+
+    fn file(order: &Expose) -> PathBuf {
+        volume_file(Path::new("/pools/p1"), order.volume)
+    }
+
+    async fn open(grants: &SanGrants, order: &Expose, file: &Path) {
+        let listed = grants.list().await.unwrap();
+        let there = find_own(order, &listed).unwrap();
+        grants.open(order, file, there).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_grant_is_its_own_pools_and_foreign_targets_are_nobodys() {
+        let targets = FakeTargets::new(Knobs::new());
+        let (p1, p2) = (grants("p1", &targets), grants("p2", &targets));
+        let order = order(1, 6);
+        open(&p1, &order, &file(&order)).await;
+        let foreign = [
+            "iqn.2001-04.com.example:disk".to_owned(),
+            format!("iqn.2001-04.com.example:{}:1.3", order.volume),
+        ];
+        for name in &foreign {
+            let tid = targets.reserve_tid().await.unwrap();
+            targets.create_target(tid, name).await.unwrap();
+        }
+        let listed = p1.list().await.unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        let whole = GrantForm::Whole(Admits::of(&order.initiator, &order.access));
+        assert_eq!(listed[0].form, whole);
+        assert_eq!(p2.list().await.unwrap(), []);
+        p1.close(&listed[0]).await.unwrap();
+        assert_eq!(p1.list().await.unwrap(), []);
+        assert_eq!(targets.list_targets().await.unwrap().len(), foreign.len());
+    }
+
+    #[tokio::test]
+    async fn a_target_that_was_cut_off_while_it_was_made_is_broken_and_made_anew() {
+        let targets = FakeTargets::new(Knobs::new());
+        let p1 = grants("p1", &targets);
+        let order = order(1, 6);
+        let tid = targets.reserve_tid().await.unwrap();
+        let name = GrantItem::target_name(order.volume, order.epoch);
+        targets.create_target(tid, &name).await.unwrap();
+        // It has no file yet: any pool may find it, and none calls it whole.
+        for pool in ["p1", "p2"] {
+            let listed = grants(pool, &targets).list().await.unwrap();
+            assert!(matches!(listed[0].form, GrantForm::Broken(_)), "{listed:?}");
+        }
+        for _ in 0..2 {
+            open(&p1, &order, &file(&order)).await;
+            let listed = p1.list().await.unwrap();
+            assert_eq!(listed.len(), 1);
+            assert!(matches!(listed[0].form, GrantForm::Whole(_)), "{listed:?}");
+            assert_ne!(listed[0].handle, tid.to_string(), "a number is used twice");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_with_another_file_or_more_than_one_initiator_is_broken() {
+        let targets = FakeTargets::new(Knobs::new());
+        let p1 = grants("p1", &targets);
+        let (one, two) = (order(1, 6), order(2, 6));
+        open(&p1, &one, &file(&two)).await;
+        open(&p1, &two, &file(&two)).await;
+        let open = targets.list_targets().await.unwrap();
+        targets
+            .allow_initiator(open[1].tid, "iqn.h2")
+            .await
+            .unwrap();
+        for grant in p1.list().await.unwrap() {
+            assert!(matches!(grant.form, GrantForm::Broken(_)), "{grant:?}");
+        }
     }
 }

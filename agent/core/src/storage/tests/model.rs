@@ -7,7 +7,7 @@ use dc_types::plan::{
     ItemKey, ItemKind, Items, Release, RestoreOrder, Secret, SnapshotItem, VolumeItem,
     VolumeSource,
 };
-use dc_types::report::{ItemState, PoolFacts, PoolPlace, Trouble};
+use dc_types::report::{ItemState, Orphan, PoolFacts, PoolPlace, Trouble};
 use dc_types::{
     Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, SnapshotId,
 };
@@ -203,6 +203,17 @@ impl Model {
             &self.troubles,
             &BTreeSet::new(),
         )
+    }
+
+    pub fn orphans(&self) -> Vec<Orphan> {
+        let nothing = BTreeSet::new();
+        let mut facts = pool_facts(&self.wanted(&nothing), &self.seen);
+        facts.remove(0).orphans
+    }
+
+    /// Things that have no place in the pool.
+    pub fn stray(&mut self, strays: Vec<Orphan>) {
+        self.pool_mut().contents.strays = strays;
     }
 
     pub fn next_look(&self) -> Option<u32> {

@@ -85,10 +85,6 @@ impl Pool {
         size: Bytes,
         source: &VolumeSource,
     ) -> Result<(), DriverError> {
-        if size == Bytes(0) || size > dc_agent_core::storage::MAX_VOLUME {
-            let why = "it is nothing, or too much".to_owned();
-            return Err(DriverError::SizeImpossible { asked: size, why });
-        }
         if self.volumes.get(&volume).is_some_and(|v| v.disk.is_some()) {
             return Ok(());
         }

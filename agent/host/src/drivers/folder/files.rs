@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use dc_agent_core::storage::{MAX_VOLUME, Note, VolumeBytes, VolumeRecord, VolumeSeen, file_size};
+use dc_agent_core::storage::{Note, VolumeBytes, VolumeRecord, VolumeSeen, file_size};
 use dc_types::plan::VolumeSource;
 use dc_types::{Bytes, InstanceId};
 use serde::{Deserialize, Serialize};
@@ -151,16 +151,6 @@ pub fn is_there(folder: &PoolFolder, path: &Path) -> Result<bool, DriverError> {
     Ok(metadata(folder, path)?.is_some())
 }
 
-/// What no file system can hold is refused before anything is made.
-pub fn check_size(size: Bytes) -> Result<(), DriverError> {
-    let why = match size {
-        Bytes(0) => "it would hold nothing".to_owned(),
-        size if size > MAX_VOLUME => format!("no volume has more than {MAX_VOLUME}"),
-        _ => return Ok(()),
-    };
-    Err(DriverError::SizeImpossible { asked: size, why })
-}
-
 /// Opens the bytes of a volume in use.
 pub fn open(folder: &PoolFolder, volume: InstanceId, write: bool) -> Result<File, DriverError> {
     let path = folder.volume(volume);
@@ -189,8 +179,8 @@ pub fn create(
     let file = temporary.create().map_err(told)?;
     let size = file_size(size);
     hint(folder, &file);
-    if let Some(from) = source_file(folder, source) {
-        fill(folder, reflink, from, &file, size)?;
+    if let Some(source) = open_source(folder, source)? {
+        fill(folder, reflink, source, &file, size)?;
     }
     file.set_len(size.0).map_err(told)?;
     sync_made(&file).map_err(told)?;
@@ -214,16 +204,42 @@ pub fn sync_made(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The file a volume is to be made from, and its name for messages.
-fn source_file(folder: &PoolFolder, source: &VolumeSource) -> Option<(PathBuf, String)> {
-    match source {
-        VolumeSource::Blank => None,
-        VolumeSource::Image(image) => Some((folder.image(*image), format!("image {image}"))),
-        VolumeSource::Volume(source) => Some((folder.volume(*source), format!("volume {source}"))),
-        VolumeSource::Snapshot { volume, snapshot } => Some((
-            folder.snapshot(*volume, *snapshot),
+/// What a volume is to be made from, opened; nothing when it is blank.
+struct Source {
+    name: String,
+    path: PathBuf,
+    file: File,
+}
+
+fn open_source(folder: &PoolFolder, source: &VolumeSource) -> Result<Option<Source>, DriverError> {
+    let (name, path, file) = match source {
+        VolumeSource::Blank => return Ok(None),
+        VolumeSource::Image(image) => {
+            let path = folder.image(*image);
+            let file = open_ours(&path, false);
+            let file = file.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => folder.not_there(String::new()),
+                _ => folder.io("opening", &path, error),
+            });
+            (format!("image {image}"), path, file)
+        }
+        VolumeSource::Volume(source) => {
+            let file = open(folder, *source, false);
+            (format!("volume {source}"), folder.volume(*source), file)
+        }
+        VolumeSource::Snapshot { volume, snapshot } => (
             snapshots::name(*snapshot),
-        )),
+            folder.snapshot(*volume, *snapshot),
+            snapshots::open(folder, *volume, *snapshot),
+        ),
+    };
+    match file {
+        Ok(file) => Ok(Some(Source { name, path, file })),
+        Err(DriverError::NotThere { pool, .. }) => Err(DriverError::SourceMissing {
+            pool,
+            source_name: name,
+        }),
+        Err(error) => Err(error),
     }
 }
 
@@ -231,19 +247,16 @@ fn source_file(folder: &PoolFolder, source: &VolumeSource) -> Option<(PathBuf, S
 fn fill(
     folder: &PoolFolder,
     reflink: Reflink,
-    (path, name): (PathBuf, String),
+    source: Source,
     file: &File,
     size: Bytes,
 ) -> Result<(), DriverError> {
-    let missing = || DriverError::SourceMissing {
-        pool: folder.pool.clone(),
-        source_name: name.clone(),
-    };
+    let Source {
+        name,
+        path,
+        file: source,
+    } = source;
     let told = |error| folder.io("copying", &path, error);
-    let source = match open_ours(&path, false) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
-        other => other.map_err(told)?,
-    };
     let before = source.metadata().map_err(told)?;
     if before.len() > size.0 {
         return Err(DriverError::SizeBelowSource {
@@ -262,7 +275,10 @@ fn fill(
     // what was taken is whole.
     match metadata(folder, &path)? {
         Some(after) if (after.dev(), after.ino()) == (before.dev(), before.ino()) => Ok(()),
-        _ => Err(missing()),
+        _ => Err(DriverError::SourceMissing {
+            pool: folder.pool.clone(),
+            source_name: name,
+        }),
     }
 }
 

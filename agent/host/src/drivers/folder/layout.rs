@@ -5,7 +5,7 @@
 //! volumes/ID.raw       the bytes of a volume in use
 //! records/ID.json      what is kept beside it; stays when the bytes are gone
 //! snapshots/ID/SNAPSHOT.raw,json   the volume at one moment, and how to see that it is untouched
-//! grants/ID.EPOCH.raw  another name of a volume's bytes, for the machine of this host that may open
+//! grants/ID.EPOCH.*    another name of a volume's bytes, for the machine of this host that may open
 //!                      them; in a directory pool
 //! images/UID.raw,json  an image and what it was made from
 //! retained/ID-EPOCH.*  the bytes of a released volume, and whose they were
@@ -88,13 +88,6 @@ impl PoolFolder {
 
     pub fn snapshot_record(&self, volume: InstanceId, snapshot: SnapshotId) -> PathBuf {
         self.snapshots(volume).join(format!("{snapshot}.json"))
-    }
-
-    /// The name under which a machine of this host opens a volume.
-    pub fn opened(&self, volume: InstanceId, epoch: Epoch) -> PathBuf {
-        self.root
-            .join("grants")
-            .join(format!("{volume}.{epoch}.raw"))
     }
 
     pub fn record(&self, volume: InstanceId) -> PathBuf {

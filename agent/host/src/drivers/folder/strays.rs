@@ -39,6 +39,13 @@ pub fn list(folder: &PoolFolder, contents: &Contents) -> Result<Vec<Orphan>, Dri
             add(OrphanKind::Other, &path.join(name));
         }
     }
+    let path = root.join("grants");
+    for name in all_names(folder, &path)? {
+        let volume = name.to_str().and_then(|name| name.split('.').next());
+        if volume.is_none_or(|id| id.parse::<InstanceId>().is_err()) {
+            add(OrphanKind::Other, &path.join(name));
+        }
+    }
     let path = root.join("retained");
     for name in all_names(folder, &path)? {
         // Beside each lies whose it was.

@@ -1,0 +1,301 @@
+//! Grants of a pool whose volumes the machines of this same host open as files.
+//!
+//! ```text
+//!            link                    rename                          nobody has it open
+//! volume ──────────▶ grants/ID.EPOCH.raw ──▶ grants/ID.EPOCH.closing ─────────────────▶ nothing
+//! ```
+//! A grant is another name of the volume's bytes, with the epoch in it; QEMU is told that name alone.
+//! Nobody can take an open file away from a process. So a fence takes the name away first, and is
+//! done only when the kernel says that no process has the bytes open: until then it fails, the grant
+//! stays listed, and nobody else is let in.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use dc_agent_core::storage::{Admits, Expose, FenceProof, GrantForm, GrantSeen};
+use dc_types::plan::GrantAccess;
+use dc_types::report::{Lack, PoolPlace, Verb};
+use dc_types::{Epoch, HostName, InstanceId, PoolName};
+use tokio::sync::Notify;
+
+use super::DriverError;
+use super::cutoff::effect;
+use super::folder::blocking;
+use super::folder::layout::{remove_file, rename_new, sync_parent, volume_file};
+use super::grants::Grants;
+
+mod holders;
+
+/// How long a fence waits for the holder to close the file before it says so; it is tried again.
+const FENCE_LIMIT: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
+
+const OPEN: &str = ".raw";
+const CLOSING: &str = ".closing";
+
+/// The grants of one directory pool.
+#[derive(Clone)]
+pub struct LocalGrants {
+    pool: PoolName,
+    root: PathBuf,
+    host: HostName,
+}
+
+/// One name in the folder of grants.
+struct Found {
+    volume: InstanceId,
+    epoch: Epoch,
+    /// How the name ends.
+    state: &'static str,
+}
+
+impl Found {
+    fn parse(name: &str) -> Option<Self> {
+        let state = [OPEN, CLOSING]
+            .into_iter()
+            .find(|end| name.ends_with(end))?;
+        let (volume, epoch) = name.strip_suffix(state)?.split_once('.')?;
+        Some(Self {
+            volume: volume.parse().ok()?,
+            epoch: epoch.parse().ok()?,
+            state,
+        })
+    }
+}
+
+impl LocalGrants {
+    #[must_use]
+    pub fn new(pool: PoolName, root: PathBuf, host: HostName) -> Self {
+        Self { pool, root, host }
+    }
+
+    fn path(&self, volume: InstanceId, epoch: Epoch, state: &str) -> PathBuf {
+        let name = format!("{volume}.{epoch}{state}");
+        self.root.join("grants").join(name)
+    }
+
+    fn io(&self, what: &'static str, path: &Path, error: io::Error) -> DriverError {
+        DriverError::io(&self.pool, what, path, error)
+    }
+
+    fn list_now(&self) -> Result<Vec<GrantSeen>, DriverError> {
+        let folder = self.root.join("grants");
+        let told = |error| self.io("listing", &folder, error);
+        let entries = match fs::read_dir(&folder) {
+            // The pool is away, or was never readied: nobody can be let in.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(told)?,
+        };
+        let mut seen = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(told)?.file_name();
+            if let Some(found) = name.to_str().and_then(Found::parse) {
+                seen.extend(self.look(&found)?);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// `None` when it has gone meanwhile.
+    fn look(&self, found: &Found) -> Result<Option<GrantSeen>, DriverError> {
+        let path = self.path(found.volume, found.epoch, found.state);
+        let holders = match holders::of(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| self.io("looking who has open", &path, error))?,
+        };
+        let form = match found.state {
+            CLOSING => GrantForm::Broken("it is being taken away".to_owned()),
+            _ if same_file(&path, &volume_file(&self.root, found.volume)) => {
+                GrantForm::Whole(Admits::File {
+                    host: self.host.to_string(),
+                })
+            }
+            _ => GrantForm::Broken(format!(
+                "{} is another file than the volume",
+                path.display()
+            )),
+        };
+        Ok(Some(GrantSeen {
+            pool: self.pool.clone(),
+            volume: found.volume,
+            epoch: found.epoch,
+            handle: path.display().to_string(),
+            form,
+            holders,
+        }))
+    }
+
+    fn open_now(&self, volume: InstanceId, epoch: Epoch, file: &Path) -> Result<(), DriverError> {
+        // One that was cut off from here on is listed as whole, and that is what it is.
+        let path = self.path(volume, epoch, OPEN);
+        if same_file(&path, file) {
+            return Ok(());
+        }
+        // Whoever has it open still would be a second holder.
+        let holders = match holders::of(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DriverError::NotThere {
+                    pool: self.pool.clone(),
+                    what: format!("volume {volume}"),
+                });
+            }
+            other => other.map_err(|error| self.io("looking who has open", file, error))?,
+        };
+        if !holders.is_empty() {
+            return Err(DriverError::InUse {
+                what: format!("volume {volume}"),
+                by: holders.join(", "),
+            });
+        }
+        let told = |error| self.io("opening to a machine", &path, error);
+        remove_file(&path).map_err(told)?;
+        effect();
+        fs::hard_link(file, &path)
+            .and_then(|()| sync_parent(&path))
+            .map_err(told)
+    }
+
+    /// Takes the name away; where the bytes are then, if they were there.
+    fn shut(&self, volume: InstanceId, epoch: Epoch) -> Result<Option<PathBuf>, DriverError> {
+        let (open, closing) = (
+            self.path(volume, epoch, OPEN),
+            self.path(volume, epoch, CLOSING),
+        );
+        let told = |error| self.io("taking away", &open, error);
+        match rename_new(&open, &closing) {
+            Ok(()) => sync_parent(&closing).map_err(told)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It was shut before, and opened again under the same epoch.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_file(&open).map_err(told)?;
+            }
+            Err(error) => return Err(told(error)),
+        }
+        match fs::symlink_metadata(&closing) {
+            Ok(_) => Ok(Some(closing)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(told(error)),
+        }
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, DriverError> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let this = self.clone();
+        blocking(move || work(&this)).await
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    let of = |path| fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    of(a).is_some_and(|a| of(b) == Some(a))
+}
+
+#[async_trait]
+impl Grants for LocalGrants {
+    async fn list(&self) -> Result<Vec<GrantSeen>, DriverError> {
+        self.work(Self::list_now).await
+    }
+
+    /// One that is there is looked at again: what counts is what lies on the disk.
+    async fn open(
+        &self,
+        order: &Expose,
+        file: &Path,
+        _there: Option<&GrantSeen>,
+    ) -> Result<(), DriverError> {
+        match &order.access {
+            GrantAccess::File { local } if *local == self.host => {}
+            _ => {
+                return Err(DriverError::unsupported(
+                    &self.pool,
+                    "another host's machine",
+                    format!(
+                        "its volumes are files of host {}: machines run there",
+                        self.host
+                    ),
+                ));
+            }
+        }
+        let (volume, epoch, file) = (order.volume, order.epoch, file.to_owned());
+        self.work(move |this| this.open_now(volume, epoch, &file))
+            .await
+    }
+
+    async fn close(&self, grant: &GrantSeen) -> Result<FenceProof, DriverError> {
+        let began = Instant::now();
+        let (volume, epoch) = (grant.volume, grant.epoch);
+        let closing = self.work(move |this| this.shut(volume, epoch)).await?;
+        let mut deleted = Vec::new();
+        if let Some(closing) = closing {
+            loop {
+                let path = closing.clone();
+                let holders = self.work(move |this| {
+                    holders::of(&path).map_err(|e| this.io("looking who has open", &path, e))
+                });
+                let holders = holders.await?;
+                if holders.is_empty() {
+                    break;
+                }
+                if began.elapsed() >= FENCE_LIMIT {
+                    return Err(DriverError::FenceSlow {
+                        what: format!("the grant of epoch {epoch} of volume {volume}"),
+                        waited_ms: began.elapsed().as_millis(),
+                        why: format!(
+                            "{} has the volume's file open and cannot be cut off: stop the machine",
+                            holders.join(", ")
+                        ),
+                    });
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            let path = closing.clone();
+            let removed = self.work(move |this| {
+                remove_file(&path).map_err(|error| this.io("removing", &path, error))
+            });
+            removed.await?;
+            deleted.push(format!("the name {}, which nobody has open", grant.handle));
+        }
+        Ok(FenceProof {
+            epoch,
+            deleted,
+            ended_at: jiff::Timestamp::now().as_second(),
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Nothing is forgotten behind our back: what is granted lies on the disk.
+    async fn follow(&self, _changed: &Notify) {
+        std::future::pending().await
+    }
+
+    fn place(&self) -> PoolPlace {
+        PoolPlace::Directory {
+            folder: self.root.display().to_string(),
+        }
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        let lack = |verb, why: &str| Lack {
+            verb,
+            why: why.to_owned(),
+        };
+        vec![
+            lack(
+                Verb::Fence,
+                "nobody can take an open file away from a process of the same host: the machine \
+                 must have stopped",
+            ),
+            lack(
+                Verb::GrowOnline,
+                "a machine takes the size of its disk when it opens the file: it must be stopped \
+                 while its volume grows",
+            ),
+        ]
+    }
+}

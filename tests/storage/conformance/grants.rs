@@ -1,0 +1,213 @@
+//! Grants: one holder for each volume and epoch, and fences.
+
+use dc_agent_core::storage::{Admits, EraseMethod, GrantForm, Note, Watermark};
+use dc_host::drivers::DriverError;
+use dc_lab::wait::{Look, until};
+use dc_types::report::Verb;
+use dc_types::{Bytes, InstanceId};
+
+use super::bench::{Bench, MIB, SIZE, epoch, initiator};
+use super::rig::Rig;
+use crate::site::DEADLINE;
+
+impl<R: Rig> Bench<R> {
+    async fn wait_for_holder(&self, volume: InstanceId) {
+        let held = until("the holder to be seen", DEADLINE, async || {
+            match self.grants(volume).await[0].holders.is_empty() {
+                false => Look::Holds(()),
+                true => Look::NotYet("nobody holds it".to_owned()),
+            }
+        });
+        held.await.unwrap();
+    }
+
+    /// Until nobody holds a volume any more.
+    pub async fn wait_until_free(&self, volume: InstanceId) {
+        let free = until("the holder to be gone", DEADLINE, async || {
+            let grants = self.grants(volume).await;
+            match grants.iter().all(|grant| grant.holders.is_empty()) {
+                true => Look::Holds(()),
+                false => Look::NotYet(format!("{grants:?}")),
+            }
+        });
+        free.await.unwrap();
+    }
+}
+
+pub async fn a_grant_lets_its_holder_in_until_it_is_revoked<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    bench.grant(volume, 6).await.unwrap();
+    bench.restart().await;
+    let grants = bench.grants(volume).await;
+    let [grant] = &grants[..] else {
+        panic!("one grant: {grants:?}");
+    };
+    assert_eq!((grant.epoch, &grant.holders[..]), (epoch(6), &[][..]));
+    let access = R::access(volume, epoch(6));
+    let whole = GrantForm::Whole(Admits::of(&initiator(volume), &access));
+    assert_eq!(grant.form, whole);
+    let holder = R::holder(volume, epoch(6));
+    if let Some(holder) = &holder {
+        holder.act(&[
+            "write -P 7 0 1M",
+            "flush",
+            "read -P 7 0 1M",
+            "read -P 0 1M 1M",
+        ]);
+        let other = R::holder(volume, epoch(9)).unwrap();
+        assert!(
+            other.attempt(&["read 0 512"]).is_err(),
+            "another epoch got in"
+        );
+    }
+    bench.wait_until_free(volume).await;
+    let note = Note::Watermark(Watermark::fenced(epoch(6)));
+    bench.driver.note_volume(volume, &note).await.unwrap();
+    for _ in 0..2 {
+        let proof = bench.driver.revoke(grant).await.unwrap();
+        assert_eq!(proof.epoch, epoch(6));
+        assert_eq!(bench.grants(volume).await, []);
+    }
+    if let Some(holder) = &holder {
+        assert!(
+            holder.attempt(&["read 0 512"]).is_err(),
+            "it got in after the fence"
+        );
+        assert_eq!(bench.read(volume).await[..MIB as usize], [7; MIB as usize]);
+    }
+}
+
+pub async fn an_epoch_that_is_not_open_is_refused<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    let refused = async |bench: &Bench<R>, revision| {
+        let granted = bench.driver.grant(&bench.order(volume, revision)).await;
+        assert!(
+            matches!(granted, Err(DriverError::StaleEpoch { .. })),
+            "{granted:?}"
+        );
+        assert_eq!(bench.grants(volume).await, []);
+    };
+    refused(bench, 6).await;
+    let note = Note::Watermark(Watermark::open(epoch(9)));
+    bench.driver.note_volume(volume, &note).await.unwrap();
+    refused(bench, 6).await;
+    refused(bench, 10).await;
+    bench.restart().await;
+    let note = Note::Watermark(Watermark::fenced(epoch(9)));
+    bench.driver.note_volume(volume, &note).await.unwrap();
+    refused(bench, 9).await;
+    bench.grant(volume, 10).await.unwrap();
+    bench.fence(volume).await;
+}
+
+pub async fn whoever_is_fenced_writes_no_more<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    let Some(holder) = R::holder(volume, epoch(6)) else {
+        return;
+    };
+    bench.grant(volume, 6).await.unwrap();
+    let lines = (0..16).map(|at| format!("aio_write -q -P 5 {at}M 64k\n"));
+    let lines: String = lines.chain(["aio_flush\n".to_owned()]).collect();
+    let mut writer = holder.go_on(move || Some(lines.clone()));
+    bench.wait_for_holder(volume).await;
+    let note = Note::Watermark(Watermark::fenced(epoch(6)));
+    bench.driver.note_volume(volume, &note).await.unwrap();
+    let grant = bench.grants(volume).await.remove(0);
+    if bench.lacks(Verb::Fence).await {
+        // It cannot cut the holder off: it says so, and nobody else gets in.
+        let slow = bench.driver.revoke(&grant).await;
+        assert!(
+            matches!(slow, Err(DriverError::FenceSlow { .. })),
+            "{slow:?}"
+        );
+        assert!(writer.is_alive());
+        assert!(
+            holder.attempt(&["read 0 512"]).is_err(),
+            "somebody else got in"
+        );
+        let written = bench.driver.open_volume(volume).await;
+        assert!(matches!(written, Err(DriverError::InUse { .. })));
+        drop(writer);
+        bench.driver.revoke(&grant).await.unwrap();
+        writer = R::holder(volume, epoch(6)).unwrap().go_on(|| None);
+    } else {
+        let proof = bench.driver.revoke(&grant).await.unwrap();
+        println!("fenced in {} ms: {:?}", proof.took_ms, proof.deleted);
+        assert!(!proof.deleted.is_empty());
+    }
+    // Whatever was in flight has landed: from here on every byte stays what it is.
+    bench.write(volume, 0, &vec![9; SIZE as usize]).await;
+    bench.grant(volume, 9).await.unwrap();
+    let next = R::holder(volume, epoch(9)).unwrap();
+    for _ in 0..20 {
+        next.act(&[&format!("read -P 9 0 {SIZE}")]);
+    }
+    assert!(
+        holder.attempt(&["read 0 512"]).is_err(),
+        "the old epoch came back"
+    );
+    drop(writer);
+    next.act(&[&format!("read -P 9 0 {SIZE}")]);
+    bench.wait_until_free(volume).await;
+    bench.fence(volume).await;
+    let bytes = bench.read(volume).await;
+    assert!(
+        bytes.iter().all(|&byte| byte == 9),
+        "a fenced writer's bytes landed"
+    );
+}
+
+pub async fn a_volume_that_is_held_is_not_changed_under_its_holder<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    bench.write(volume, 0, &[1; 4096]).await;
+    let snapshot = match bench.lacks(Verb::Snapshot).await {
+        true => None,
+        false => Some(bench.snapshot(volume).await),
+    };
+    bench.grant(volume, 6).await.unwrap();
+    let driver = bench.driver.clone();
+    let told = |done: Result<(), DriverError>| {
+        assert!(matches!(done, Err(DriverError::InUse { .. })), "{done:?}");
+    };
+    let order = bench.removal(volume);
+    told(
+        driver
+            .erase_volume(&order, EraseMethod::Zero)
+            .await
+            .map(drop),
+    );
+    told(driver.retain_volume(&order).await);
+    told(driver.open_volume(volume).await.map(drop));
+    told(driver.grow_volume(volume, Bytes(2 * SIZE)).await);
+    if let Some(snapshot) = snapshot {
+        told(driver.restore_volume(volume, snapshot).await);
+    }
+    assert_eq!(bench.size(volume).await, Some(SIZE));
+    bench.fence(volume).await;
+    assert_eq!(bench.read(volume).await[0], 1);
+    if let Some(snapshot) = snapshot {
+        driver.restore_volume(volume, snapshot).await.unwrap();
+        bench.drop_snapshot(volume, snapshot).await;
+    }
+}
+
+pub async fn a_volume_that_is_written_to_is_granted_to_nobody<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    let open = bench.driver.open_volume(volume).await.unwrap();
+    let granted = bench.grant(volume, 6).await;
+    assert!(
+        matches!(granted, Err(DriverError::InUse { .. })),
+        "{granted:?}"
+    );
+    let order = bench.removal(volume);
+    let retained = bench.driver.retain_volume(&order).await;
+    assert!(
+        matches!(retained, Err(DriverError::InUse { .. })),
+        "{retained:?}"
+    );
+    open.write(0, vec![4; 512]).await.unwrap();
+    drop(open);
+    bench.grant(volume, 6).await.unwrap();
+    bench.fence(volume).await;
+    assert_eq!(bench.read(volume).await[..512], [4; 512]);
+}
