@@ -44,6 +44,7 @@ mod pace;
 mod pool;
 mod queue;
 mod quota;
+mod request;
 mod route;
 mod settle;
 mod status;
@@ -245,6 +246,9 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::Subnet => subnet::reconcile(context, key).await,
         Kind::Volume => volume::reconcile(context, key).await,
         Kind::Vm => vm::reconcile(context, key).await,
+        Kind::Request => request::reconcile(context, key).await,
+        Kind::Approval => request::reconcile_approval(context, key).await,
+        Kind::Policy => request::reconcile_policy(context, key).await,
         Kind::Network => {
             let settled = network::reconcile(context, key);
             projected(context, Some(key));

@@ -34,8 +34,10 @@ pub fn of_look(stores: &Stores, key: &Key) -> Span {
     let (department, host) = match key.kind {
         Kind::Department | Kind::Network => (Some(&*key.name), None),
         Kind::Host => (None, Some(&*key.name)),
-        Kind::Zone | Kind::Pool | Kind::Image | Kind::Class => (None, None),
-        Kind::System | Kind::Subnet | Kind::Volume | Kind::Vm => (Some(&*key.namespace), None),
+        Kind::Zone | Kind::Pool | Kind::Image | Kind::Class | Kind::Policy => (None, None),
+        Kind::System | Kind::Subnet | Kind::Volume | Kind::Vm | Kind::Request | Kind::Approval => {
+            (Some(&*key.namespace), None)
+        }
     };
     tracing::info_span!(
         "look",
@@ -78,6 +80,9 @@ impl Ids {
             | Kind::Image
             | Kind::Class
             | Kind::Subnet
+            | Kind::Request
+            | Kind::Approval
+            | Kind::Policy
             | Kind::Network => None,
         };
         found.unwrap_or_default()

@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dc_crds::{
-    DEPARTMENT_LABEL, Department, Host, Image, InformationSystem, MachineClass, StoragePool,
-    Subnet, VirtualMachine, Volume, Zone,
+    Approval, DEPARTMENT_LABEL, Department, Host, Image, InformationSystem, MachineClass,
+    RequestPolicy, ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, Zone,
 };
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Namespace;
@@ -61,6 +61,9 @@ pub struct Inner {
     pub subnets: Shelf<Subnet>,
     pub volumes: Shelf<Volume>,
     pub vms: Shelf<VirtualMachine>,
+    pub requests: Shelf<ResourceRequest>,
+    pub approvals: Shelf<Approval>,
+    pub policies: Shelf<RequestPolicy>,
     pub namespaces: Shelf<Namespace>,
     pub roles: Shelf<Role>,
     pub bindings: Shelf<RoleBinding>,
@@ -77,7 +80,7 @@ impl std::ops::Deref for Stores {
 }
 
 /// Kinds that are watched.
-const WATCHES: usize = 13;
+const WATCHES: usize = 16;
 
 impl Stores {
     /// Begins to watch, for as long as the process lives.
@@ -96,6 +99,9 @@ impl Stores {
         stores.watch(client, |s| &s.subnets, all());
         stores.watch(client, |s| &s.volumes, all());
         stores.watch(client, |s| &s.vms, all());
+        stores.watch(client, |s| &s.requests, all());
+        stores.watch(client, |s| &s.approvals, all());
+        stores.watch(client, |s| &s.policies, all());
         stores.watch(client, |s| &s.namespaces, all());
         stores.watch(client, |s| &s.roles, ours());
         stores.watch(client, |s| &s.bindings, ours());
@@ -115,6 +121,9 @@ impl Stores {
                 subnets: Shelf::default(),
                 volumes: Shelf::default(),
                 vms: Shelf::default(),
+                requests: Shelf::default(),
+                approvals: Shelf::default(),
+                policies: Shelf::default(),
                 namespaces: Shelf::default(),
                 roles: Shelf::default(),
                 bindings: Shelf::default(),
@@ -156,6 +165,9 @@ impl Stores {
         keys.extend(self.volumes.keys(Kind::Volume));
         keys.extend(self.vms.keys(Kind::Vm));
         keys.extend(self.systems.keys(Kind::System));
+        keys.extend(self.requests.keys(Kind::Request));
+        keys.extend(self.approvals.keys(Kind::Approval));
+        keys.extend(self.policies.keys(Kind::Policy));
         keys
     }
 

@@ -5,5 +5,6 @@ mod ledger;
 mod machines;
 mod quota;
 mod rebuilding;
+mod requests;
 mod rules;
 mod sessions;

@@ -6,8 +6,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 
 use crate::{
-    Department, Host, Image, InformationSystem, MachineClass, StoragePool, Subnet, VirtualMachine,
-    Volume, Zone,
+    Approval, Department, Host, Image, InformationSystem, MachineClass, RequestPolicy,
+    ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, Zone,
 };
 
 /// Every kind's definition, in the order in which they depend on each other.
@@ -24,6 +24,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Subnet::crd(),
         Volume::crd(),
         VirtualMachine::crd(),
+        RequestPolicy::crd(),
+        ResourceRequest::crd(),
+        Approval::crd(),
     ];
     for crd in &mut all {
         for version in &mut crd.spec.versions {

@@ -79,6 +79,11 @@ pub struct Members {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub administrators: Vec<Subject>,
+    /// The one in charge, and whoever stands in: answer the department's ResourceRequests, and read
+    /// everything but Secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub leaders: Vec<Subject>,
     /// Start, stop and restart, and read everything but Secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

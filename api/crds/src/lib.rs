@@ -10,6 +10,7 @@ pub mod lease;
 pub mod machine_class;
 pub mod pool;
 pub mod quota;
+pub mod request;
 pub mod subnet;
 pub mod system;
 pub mod vm;
@@ -22,6 +23,10 @@ pub use host::{Host, HostSpec, HostStatus};
 pub use image::{Image, ImageSpec, ImageStatus};
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus};
 pub use pool::{StoragePool, StoragePoolSpec, StoragePoolStatus};
+pub use request::{
+    Approval, ApprovalSpec, ApprovalStatus, RequestPolicy, RequestPolicySpec, RequestPolicyStatus,
+    ResourceRequest, ResourceRequestSpec, ResourceRequestStatus,
+};
 pub use subnet::{Subnet, SubnetSpec, SubnetStatus};
 pub use system::{InformationSystem, InformationSystemSpec, InformationSystemStatus};
 pub use vm::{VirtualMachine, VirtualMachineSpec, VirtualMachineStatus};
@@ -34,5 +39,7 @@ pub const VERSION: &str = "v1alpha1";
 /// Kept on an object until everything it holds on hosts and in the ledger is given back.
 /// Put there at creation by a MutatingAdmissionPolicy of the chart.
 pub const FINALIZER: &str = "dc.sonla.gov.vn/release";
+/// The grant that an object was built for: an annotation, written by the operator alone.
+pub const GRANT: &str = "dc.sonla.gov.vn/grant";
 /// The department that owns a namespace: a label of the namespace.
 pub const DEPARTMENT_LABEL: &str = "dc.sonla.gov.vn/department";

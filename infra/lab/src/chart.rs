@@ -15,7 +15,7 @@ use crate::wait::{self, Look};
 /// Where the operator and its service account live.
 pub const NAMESPACE: &str = "dc-system";
 /// The kinds of the chart, as (apiVersion's) kinds.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 13] = [
     "Department",
     "Host",
     "Zone",
@@ -26,6 +26,9 @@ const KINDS: [&str; 10] = [
     "Subnet",
     "Volume",
     "VirtualMachine",
+    "RequestPolicy",
+    "ResourceRequest",
+    "Approval",
 ];
 const SERVED_DEADLINE: Duration = Duration::from_secs(120);
 

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod pool;
 pub mod quota;
 pub mod rebuild;
+pub mod request;
 pub mod sight;
 pub mod subnet;
 pub mod system;

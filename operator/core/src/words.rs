@@ -4,6 +4,7 @@
 //! A sentence says what is so, where (the field, when it is one), and what to do. A fact holds the
 //! evidence; whoever finds it chooses no words.
 
+use dc_crds::request::DecisionRole;
 use serde::{Deserialize, Serialize};
 
 use crate::place::verdict::{Change, Rule};
@@ -14,8 +15,12 @@ mod machine;
 mod network;
 mod platform;
 mod quota;
+mod request;
 pub mod size;
 mod storage;
+mod text;
+
+pub use text::{Awaited, Words};
 
 /// How an object stands, as far as one fact shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,85 +35,6 @@ pub enum Standing {
     Troubled,
     /// Not known, because a host is silent.
     Unseen,
-}
-
-/// A fact in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
-    pub standing: Standing,
-    /// PascalCase, for programs.
-    pub reason: String,
-    pub en: String,
-    pub vi: String,
-}
-
-/// The API server takes up to 32768 bytes in a condition's message of its own kinds; one screen is
-/// what a person reads.
-const MESSAGE_MAX: usize = 2048;
-/// Between English and Vietnamese.
-const SEPARATOR: &str = " · ";
-
-impl Words {
-    fn new(standing: Standing, reason: &str, en: impl Into<String>, vi: impl Into<String>) -> Self {
-        Self {
-            standing,
-            reason: reason.to_owned(),
-            en: en.into(),
-            vi: vi.into(),
-        }
-    }
-
-    /// Both languages in one text.
-    #[must_use]
-    pub fn message(&self) -> String {
-        let text = match (self.en.is_empty(), self.vi.is_empty()) {
-            (true, true) => String::new(),
-            (false, true) => self.en.clone(),
-            (true, false) => self.vi.clone(),
-            // Where both are too long for one screen, the first one is cut more: it holds the
-            // details, such as host by host.
-            (false, false) => {
-                let vi = cut(&self.vi, MESSAGE_MAX / 2);
-                let room = MESSAGE_MAX - SEPARATOR.len() - vi.len();
-                format!("{}{SEPARATOR}{vi}", cut(&self.en, room))
-            }
-        };
-        cut(&text, MESSAGE_MAX)
-    }
-}
-
-/// At most `max` bytes, and a sign where something is missing.
-fn cut(text: &str, max: usize) -> String {
-    const SIGN: char = '…';
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let mut end = max - SIGN.len_utf8();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{SIGN}", &text[..end])
-}
-
-/// A volume that a machine waits for, with what its own Ready condition says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Awaited {
-    pub volume: String,
-    pub says: Option<String>,
-}
-
-impl Awaited {
-    /// In English and in Vietnamese.
-    fn words(&self) -> (String, String) {
-        let Self { volume, says } = self;
-        match says {
-            None => (volume.clone(), volume.clone()),
-            Some(says) => {
-                let (en, vi) = says.split_once(SEPARATOR).unwrap_or((says, says));
-                (format!("{volume}: {en}"), format!("{volume}: {vi}"))
-            }
-        }
-    }
 }
 
 /// What was found. Named after its reason.
@@ -161,6 +87,44 @@ pub enum Fact {
     },
     LeaseInvalid {
         until: String,
+    },
+
+    // Requests.
+    RequestTemplate {
+        object: String,
+        error: String,
+    },
+    RequestDraft,
+    RequestWaits {
+        role: DecisionRole,
+        name: String,
+        hash: String,
+    },
+    RequestRejected {
+        by: String,
+        why: String,
+    },
+    RequestWithdrawn {
+        by: String,
+    },
+    RequestChanged,
+    RequestBuilding {
+        waiting: Vec<String>,
+    },
+    RequestProvisioned,
+    RequestStrayed {
+        lines: Vec<String>,
+    },
+    ApprovalCounts,
+    ApprovalOfNothing {
+        request: String,
+    },
+    ApprovalByAuthor {
+        request: String,
+        approver: String,
+    },
+    ApprovalOfOther {
+        request: String,
     },
     /// The ledger holds a claim of an older object of this name.
     ClaimOfAnother {
@@ -476,6 +440,7 @@ impl Fact {
             .or_else(|| storage::words(self))
             .or_else(|| network::words(self))
             .or_else(|| quota::words(self))
+            .or_else(|| request::words(self))
             .unwrap_or_else(|| Words::new(Standing::Troubled, "Unknown", "", ""))
     }
 

@@ -7,9 +7,12 @@ use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use dc_crds::{FINALIZER, Volume};
+use dc_crds::request::TemplateKind;
+use dc_crds::{FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume};
 use dc_operator_core::object::{self, Life};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -143,8 +146,8 @@ where
 
 scoped! {
     namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
-        dc_crds::VirtualMachine;
-    cluster: dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
+        dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval;
+    cluster: dc_crds::RequestPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
         dc_crds::Image, dc_crds::MachineClass;
 }
 
@@ -158,7 +161,13 @@ fn holds(kind: Kind) -> bool {
         | Kind::Subnet
         | Kind::Volume
         | Kind::Vm => true,
-        Kind::Zone | Kind::Class | Kind::System | Kind::Network => false,
+        Kind::Zone
+        | Kind::Class
+        | Kind::System
+        | Kind::Request
+        | Kind::Approval
+        | Kind::Policy
+        | Kind::Network => false,
     }
 }
 
@@ -278,6 +287,71 @@ pub async fn make_volume(context: &Context, volume: &Volume) -> Result<(), ApiEr
                 context.made.undo(volume);
                 Err(failed("a volume", error))
             }
+        },
+    }
+}
+
+fn template_api(
+    client: &Client,
+    kind: TemplateKind,
+    namespace: &str,
+) -> (Api<DynamicObject>, &'static str) {
+    let (resource, kind) = match kind {
+        TemplateKind::InformationSystem => (
+            ApiResource::erase::<InformationSystem>(&()),
+            Kind::System.name(),
+        ),
+        TemplateKind::Subnet => (ApiResource::erase::<Subnet>(&()), Kind::Subnet.name()),
+        TemplateKind::Volume => (ApiResource::erase::<Volume>(&()), Kind::Volume.name()),
+        TemplateKind::VirtualMachine => {
+            (ApiResource::erase::<VirtualMachine>(&()), Kind::Vm.name())
+        }
+    };
+    let api = Api::namespaced_with(client.clone(), namespace, &resource);
+    (api, kind)
+}
+
+/// Makes an object that was granted. One of its name that is there meanwhile is looked at again.
+pub async fn make_template(
+    context: &Context,
+    kind: TemplateKind,
+    namespace: &str,
+    name: &str,
+    object: &Value,
+) -> Result<(), ApiError> {
+    let (api, kind) = template_api(&context.parts.client, kind, namespace);
+    let what = format!("{kind} {name}");
+    let object: DynamicObject =
+        serde_json::from_value(object.clone()).map_err(|error| ApiError::Refused {
+            what: what.clone(),
+            why: error.to_string(),
+        })?;
+    context.parts.metrics.wrote(kind, "create");
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => Err(failed(&what, error)),
+        },
+    }
+}
+
+/// Changes an object to what was granted.
+pub async fn change_template(
+    context: &Context,
+    kind: TemplateKind,
+    namespace: &str,
+    name: &str,
+    patch: &Value,
+) -> Result<(), ApiError> {
+    let (api, kind) = template_api(&context.parts.client, kind, namespace);
+    context.parts.metrics.wrote(kind, "patch");
+    let ours = PatchParams::default();
+    match api.patch(name, &ours, &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => Err(failed(&format!("{kind} {name}"), error)),
         },
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use dc_crds::{
-    Department, Image, InformationSystem, MachineClass, StoragePool, Subnet, Volume, Zone,
+    Department, Image, InformationSystem, MachineClass, ResourceRequest, StoragePool, Subnet,
+    VirtualMachine, Volume, Zone,
 };
 use dc_operator_core::claims::Claims;
 use dc_operator_core::place::Presence;
@@ -54,6 +55,8 @@ impl<'a> Look<'a> {
         system: InformationSystem = systems, Kind::System;
         subnet: Subnet = subnets, Kind::Subnet;
         volume: Volume = volumes, Kind::Volume;
+        vm: VirtualMachine = vms, Kind::Vm;
+        request: ResourceRequest = requests, Kind::Request;
     }
 
     /// What a host says of an item.

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use dc_crds::{Department, Subnet, VirtualMachine, Volume};
 use dc_operator_core::claims::Claims;
-use dc_operator_core::quota::wish::{ClassSizes, Wisher, ahead};
+use dc_operator_core::quota::wish::{ClassSizes, Wisher, ahead, reserved};
 use dc_operator_core::quota::{
-    AheadOf, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish,
+    AheadOf, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish, used,
 };
 use dc_operator_core::words::Fact;
 
@@ -75,6 +75,24 @@ impl<'a> Read<'a> {
         let wishes = &self.context.wishes;
         let wishes = wishes.last(self.context, &self.department, claims);
         ahead(&wishes, claims, asker, limits)
+    }
+
+    /// What the department holds or waits for.
+    pub fn taken(&self, claims: &Claims) -> Amounts {
+        let wishes = &self.context.wishes;
+        let wishes = wishes.last(self.context, &self.department, claims);
+        let mut taken = used(claims, &self.department, &self.classes);
+        taken.add_all(&reserved(&wishes, &self.limits()));
+        taken
+    }
+
+    /// None without a Department.
+    pub fn limits(&self) -> Limits {
+        self.limits.clone().unwrap_or_default()
+    }
+
+    pub fn classes(&self) -> &PoolClasses {
+        &self.classes
     }
 
     pub fn allowance<'b>(&'b self, ahead: AheadOf<'b>) -> Allowance<'b> {

@@ -72,6 +72,12 @@ fn from_objects(context: &Context, change: &stores::Change) {
             }
             context.queue.wake(key.clone());
             wake_interested(context, &Thing::Object(key.clone()));
+            if key.kind == Kind::Policy {
+                // Whatever is not decided yet is decided by what policies say now.
+                for request in context.stores.requests.keys(Kind::Request) {
+                    context.queue.wake(request);
+                }
+            }
             if key.kind == Kind::Zone {
                 // Zones are few, and checked against each other.
                 for zone in context.stores.zones.keys(Kind::Zone) {

@@ -77,6 +77,9 @@ reports! {
     Subnet => SubnetStatus,
     Volume => VolumeStatus,
     VirtualMachine => VirtualMachineStatus,
+    ResourceRequest => ResourceRequestStatus,
+    Approval => ApprovalStatus,
+    RequestPolicy => RequestPolicyStatus,
 }
 
 /// What is remembered of statuses between looks.

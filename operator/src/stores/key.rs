@@ -16,6 +16,9 @@ pub enum Kind {
     Subnet,
     Volume,
     Vm,
+    Request,
+    Approval,
+    Policy,
     /// The network of a department, by the department's name: not an object of its own.
     Network,
 }
@@ -35,6 +38,9 @@ impl Kind {
             Kind::Subnet => "Subnet",
             Kind::Volume => "Volume",
             Kind::Vm => "VirtualMachine",
+            Kind::Request => "ResourceRequest",
+            Kind::Approval => "Approval",
+            Kind::Policy => "RequestPolicy",
             Kind::Network => "Network",
         }
     }

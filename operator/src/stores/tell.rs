@@ -5,8 +5,9 @@
 
 use dc_crds::condition::types::READY;
 use dc_crds::{
-    Condition, ConditionStatus, DEPARTMENT_LABEL, Department, Host, Image, InformationSystem,
-    MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone,
+    Approval, Condition, ConditionStatus, DEPARTMENT_LABEL, Department, GRANT, Host, Image,
+    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, StoragePool, Subnet,
+    VirtualMachine, Volume, Zone,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -67,6 +68,36 @@ tells_of_itself! {
     Zone => Kind::Zone,
     StoragePool => Kind::Pool,
     MachineClass => Kind::Class,
+    ResourceRequest => Kind::Request,
+    RequestPolicy => Kind::Policy,
+}
+
+impl Tells for Approval {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Approval, old, new);
+        if asks_otherwise(old, new)
+            && let Some(approval) = new.or(old)
+        {
+            let namespace = approval.metadata.namespace.as_deref().unwrap_or_default();
+            let request = Key::new(Kind::Request, namespace, &approval.spec.request);
+            changes.push(Change::Look(request));
+        }
+        changes
+    }
+}
+
+/// The request that an object was granted by waits for it to be as it should.
+fn request_of<K: Resource>(
+    old: Option<&K>,
+    new: Option<&K>,
+    conditions: impl Fn(&K) -> Option<&[Condition]>,
+) -> Option<Change> {
+    let ready = |object: Option<&K>| object.and_then(&conditions).is_some_and(is_ready);
+    let meta = new?.meta();
+    let grant = meta.annotations.as_ref()?.get(GRANT)?;
+    let (request, _) = grant.split_once('.')?;
+    let key = Key::new(Kind::Request, meta.namespace.as_deref()?, request);
+    (ready(old) != ready(new)).then_some(Change::Look(key))
 }
 
 fn look(kind: Kind, name: &str) -> Change {
@@ -101,6 +132,9 @@ impl Tells for InformationSystem {
 impl Tells for Subnet {
     fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
         let mut changes = object(Kind::Subnet, old, new);
+        changes.extend(request_of(old, new, |subnet| {
+            Some(&subnet.status.as_ref()?.conditions)
+        }));
         changes.extend(department_of(old, new));
         if asks_otherwise(old, new)
             && let Some(subnet) = new.or(old)
@@ -118,6 +152,9 @@ impl Tells for Subnet {
 impl Tells for Volume {
     fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
         let mut changes = object(Kind::Volume, old, new);
+        changes.extend(request_of(old, new, |volume| {
+            Some(&volume.status.as_ref()?.conditions)
+        }));
         changes.extend(department_of(old, new));
         changes
     }
@@ -131,6 +168,9 @@ fn is_ready(conditions: &[Condition]) -> bool {
 impl Tells for VirtualMachine {
     fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
         let mut changes = object(Kind::Vm, old, new);
+        changes.extend(request_of(old, new, |vm| {
+            Some(&vm.status.as_ref()?.conditions)
+        }));
         changes.extend(department_of(old, new));
         let ready = |vm: Option<&Self>| {
             let status = vm.and_then(|vm| vm.status.as_ref());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dc_crds::Host;
 use dc_lab::chart;
 use dc_lab::control_plane::{Etcd, TestControlPlane};
+use dc_lab::kubectl::Kubectl;
 use dc_lab::wait::{Look, until};
 use dc_operator::controllers::Controllers;
 use dc_operator::join::token::Token;
@@ -60,6 +61,10 @@ impl Place {
     pub fn apply(&self, manifests: &str) {
         let kubectl = self.plane.kubectl().unwrap();
         kubectl.apply_text(manifests, "test").unwrap();
+    }
+
+    pub fn kubectl(&self) -> Kubectl {
+        self.plane.kubectl().unwrap()
     }
 
     pub fn ledger(&self) -> &Etcd {

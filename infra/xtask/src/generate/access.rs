@@ -23,18 +23,26 @@ const CLUSTER_KINDS: &[&str] = &[
     "storagepools",
     "images",
     "machineclasses",
+    "requestpolicies",
 ];
 const NAMESPACED_KINDS: &[&str] = &[
     "informationsystems",
     "virtualmachines",
     "volumes",
     "subnets",
+    "resourcerequests",
+    "approvals",
 ];
 /// What everybody who signs in may look up before asking for something.
 const CATALOGUE: &[&str] = &["zones", "storagepools", "images", "machineclasses"];
 /// The roles that the operator makes in each department's namespace. Of these it may hand out what
 /// it does not have itself; of no other.
-const TENANT_ROLES: &[&str] = &["tenant-administrator", "tenant-operator", "tenant-auditor"];
+const TENANT_ROLES: &[&str] = &[
+    "tenant-administrator",
+    "tenant-leader",
+    "tenant-operator",
+    "tenant-auditor",
+];
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
@@ -76,6 +84,12 @@ fn operator() -> Vec<Value> {
         rule(DC, &finalizers, &["update"]),
         // Volumes from a machine's templates.
         rule(DC, &["volumes"], &["create", "delete"]),
+        // What was granted.
+        rule(
+            DC,
+            &["informationsystems", "subnets", "virtualmachines"],
+            &["create"],
+        ),
         // A department's namespace, roles and bindings.
         rule("", &["namespaces"], KEEP),
         rule(RBAC, &["rolebindings", "roles"], KEEP),
@@ -125,8 +139,32 @@ fn everybody() -> Vec<Value> {
     ]
 }
 
+/// Roles of the province, bound to groups of the identity provider by its administrator: the
+/// operator of the centre, who grants, and the auditor, who reads. Neither reads Secrets.
+fn province() -> Vec<Value> {
+    let kinds: Vec<&str> = [CLUSTER_KINDS, NAMESPACED_KINDS].concat();
+    let read = [
+        rule(DC, &kinds, READ),
+        rule("events.k8s.io", &["events"], READ),
+        rule("", &["events", "namespaces"], READ),
+    ];
+    let mut centre = read.to_vec();
+    centre.push(rule(DC, &["resourcerequests"], &["grant"]));
+    centre.push(rule(DC, &["approvals"], &["create"]));
+    let mut auditor = read.to_vec();
+    auditor.push(rule(RBAC, &["rolebindings", "roles"], READ));
+    vec![
+        cluster_role("dc-centre", &centre),
+        cluster_role("dc-auditor", &auditor),
+    ]
+}
+
 pub fn add(files: &mut Files) -> Result<()> {
-    for (name, objects) in [("operator", operator()), ("everybody", everybody())] {
+    for (name, objects) in [
+        ("operator", operator()),
+        ("everybody", everybody()),
+        ("province", province()),
+    ] {
         let mut text = HEADER.to_owned();
         for object in objects {
             text.push_str("---\n");

@@ -1,6 +1,6 @@
 //! The roles of a department's namespace, and who has them.
 //!
-//! Secrets are the administrators' alone. An operator may change machines, to stop, start and
+//! Secrets are the administrators' alone. Leaders answer requests and change nothing else. An operator may change machines, to stop, start and
 //! restart them; that he changes nothing else is the department API's to see to.
 
 use std::collections::BTreeMap;
@@ -14,21 +14,28 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The three roles, by name.
+/// The roles, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tenant {
     Administrator,
+    Leader,
     Operator,
     Auditor,
 }
 
 impl Tenant {
-    pub const ALL: [Tenant; 3] = [Tenant::Administrator, Tenant::Operator, Tenant::Auditor];
+    pub const ALL: [Tenant; 4] = [
+        Tenant::Administrator,
+        Tenant::Leader,
+        Tenant::Operator,
+        Tenant::Auditor,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Tenant::Administrator => "tenant-administrator",
+            Tenant::Leader => "tenant-leader",
             Tenant::Operator => "tenant-operator",
             Tenant::Auditor => "tenant-auditor",
         }
@@ -37,6 +44,7 @@ impl Tenant {
     fn members(self, members: &Members) -> &[Member] {
         match self {
             Tenant::Administrator => &members.administrators,
+            Tenant::Leader => &members.leaders,
             Tenant::Operator => &members.operators,
             Tenant::Auditor => &members.auditors,
         }
@@ -49,17 +57,28 @@ impl Tenant {
             "virtualmachines",
             "volumes",
         ];
+        const REQUESTS: [&str; 2] = ["approvals", "resourcerequests"];
         const READ: [&str; 3] = ["get", "list", "watch"];
         const ALL: [&str; 7] = [
             "get", "list", "watch", "create", "update", "patch", "delete",
         ];
         let events = rule("events.k8s.io", &["events"], &READ);
         let old_events = rule("", &["events"], &READ);
-        let read = rule(dc_crds::GROUP, &OURS, &READ);
+        let read = rule(dc_crds::GROUP, &[&OURS[..], &REQUESTS].concat(), &READ);
         match self {
             Tenant::Administrator => vec![
                 rule(dc_crds::GROUP, &OURS, &ALL),
+                rule(dc_crds::GROUP, &["approvals"], &READ),
+                rule(dc_crds::GROUP, &["resourcerequests"], &ALL),
                 rule("", &["secrets"], &ALL),
+                events,
+                old_events,
+            ],
+            // `approve` is no verb of the API server: its policies ask for it.
+            Tenant::Leader => vec![
+                read,
+                rule(dc_crds::GROUP, &["resourcerequests"], &["approve"]),
+                rule(dc_crds::GROUP, &["approvals"], &["create"]),
                 events,
                 old_events,
             ],

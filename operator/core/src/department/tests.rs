@@ -123,9 +123,9 @@ impl Fixture {
 }
 
 #[test]
-fn a_department_gets_a_namespace_three_roles_their_bindings_and_a_transit_network() {
+fn a_department_gets_a_namespace_four_roles_their_bindings_and_a_transit_network() {
     let plan = Fixture::new().plan();
-    assert_eq!(plan.objects.len(), 7);
+    assert_eq!(plan.objects.len(), 9);
     assert!(matches!(plan.objects[0], ObjectStep::ApplyNamespace(_)));
     assert!(plan.plan.txn.unwrap().writes.len() == 2);
     let again = Fixture::made().plan();
@@ -146,7 +146,7 @@ fn what_was_changed_or_deleted_is_put_right_and_nothing_else() {
         [
             ObjectStep::ApplyRole(role(&fixture.name, Tenant::Administrator)),
             ObjectStep::ApplyBinding(binding(&fixture.name, Tenant::Administrator, members)),
-            ObjectStep::ApplyRole(role(&fixture.name, Tenant::Operator)),
+            ObjectStep::ApplyRole(role(&fixture.name, Tenant::Leader)),
         ]
     );
 }

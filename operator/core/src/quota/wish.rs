@@ -26,6 +26,11 @@ pub struct ClassSizes(BTreeMap<String, (u32, MiB)>);
 
 impl ClassSizes {
     #[must_use]
+    pub fn of(&self, class: &str) -> Option<(u32, MiB)> {
+        self.0.get(class).copied()
+    }
+
+    #[must_use]
     pub fn read<'a>(classes: impl IntoIterator<Item = &'a MachineClass>) -> Self {
         let sizes = classes.into_iter().filter_map(|class| {
             let memory = class.spec.memory.parse::<Bytes>().ok()?;
@@ -195,7 +200,7 @@ fn of_vm(
     let (Some(uid), Some(name)) = (object::uid(&vm.metadata), &vm.metadata.name) else {
         return Amounts::default();
     };
-    let size = objects.sizes.0.get(&vm.spec.class).copied();
+    let size = objects.sizes.of(&vm.spec.class);
     let (vcpus, memory) = size.unwrap_or_default();
     let held = claims.vms.get(&InstanceId(uid.0)).map(|claim| &claim.value);
     let mut asks = of_machine(vcpus, memory, held.map(|vm| (vm.vcpus, vm.memory)));

@@ -1,4 +1,5 @@
-use super::{Awaited, Fact, MESSAGE_MAX, Standing};
+use super::text::MESSAGE_MAX;
+use super::{Awaited, Fact, Standing};
 use crate::place::verdict::Change;
 
 fn no_capacity(hosts: usize) -> Fact {

@@ -62,7 +62,7 @@ fn kind(kind: &str) -> DepartmentKind {
     }
 }
 
-/// Groups of the identity provider: two of each body, and the province's independent auditor.
+/// Groups of the identity provider: three of each body, and the province's independent auditor.
 fn members(slug: &str) -> Members {
     let group = |name: String| {
         vec![Subject {
@@ -72,6 +72,7 @@ fn members(slug: &str) -> Members {
     };
     Members {
         administrators: group(format!("{slug}:administrators")),
+        leaders: group(format!("{slug}:leaders")),
         operators: group(format!("{slug}:operators")),
         auditors: group("province:auditors".to_owned()),
     }
