@@ -1,7 +1,6 @@
 //! One host of all roles over fakes, and the plan of the first version's ledger for it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use dc_agent::disk::Durability;
 use dc_agent::keeper::Place;
 use dc_agent::metrics::Metrics;
 use dc_agent_core::ledger::{self, Change};
-use dc_agent_core::{Folders, HostAddresses, HostView, Ledger, Standing};
+use dc_agent_core::{Folders, HostAddresses, HostView, Ledger, PoolConfig, Standing};
 use dc_host::Fakes;
 use dc_types::plan::{Disposition, ItemKey, Portal, Release};
 use dc_types::report::{Accelerator, ItemState, Role};
@@ -82,7 +81,12 @@ pub fn view(boot: u32) -> HostView {
             address: address("10.250.1.3"),
             port: 3260,
         }),
-        pools: BTreeMap::from([(PoolName::new("san").unwrap(), PathBuf::from("/san"))]),
+        pools: BTreeMap::from([(
+            PoolName::new("san").unwrap(),
+            PoolConfig::Iscsi {
+                folder: "/san".into(),
+            },
+        )]),
         edge: None,
         folders: Folders {
             state: "/state".into(),

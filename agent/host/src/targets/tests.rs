@@ -91,7 +91,7 @@ async fn a_fence_cuts_waits_for_writes_in_flight_and_takes_the_account() {
     let fenced = fence(&targets, tid, &name, FENCE_LIMIT).await.unwrap();
     assert_eq!(fenced.cut, 2, "the half-finished login counts");
     assert!(!targets.is_logged_in(session));
-    assert_eq!(targets.deleted(), [name.clone()]);
+    assert_eq!(targets.deleted(), std::slice::from_ref(&name));
     let told = fenced.deleted.join(", ");
     assert!(told.contains(&name) && told.contains("session"), "{told}");
     assert_eq!(targets.accounts(), 0);
