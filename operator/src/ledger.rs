@@ -22,6 +22,7 @@ use dc_types::claim::keys;
 use dc_types::{Epoch, HostName, Term};
 use thiserror::Error;
 use tokio::sync::{broadcast, watch};
+use tracing::Instrument;
 
 use crate::metrics::Metrics;
 use mirror::Mirror;
@@ -175,7 +176,7 @@ impl Ledger {
     /// It answers only when the outcome is certain. If the caller goes away, it is still settled.
     pub async fn commit(&self, txn: &Txn) -> Result<Commit, LedgerError> {
         let (inner, txn) = (self.inner.clone(), txn.clone());
-        let outcome = match tokio::spawn(commit::commit(inner, txn)).await {
+        let outcome = match tokio::spawn(commit::commit(inner, txn).in_current_span()).await {
             Ok(outcome) => outcome,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };

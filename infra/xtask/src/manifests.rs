@@ -4,7 +4,7 @@
 //! the operator makes a department's namespace.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use dc_lab::kubectl::Kubectl;
@@ -90,7 +90,7 @@ fn apply_folder(kubectl: &Kubectl, folder: Folder) -> Result<()> {
 /// those that are not, with their reasons.
 pub async fn wait_ready(kubectl: &Kubectl, kind: &str, deadline: Duration) -> Result<()> {
     let step = progress::step(format!("waiting for all {kind} to be ready"));
-    let mut said = Count::default();
+    let mut said = (Count::default(), Instant::now());
     let count = wait::until(
         &format!("all {kind} to be ready"),
         deadline,
@@ -118,11 +118,14 @@ pub async fn wait_ready(kubectl: &Kubectl, kind: &str, deadline: Duration) -> Re
     }
 }
 
-fn look_ready(kubectl: &Kubectl, kind: &str, said: &mut Count) -> Result<Count> {
+/// Counts, and says so when it has changed and was not said a moment ago.
+fn look_ready(kubectl: &Kubectl, kind: &str, said: &mut (Count, Instant)) -> Result<Count> {
+    const PAUSE: Duration = Duration::from_secs(4);
     let count = status::read_kind(kubectl, kind)?;
-    if count != *said {
+    let (last, at) = *said;
+    if count != last && (last == Count::default() || at.elapsed() >= PAUSE) {
         progress::note(format!("  {kind}: {count} ready"));
-        *said = count;
+        *said = (count, Instant::now());
     }
     Ok(count)
 }

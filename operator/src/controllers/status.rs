@@ -32,6 +32,9 @@ const PATIENCE_UNSEEN: Duration = Duration::from_secs(20);
 /// Long enough for the rest of a set of manifests that are applied together.
 const PATIENCE_TROUBLED: Duration = Duration::from_millis(500);
 
+/// A volume that was made for a machine is claimed by it in a moment: one write for both.
+const PATIENCE_ATTACHED: Duration = Duration::from_millis(500);
+
 /// Long enough for a machine to come with its volumes: one write for all of them.
 const PATIENCE_COUNTS: Duration = Duration::from_millis(1500);
 
@@ -225,11 +228,17 @@ pub async fn write<K: Reports>(
         Standing::Unseen => PATIENCE_UNSEEN,
         Standing::Troubled => PATIENCE_TROUBLED,
     };
+    let patience = match is_about_to_be_attached(kind, &**object, written.as_ref(), &value) {
+        true => patience.max(PATIENCE_ATTACHED),
+        false => patience,
+    };
     let waited = memory.differs(uid, standing);
     if waited < patience {
         return Ok(Some(patience - waited));
     }
-    if only_counts && let Err(pause) = context.pace.take(uid) {
+    if !only_counts {
+        context.pace.note_other();
+    } else if let Err(pause) = context.pace.take(uid) {
         return Ok(Some(pause));
     }
     let old = written.as_ref();
@@ -240,6 +249,23 @@ pub async fn write<K: Reports>(
         tell_lease(context, object, old, &value);
     }
     Ok(None)
+}
+
+/// Whether a new volume that a machine's template made is there and not attached yet.
+fn is_about_to_be_attached<K: Resource>(
+    kind: Kind,
+    object: &K,
+    written: Option<&Value>,
+    new: &Value,
+) -> bool {
+    kind == Kind::Volume
+        && written.is_none()
+        && object
+            .meta()
+            .owner_references
+            .as_ref()
+            .is_some_and(|owners| !owners.is_empty())
+        && new["attachedTo"].is_null()
 }
 
 /// An event when the reason of a condition has changed, of what people want to know: that a machine

@@ -51,9 +51,10 @@ pub async fn run(args: &ControlPlaneArgs) -> Result<()> {
     let latencies = create(&plane, args).await?;
     let after = look()?;
     step.done("all run");
-    // Statuses that wait for their quiet moment, such as those of hosts and pools.
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    let quiet = look()?;
+    // Statuses that count wait for their quiet moment, such as those of hosts and pools.
+    let step = progress::step("waiting until nothing is written any more");
+    let quiet = quiet(look).await?;
+    step.done("it is quiet");
     tokio::time::sleep(Duration::from_secs(args.idle)).await;
     let idle = look()?;
     report(args, &latencies, &[before, after, quiet, idle]);
@@ -122,6 +123,35 @@ fn look(plane: &ControlPlane, kubectl: &Kubectl) -> Result<Moment> {
         usage: [a?, b?, c?, d?, e?],
         traffic: metrics::traffic(pid(Part::Operator)?)?,
     })
+}
+
+/// The moment after which nothing of ours was written for a while.
+async fn quiet(look: impl Fn() -> Result<Moment>) -> Result<Moment> {
+    const WHILE: Duration = Duration::from_secs(6);
+    let mut before = look()?;
+    let end = Instant::now() + DEADLINE;
+    loop {
+        tokio::time::sleep(WHILE).await;
+        let now = look()?;
+        let grown = metrics::difference(&before.requests, &now.requests);
+        let ours = |(verb, resource): &&(String, String)| is_write(verb) && resource != "leases";
+        let Some(written) = grown.keys().find(ours) else {
+            return Ok(now);
+        };
+        if Instant::now() > end {
+            bail!("{written:?} is still written after {DEADLINE:?}");
+        }
+        before = now;
+    }
+}
+
+/// What is written for one machine, as opposed to what sums machines up.
+fn is_of_machines(resource: &str) -> bool {
+    ["virtualmachines", "volumes", "events"].contains(&resource.split('/').next().unwrap_or(""))
+}
+
+fn is_write(verb: &str) -> bool {
+    ["POST", "PUT", "PATCH", "APPLY", "DELETE"].contains(&verb)
 }
 
 /// Departments with all that a machine needs.
@@ -283,14 +313,18 @@ fn report(args: &ControlPlaneArgs, latencies: &[f64], moments: &[Moment; 4]) {
     for ((verb, resource), count) in &requests {
         println!("  {verb:<8} {resource:<32} {:.2}", count / vms);
     }
-    let writes: f64 = requests
-        .iter()
-        .filter(|((verb, _), _)| {
-            ["POST", "PUT", "PATCH", "APPLY", "DELETE"].contains(&verb.as_str())
-        })
-        .map(|(_, count)| count)
-        .sum();
-    println!("writes of ours for each machine: {:.2}", writes / vms - 1.0);
+    let writes = |own: bool| -> f64 {
+        let counted = requests.iter().filter(|((verb, resource), _)| {
+            is_write(verb) && resource != "leases" && is_of_machines(resource) == own
+        });
+        counted.map(|(_, count)| count).sum()
+    };
+    println!(
+        "writes of ours for each machine: {:.2}; beside them {} statuses that count machines, \
+         written once it was quiet",
+        writes(true) / vms - 1.0,
+        writes(false)
+    );
     report_usage(vms, moments);
     report_idle(args, quiet, idle);
 }
@@ -316,11 +350,12 @@ fn report_idle(args: &ControlPlaneArgs, quiet: &Moment, idle: &Moment) {
     for ((verb, resource), count) in metrics::difference(&quiet.requests, &idle.requests) {
         println!("  {verb:<8} {resource:<32} {:.1}", count / minutes);
     }
-    let kilobytes = |then: u64, now: u64| now.saturating_sub(then) as f64 / minutes / 1000.0;
+    let (sent, received) = metrics::traffic_between(&quiet.traffic, &idle.traffic);
+    let kilobytes = |bytes: u64| bytes as f64 / minutes / 1000.0;
     println!(
         "idle operator: {:.1} kB sent and {:.1} kB received a minute, over all its connections",
-        kilobytes(quiet.traffic.sent, idle.traffic.sent),
-        kilobytes(quiet.traffic.received, idle.traffic.received),
+        kilobytes(sent),
+        kilobytes(received),
     );
     for (at, part) in Part::ALL.into_iter().enumerate() {
         let used = idle.usage[at].cpu_seconds - quiet.usage[at].cpu_seconds;

@@ -79,24 +79,29 @@ pub fn usage(pid: i32) -> Result<Usage> {
     })
 }
 
-/// Bytes over the TCP connections that a process has now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    pub sent: u64,
-    pub received: u64,
-}
+/// Bytes sent and received over each TCP connection that a process has now, by its two ends.
+pub type Traffic = BTreeMap<String, (u64, u64)>;
 
-/// Reads them from the kernel, by `ss`; what was said over connections that are closed is not in it.
+/// Reads them from the kernel, by `ss`.
 pub fn traffic(pid: u32) -> Result<Traffic> {
     let listed =
         progress::run(Command::new("ss").args(["--tcp", "--info", "--processes", "-OHn"]))?;
-    Ok(sum_traffic(&listed, pid))
+    Ok(parse_traffic(&listed, pid))
 }
 
-/// One line for each connection, its process and counters in it.
-fn sum_traffic(listed: &str, pid: u32) -> Traffic {
+/// Bytes sent and received between two looks, over what is still connected at the second.
+pub fn traffic_between(before: &Traffic, after: &Traffic) -> (u64, u64) {
+    after.iter().fold((0, 0), |(sent, received), (ends, now)| {
+        let (s, r) = before.get(ends).copied().unwrap_or_default();
+        let (s, r) = (now.0.saturating_sub(s), now.1.saturating_sub(r));
+        (sent + s, received + r)
+    })
+}
+
+/// One line for each connection: state, queues, the two ends, its process and counters.
+fn parse_traffic(listed: &str, pid: u32) -> Traffic {
     let ours = format!("pid={pid},");
-    let mut sum = Traffic::default();
+    let mut traffic = Traffic::default();
     for line in listed.lines().filter(|line| line.contains(&ours)) {
         let field = |name: &str| {
             let mut words = line.split_whitespace();
@@ -105,10 +110,11 @@ fn sum_traffic(listed: &str, pid: u32) -> Traffic {
                 .and_then(|value| value.parse::<u64>().ok())
                 .unwrap_or(0)
         };
-        sum.sent += field("bytes_sent:");
-        sum.received += field("bytes_received:");
+        let ends: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+        let bytes = (field("bytes_sent:"), field("bytes_received:"));
+        traffic.insert(ends.join(" "), bytes);
     }
-    sum
+    traffic
 }
 
 /// The value at `percent` of sorted samples.
@@ -144,8 +150,14 @@ mod tests {
                       ESTAB 0 0 127.0.0.1:8 127.0.0.1:6 users:((\"dc-operator\",pid=12,fd=8)) cubic \
                       bytes_sent:1 bytes_received:2\n\
                       ESTAB 0 0 127.0.0.1:6 127.0.0.1:5 users:((\"etcd\",pid=123,fd=9)) bytes_sent:5\n";
-        let sum = sum_traffic(listed, 12);
-        assert_eq!((sum.sent, sum.received), (101, 9));
+        let now = parse_traffic(listed, 12);
+        assert_eq!(traffic_between(&Traffic::new(), &now), (101, 9));
+        // One connection has closed meanwhile, the other has said more.
+        let before = Traffic::from([
+            ("127.0.0.1:5 127.0.0.1:6".to_owned(), (40, 7)),
+            ("127.0.0.1:9 127.0.0.1:6".to_owned(), (900, 900)),
+        ]);
+        assert_eq!(traffic_between(&before, &now), (61, 2));
     }
 
     #[test]
