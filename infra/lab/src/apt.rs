@@ -57,11 +57,15 @@ const MACHINES: &[&str] = &[
     "zstd",
 ];
 
+/// What a storage machine with Ceph runs beside that: 220 MB that most labs do without.
+const CEPH: &[&str] = &["ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"];
+
 /// How much of the list is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packages {
     Core,
     All,
+    AllWithCeph,
 }
 
 impl Packages {
@@ -69,6 +73,7 @@ impl Packages {
         match self {
             Self::Core => CORE.to_vec(),
             Self::All => CORE.iter().chain(MACHINES).copied().collect(),
+            Self::AllWithCeph => [CORE, MACHINES, CEPH].concat(),
         }
     }
 }
@@ -137,11 +142,14 @@ fn apt_get(args: &[&str]) -> Command {
     command
 }
 
-/// Debian starts tgt when it is installed; a lab runs daemons of its own, in its own namespaces, and
+/// Debian starts tgt when it is installed, and a watcher of Ceph's crashes; a lab runs daemons of its own, in its own namespaces, and
 /// one in the root namespace would only be in the way. Where no systemd runs, none was started.
 fn keep_daemons_off() -> Result<()> {
     if Path::new("/run/systemd/system").is_dir() {
-        progress::run(Command::new("systemctl").args(["disable", "--now", "tgt.service"]))?;
+        for service in ["tgt.service", "ceph-crash.service"] {
+            // Fails for one that is not installed.
+            let _ = progress::run(Command::new("systemctl").args(["disable", "--now", service]));
+        }
     }
     Ok(())
 }
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn no_package_is_listed_twice() {
-        let all = Packages::All.names();
+        let all = Packages::AllWithCeph.names();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     }
 }

@@ -10,6 +10,7 @@ pub mod agents;
 pub mod apt;
 pub mod cache;
 pub mod cargo;
+pub mod ceph;
 pub mod chart;
 pub mod console;
 pub mod control_plane;

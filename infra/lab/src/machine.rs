@@ -14,7 +14,8 @@
 //! [`Machine::daemon`], and it alone makes guests, volumes and networks.
 //!
 //! The daemons started here are those that a real host's systemd would start: libvirtd on compute
-//! hosts, tgtd and the mount of its pool on storage hosts ([`crate::san`]).
+//! hosts, tgtd and the mount of its pool on storage hosts ([`crate::san`]). Ceph is started by who
+//! wants it ([`crate::ceph`]), and ends with its machine.
 
 mod holder;
 pub mod inhabitants;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::address::Network;
+use crate::ceph;
 use crate::console::{Console, Pty};
 use crate::inventory::HostRole;
 use crate::lab::Lab;
@@ -234,6 +236,7 @@ impl Machine {
         let Self { lab, spec, holder } = self.clone();
         // The agent first: it must not take the end of the others for a failure to be mended.
         process::stop(&lab, &daemon_name(&spec.name, "agent"))?;
+        ceph::stop(&self)?;
         inhabitants::end(&lab, &spec.name, Some(holder), STOP_GRACE)?;
         if spec.has(HostRole::Storage) {
             san::unmount(&self)?;
