@@ -14,6 +14,7 @@ pub mod images;
 pub mod knobs;
 pub mod links;
 pub mod machine;
+pub mod rbd;
 pub mod seed;
 pub mod targets;
 pub mod tools;

@@ -1,0 +1,454 @@
+//! The cluster that a configuration file names, over Ceph's programs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use dc_types::Bytes;
+
+use super::answers::{
+    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, Monitor, MonitorDump, Named,
+    OsdStat, OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed,
+    blocked, keyring, snapshots, space, users,
+};
+use super::program::{Call, Client};
+use super::{
+    ClientAddress, Cluster, Difference, ImageInfo, ImageName, Lock, MapEpoch, Rbd, RbdError,
+    Session, Shrink, Snapshot, Space, Trashed, Usage, User, omap,
+};
+
+/// Where records lie: no RBD namespace, which are DNS labels, has this name.
+const RECORDS_NAMESPACE: &str = "dc_records";
+
+/// Asked of every image: clones that need no protected parents, and cheap differences.
+const FEATURES: &str = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
+
+/// Programs that run side by side.
+const AT_ONCE: usize = 8;
+
+/// A pool of a cluster, and who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RbdPlace {
+    /// Names the monitors, and the keyring of `user`.
+    pub conf: PathBuf,
+    /// Without the leading `client.`.
+    pub user: String,
+    pub pool: String,
+}
+
+/// One pool of a cluster.
+#[derive(Clone, Debug)]
+pub struct RealCeph {
+    client: Client,
+    pool: String,
+}
+
+impl RealCeph {
+    #[must_use]
+    pub fn new(place: &RbdPlace) -> Self {
+        let RbdPlace { conf, user, pool } = place.clone();
+        Self {
+            client: Client { conf, user },
+            pool,
+        }
+    }
+
+    /// As the programs take an image: `pool/namespace/name`.
+    fn spec(&self, image: &ImageName) -> String {
+        format!("{}/{image}", self.pool)
+    }
+
+    fn snapshot(&self, image: &ImageName, snapshot: &str) -> String {
+        format!("{}@{snapshot}", self.spec(image))
+    }
+
+    fn space_of(&self, namespace: &str) -> String {
+        match namespace {
+            "" => self.pool.clone(),
+            namespace => format!("{}/{namespace}", self.pool),
+        }
+    }
+
+    async fn rbd(&self, args: &[&str]) -> Result<(), RbdError> {
+        Call::change("rbd", args).run(&self.client).await.map(drop)
+    }
+
+    /// The same for what goes over a whole image.
+    async fn rbd_bulk(&self, args: &[&str]) -> Result<(), RbdError> {
+        let call = Call::change("rbd", args).bulk();
+        call.run(&self.client).await.map(drop)
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        program: &'static str,
+        args: &[&str],
+    ) -> Result<T, RbdError> {
+        Call::new(program, args).ask(&self.client).await
+    }
+
+    /// The arguments of `rados` for what lies beside the images.
+    fn beside<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        let place = ["--pool", &self.pool, "--namespace", RECORDS_NAMESPACE];
+        [&place, args].concat()
+    }
+}
+
+impl RealCeph {
+    /// What each image takes; those that go meanwhile are left out.
+    async fn list_usage_one_by_one(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
+        let space = self.space_of(namespace);
+        let names: Vec<String> = self.ask("rbd", &["ls", &space]).await?;
+        let mut found = Vec::new();
+        for several in names.chunks(AT_ONCE) {
+            let asked = several.iter().map(|name| self.usage_of(namespace, name));
+            let usage = futures::future::try_join_all(asked.collect::<Vec<_>>()).await?;
+            found.extend(usage.into_iter().flatten());
+        }
+        Ok(found)
+    }
+
+    async fn usage_of(&self, namespace: &str, name: &str) -> Result<Vec<Usage>, RbdError> {
+        let spec = self.spec(&ImageName::new(namespace, name));
+        match self.ask::<DiskUsage>("rbd", &["du", &spec]).await {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            other => other.map(Into::into),
+        }
+    }
+}
+
+/// A call whose work is done already has succeeded.
+fn or_there(result: Result<(), RbdError>) -> Result<(), RbdError> {
+    match result {
+        Err(error) if error.is_there() => Ok(()),
+        other => other,
+    }
+}
+
+fn or_missing(result: Result<(), RbdError>) -> Result<(), RbdError> {
+    match result {
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}
+
+fn nonsense(program: &'static str, what: &str, why: &str) -> RbdError {
+    RbdError::Nonsense {
+        program,
+        what: what.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+fn all<T: Into<U>, U>(listed: Vec<T>) -> Vec<U> {
+    listed.into_iter().map(Into::into).collect()
+}
+
+#[async_trait]
+impl Rbd for RealCeph {
+    async fn list_namespaces(&self) -> Result<Vec<String>, RbdError> {
+        let listed: Vec<Named> = self.ask("rbd", &["namespace", "ls", &self.pool]).await?;
+        Ok(listed.into_iter().map(|one| one.name).collect())
+    }
+
+    async fn ensure_namespace(&self, namespace: &str) -> Result<(), RbdError> {
+        let space = self.space_of(namespace);
+        or_there(self.rbd(&["namespace", "create", &space]).await)
+    }
+
+    async fn list_usage(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
+        let mut args = vec!["du", "--pool", &self.pool];
+        if !namespace.is_empty() {
+            args.extend(["--namespace", namespace]);
+        }
+        match self.ask::<DiskUsage>("rbd", &args).await {
+            // It gives up when an image gets another name meanwhile, as each does that is made.
+            Err(error) if error.is_missing() => self.list_usage_one_by_one(namespace).await,
+            other => other.map(Into::into),
+        }
+    }
+
+    async fn read_image(&self, image: &ImageName) -> Result<Option<ImageInfo>, RbdError> {
+        match self.ask::<Info>("rbd", &["info", &self.spec(image)]).await {
+            Ok(info) => Ok(Some(info.into())),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_image(&self, image: &ImageName, size: Bytes) -> Result<(), RbdError> {
+        let size = format!("{}B", size.0);
+        let features = ["--image-feature", FEATURES];
+        let args = ["create", &self.spec(image), "--size", &size];
+        self.rbd(&[&args[..], &features].concat()).await
+    }
+
+    async fn clone_image(
+        &self,
+        from: &ImageName,
+        snapshot: &str,
+        to: &ImageName,
+    ) -> Result<(), RbdError> {
+        // The second format needs no protected snapshot, and lets the parent's names go.
+        let (from, to) = (self.snapshot(from, snapshot), self.spec(to));
+        let format = ["--rbd-default-clone-format", "2"];
+        let features = ["--image-feature", FEATURES];
+        self.rbd(&[&["clone", &from, &to][..], &format, &features].concat())
+            .await
+    }
+
+    async fn import_image(&self, file: &Path, to: &ImageName) -> Result<(), RbdError> {
+        let to = self.spec(to);
+        let call = Call::change("rbd", &["import", "--no-progress"])
+            .arg(file.display())
+            .arg(to);
+        let call = call.arg("--image-feature").arg(FEATURES).bulk();
+        call.run(&self.client).await.map(drop)
+    }
+
+    async fn resize_image(
+        &self,
+        image: &ImageName,
+        size: Bytes,
+        shrink: Shrink,
+    ) -> Result<(), RbdError> {
+        let size = format!("{}B", size.0);
+        let spec = self.spec(image);
+        let mut args = vec!["resize", "--no-progress", &spec, "--size", &size];
+        match shrink {
+            Shrink::Refused => {}
+            Shrink::Allowed => args.push("--allow-shrink"),
+        }
+        self.rbd_bulk(&args).await
+    }
+
+    async fn rename_image(&self, image: &ImageName, name: &str) -> Result<(), RbdError> {
+        let to = ImageName::new(&image.namespace, name);
+        self.rbd(&["rename", &self.spec(image), &self.spec(&to)])
+            .await
+    }
+
+    async fn flatten_image(&self, image: &ImageName) -> Result<(), RbdError> {
+        let spec = self.spec(image);
+        match self.rbd_bulk(&["flatten", "--no-progress", &spec]).await {
+            // One without a parent cannot be flattened, and need not be.
+            Err(error) if error.errno() == Some(nix::errno::Errno::EINVAL) => {
+                match self.read_image(image).await? {
+                    Some(info) if info.parent.is_none() => Ok(()),
+                    _ => Err(error),
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn remove_image(&self, image: &ImageName) -> Result<(), RbdError> {
+        let spec = self.spec(image);
+        or_missing(self.rbd_bulk(&["rm", "--no-progress", &spec]).await)
+    }
+
+    async fn set_option(&self, image: &ImageName, key: &str, value: &str) -> Result<(), RbdError> {
+        let spec = self.spec(image);
+        self.rbd(&["config", "image", "set", &spec, key, value])
+            .await
+    }
+
+    async fn trash_image(&self, image: &ImageName) -> Result<(), RbdError> {
+        or_missing(self.rbd(&["trash", "mv", &self.spec(image)]).await)
+    }
+
+    async fn list_trash(&self, namespace: &str) -> Result<Vec<Trashed>, RbdError> {
+        let args = ["trash", "ls", "--all", &self.space_of(namespace)];
+        Ok(all::<TrashListed, _>(self.ask("rbd", &args).await?))
+    }
+
+    async fn remove_trashed(&self, namespace: &str, id: &str) -> Result<(), RbdError> {
+        let spec = format!("{}/{id}", self.space_of(namespace));
+        or_missing(
+            self.rbd_bulk(&["trash", "rm", "--no-progress", &spec])
+                .await,
+        )
+    }
+
+    async fn list_snapshots(&self, image: &ImageName) -> Result<Vec<Snapshot>, RbdError> {
+        let spec = self.spec(image);
+        let listed: Vec<SnapshotListed> = self.ask("rbd", &["snap", "ls", "--all", &spec]).await?;
+        snapshots(listed).ok_or_else(|| nonsense("rbd", "snap ls", "a time cannot be read"))
+    }
+
+    async fn create_snapshot(&self, image: &ImageName, snapshot: &str) -> Result<(), RbdError> {
+        let spec = self.snapshot(image, snapshot);
+        or_there(self.rbd(&["snap", "create", "--no-progress", &spec]).await)
+    }
+
+    async fn remove_snapshot(&self, image: &ImageName, snapshot: &str) -> Result<(), RbdError> {
+        let spec = self.snapshot(image, snapshot);
+        or_missing(self.rbd_bulk(&["snap", "rm", "--no-progress", &spec]).await)
+    }
+
+    async fn rollback_image(&self, image: &ImageName, snapshot: &str) -> Result<(), RbdError> {
+        let spec = self.snapshot(image, snapshot);
+        self.rbd_bulk(&["snap", "rollback", "--no-progress", &spec])
+            .await
+    }
+
+    async fn read_differences(
+        &self,
+        image: &ImageName,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<Vec<Difference>, RbdError> {
+        let spec = match to {
+            Some(to) => self.snapshot(image, to),
+            None => self.spec(image),
+        };
+        let mut args = vec!["diff", &spec];
+        if let Some(from) = from {
+            args.extend(["--from-snap", from]);
+        }
+        let call = Call::new("rbd", &args).bulk();
+        Ok(all::<DiffExtent, _>(call.ask(&self.client).await?))
+    }
+
+    async fn list_clones(&self, image: &ImageName) -> Result<Vec<ImageName>, RbdError> {
+        let args = ["children", "--all", &self.spec(image)];
+        Ok(all::<Child, _>(self.ask("rbd", &args).await?))
+    }
+
+    async fn list_watchers(&self, image: &ImageName) -> Result<Vec<ClientAddress>, RbdError> {
+        let status: Status = self.ask("rbd", &["status", &self.spec(image)]).await?;
+        let watchers = status.watchers.into_iter();
+        Ok(watchers.map(|one| ClientAddress(one.address)).collect())
+    }
+
+    async fn list_locks(&self, image: &ImageName) -> Result<Vec<Lock>, RbdError> {
+        let args = ["lock", "ls", &self.spec(image)];
+        Ok(all::<LockListed, _>(self.ask("rbd", &args).await?))
+    }
+
+    async fn remove_lock(&self, image: &ImageName, lock: &Lock) -> Result<(), RbdError> {
+        let args = ["lock", "rm", &self.spec(image), &lock.id, &lock.locker];
+        or_missing(self.rbd(&args).await)
+    }
+}
+
+#[async_trait]
+impl Cluster for RealCeph {
+    fn own_user(&self) -> String {
+        format!("client.{}", self.client.user)
+    }
+
+    async fn read_space(&self) -> Result<Space, RbdError> {
+        let pools = self.ask::<Vec<PoolListed>>("ceph", &["osd", "pool", "ls", "detail"]);
+        let df = self.ask::<Df>("ceph", &["df"]);
+        let (pools, df) = tokio::try_join!(pools, df)?;
+        space(&df, &pools, &self.pool).ok_or_else(|| RbdError::Refused {
+            program: "ceph",
+            what: format!("df: pool {}", self.pool),
+            errno: nix::errno::Errno::ENOENT,
+            said: "the cluster has no such pool".to_owned(),
+        })
+    }
+
+    async fn list_users(&self, prefix: &str) -> Result<Vec<User>, RbdError> {
+        let dump: AuthDump = self.ask("ceph", &["auth", "ls"]).await?;
+        Ok(users(dump, prefix))
+    }
+
+    async fn ensure_user(&self, user: &User) -> Result<(), RbdError> {
+        let keyring = keyring(user);
+        let call = Call::change("ceph", &["auth", "import", "-i", "-"]);
+        let call = call.input(keyring.as_bytes());
+        call.run(&self.client).await.map(drop)
+    }
+
+    async fn remove_user(&self, name: &str) -> Result<(), RbdError> {
+        let call = Call::change("ceph", &["auth", "del", name]);
+        or_missing(call.run(&self.client).await.map(drop))
+    }
+
+    async fn list_sessions(&self) -> Result<Vec<Session>, RbdError> {
+        let monitors: MonitorDump = self.ask("ceph", &["mon", "dump"]).await?;
+        let mut found = Vec::new();
+        for monitor in monitors.mons {
+            let target = format!("mon.{}", monitor.name);
+            let listed: Vec<SessionListed> =
+                self.ask("ceph", &["tell", &target, "sessions"]).await?;
+            found.extend(listed.iter().flat_map(SessionListed::sessions));
+        }
+        Ok(found)
+    }
+
+    async fn list_monitors(&self) -> Result<Vec<SocketAddr>, RbdError> {
+        let dump: MonitorDump = self.ask("ceph", &["mon", "dump"]).await?;
+        Ok(dump.mons.iter().filter_map(Monitor::address).collect())
+    }
+
+    async fn block(&self, address: &ClientAddress, seconds: u64) -> Result<(), RbdError> {
+        let seconds = seconds.to_string();
+        let args = ["osd", "blocklist", "add", &address.0, &seconds];
+        let call = Call::change("ceph", &args);
+        call.run(&self.client).await.map(drop)
+    }
+
+    async fn list_blocked(&self) -> Result<Vec<ClientAddress>, RbdError> {
+        let args = ["osd", "blocklist", "ls", "--format", "json"];
+        let answer = Call::new("ceph", &args).run(&self.client).await?;
+        let listed = blocked(&answer);
+        listed.map_err(|error| nonsense("ceph", "osd blocklist ls", &error.to_string()))
+    }
+
+    async fn read_map_epoch(&self) -> Result<MapEpoch, RbdError> {
+        let stat: OsdStat = self.ask("ceph", &["osd", "stat"]).await?;
+        Ok(MapEpoch(stat.epoch))
+    }
+
+    async fn read_oldest_osd_map(&self) -> Result<MapEpoch, RbdError> {
+        let tree: OsdTree = self.ask("ceph", &["osd", "tree"]).await?;
+        let up = tree
+            .nodes
+            .iter()
+            .filter(|node| node.r#type == "osd" && node.status == "up");
+        let asked = up.map(async |node| {
+            let target = format!("osd.{}", node.id);
+            let status: OsdStatus = self.ask("ceph", &["tell", &target, "status"]).await?;
+            Ok::<_, RbdError>(status.newest_map)
+        });
+        let newest = futures::future::try_join_all(asked).await?;
+        let oldest = newest.into_iter().min();
+        oldest
+            .map(MapEpoch)
+            .ok_or_else(|| nonsense("ceph", "osd tree", "no OSD is up"))
+    }
+
+    async fn list_records(&self, object: &str) -> Result<BTreeMap<String, Vec<u8>>, RbdError> {
+        let args = self.beside(&["listomapvals", object]);
+        let listed = Call::new("rados", &args).run(&self.client);
+        let text = match listed.await {
+            Ok(text) => text,
+            // Nothing was ever written. `rados` ends with 1 whatever it was, and says it in words.
+            Err(RbdError::Refused { said, .. })
+                if said.contains("error getting omap keys")
+                    && said.contains("(2) No such file") =>
+            {
+                return Ok(BTreeMap::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let text = String::from_utf8_lossy(&text);
+        omap::parse(&text).map_err(|why| nonsense("rados", "listomapvals", &why))
+    }
+
+    async fn write_record(&self, object: &str, key: &str, text: &[u8]) -> Result<(), RbdError> {
+        let args = self.beside(&["setomapval", object, key]);
+        let call = Call::change("rados", &args).input(text);
+        call.run(&self.client).await.map(drop)
+    }
+
+    async fn remove_record(&self, object: &str, key: &str) -> Result<(), RbdError> {
+        let args = self.beside(&["rmomapkey", object, key]);
+        let call = Call::change("rados", &args);
+        or_missing(call.run(&self.client).await.map(drop))
+    }
+}

@@ -1,0 +1,186 @@
+//! The answers of Ceph 16.2.15, as they were, and what is taken from them.
+
+use dc_types::Bytes;
+use dc_types::plan::Secret;
+
+use super::answers::{
+    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, MonitorDump, PoolListed,
+    SessionListed, SnapshotListed, Status, blocked, keyring, snapshots, space, users,
+};
+use super::{
+    ClientAddress, Difference, ImageInfo, ImageName, Lock, Parent, ParentPlace, Session, Snapshot,
+    SpaceState, Usage, User, omap,
+};
+
+fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> T {
+    serde_json::from_str(text).expect("this is what Ceph answered")
+}
+
+#[test]
+fn an_image_is_read_with_what_it_was_cloned_from() {
+    let text = r#"{"name":"v1","id":"1024b7c1acc7","size":67108864,"objects":16,"order":22,
+        "object_size":4194304,"snapshot_count":0,"block_name_prefix":"rbd_data.1024b7c1acc7",
+        "format":2,"features":["layering","exclusive-lock"],"op_features":["clone-child"],
+        "flags":[],"modify_timestamp":"Wed Nov 25 23:04:42 2026","parent":{"pool":"vms","pool_namespace":"images","image":"img",
+        "id":"101eed2d080","snapshot":"base","trash":false,"overlap":67108864}}"#;
+    let info = ImageInfo::from(read::<Info>(text));
+    let parent = Parent {
+        image: ImageName::new("images", "img"),
+        id: "101eed2d080".into(),
+        place: ParentPlace::Listed,
+    };
+    assert_eq!(info.id, "1024b7c1acc7");
+    assert_eq!(info.size, Bytes(64 << 20));
+    assert_eq!(info.changed_at, Some(1_795_647_882));
+    assert_eq!(info.parent, Some(parent));
+}
+
+#[test]
+fn usage_tells_images_and_snapshots_apart() {
+    let text = r#"{"images":[{"name":"v1","id":"1024b7c1acc7","snapshot":"s1","snapshot_id":5,
+        "provisioned_size":67108864,"used_size":16777216},{"name":"v1","id":"1024b7c1acc7",
+        "provisioned_size":67108864,"used_size":0}],"total_provisioned_size":134217728,
+        "total_used_size":16777216}"#;
+    let usage = Vec::<Usage>::from(read::<DiskUsage>(text));
+    let snapshots: Vec<_> = usage.iter().map(|one| one.snapshot.as_deref()).collect();
+    assert_eq!(snapshots, [Some("s1"), None]);
+    assert_eq!(usage[0].used, Bytes(16 << 20));
+}
+
+#[test]
+fn snapshots_come_in_order_without_those_that_only_clones_need() {
+    let text = r#"[{"id":6,"name":"x","size":512,"protected":"false",
+        "timestamp":"Wed Nov 25 23:04:42 2026","namespace":{"type":"user"}},
+        {"id":5,"name":"42179cd1-608f","size":67108864,"protected":"false",
+        "timestamp":"Wed Nov 25 23:04:40 2026","namespace":{"type":"trash","original_name":"s1"}},
+        {"id":4,"name":"a","size":67108864,"protected":"false",
+        "timestamp":"Sat Nov  7 01:02:03 2026","namespace":{"type":"user"}}]"#;
+    let taken = snapshots(read::<Vec<SnapshotListed>>(text)).unwrap();
+    let expected = [("a", 64 << 20, 1_794_013_323), ("x", 512, 1_795_647_882)];
+    let expected = expected.map(|(name, size, taken_at)| Snapshot {
+        name: name.into(),
+        size: Bytes(size),
+        taken_at,
+    });
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn a_run_that_holds_nothing_now_differs_too() {
+    let text = r#"[{"offset":0,"length":4194304,"exists":"true"},
+        {"offset":8388608,"length":512,"exists":"false"}]"#;
+    let found: Vec<Difference> = read::<Vec<DiffExtent>>(text)
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    let (offset, length) = (8 << 20, 512);
+    assert_eq!(found[1], Difference { offset, length });
+}
+
+#[test]
+fn who_has_an_image_open_is_found() {
+    let text = r#"{"watchers":[{"address":"127.0.0.1:0/932060287","client":4223,"cookie":140}]}"#;
+    assert_eq!(
+        read::<Status>(text).watchers[0].address,
+        "127.0.0.1:0/932060287"
+    );
+    let text = r#"[{"id":"auto 140690713558912","locker":"client.4223","address":"127.0.0.1:0/932060287"}]"#;
+    let lock = Lock::from(read::<Vec<LockListed>>(text).remove(0));
+    assert_eq!(lock.address, ClientAddress("127.0.0.1:0/932060287".into()));
+    let text = r#"[{"pool":"vms","pool_namespace":"a","image":"c1","id":"10dd","trash":false}]"#;
+    let clone = ImageName::from(read::<Vec<Child>>(text).remove(0));
+    assert_eq!(clone, ImageName::new("a", "c1"));
+}
+
+#[test]
+fn the_blocklist_is_two_lists() {
+    let text = b"[{\"addr\":\"127.0.0.1:0/93\",\"until\":\"2026-11-26T23:03:03\"}]\n\n[]\n";
+    let found = blocked(text).unwrap();
+    assert_eq!(found, [ClientAddress("127.0.0.1:0/93".into())]);
+    assert_eq!(blocked(b"[][]\n").unwrap(), []);
+}
+
+#[test]
+fn a_session_tells_its_user_and_the_address_to_block() {
+    let text = r#"[{"name":"client.?","entity_name":"client.u1","addrs":{"addrvec":[{"type":"any",
+        "addr":"127.0.0.1:0","nonce":2987665631}]},"socket_addr":{"type":"any",
+        "addr":"127.0.0.1:0","nonce":2987665631},"con_type":"client","open":true}]"#;
+    let listed = read::<Vec<SessionListed>>(text);
+    let found: Vec<Session> = listed.iter().flat_map(SessionListed::sessions).collect();
+    let expected = Session {
+        user: "client.u1".into(),
+        address: ClientAddress("127.0.0.1:0/2987665631".into()),
+    };
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn a_monitor_is_reached_where_every_client_can() {
+    let text = r#"{"epoch":1,"mons":[{"rank":0,"name":"a","public_addrs":{"addrvec":[
+        {"type":"v2","addr":"10.0.0.1:3300","nonce":0},
+        {"type":"v1","addr":"10.0.0.1:6789","nonce":0}]},"addr":"10.0.0.1:6789/0"}]}"#;
+    let dump = read::<MonitorDump>(text);
+    assert_eq!(
+        dump.mons[0].address(),
+        Some("10.0.0.1:6789".parse().unwrap())
+    );
+}
+
+#[test]
+fn room_is_what_the_cluster_or_the_quota_leaves() {
+    let df = r#"{"stats":{"total_bytes":10737418240},"pools":[{"name":"vms","id":1,"stats":{
+        "stored":79692048,"objects":39,"kb_used":77864,"bytes_used":79732736,
+        "percent_used":0.008,"max_avail":9816432640}}]}"#;
+    let listed = |flags: &str, quota: u64| {
+        let pool = serde_json::json!({
+            "pool_name": "vms", "flags_names": flags, "quota_max_bytes": quota,
+        });
+        let pools: Vec<PoolListed> = serde_json::from_value(serde_json::json!([pool])).unwrap();
+        space(&read::<Df>(df), &pools, "vms").unwrap()
+    };
+    let open = listed("hashpspool,selfmanaged_snaps", 0);
+    assert_eq!(open.free, Bytes(9_816_432_640));
+    assert_eq!(open.state, SpaceState::Open);
+    let full = listed("hashpspool,full,full_quota", 79_692_048);
+    assert_eq!(full.free, Bytes(0));
+    assert_eq!(full.state, SpaceState::Full);
+    assert!(space(&read::<Df>(df), &[], "vms").is_none());
+}
+
+#[test]
+fn users_are_those_of_a_prefix_and_go_back_as_they_came() {
+    let text = r#"{"auth_dump":[{"entity":"client.admin","key":"AQCo1","caps":{"mon":"allow *"}},
+        {"entity":"client.dc.x.1.7","key":"AQCo2","caps":{"mon":"allow r","osd":"allow r pool=p"}}]}"#;
+    let found = users(read::<AuthDump>(text), "client.dc.");
+    let expected = User {
+        name: "client.dc.x.1.7".into(),
+        key: Secret("AQCo2".into()),
+        monitor: "allow r".into(),
+        osd: "allow r pool=p".into(),
+    };
+    assert_eq!(found, [expected]);
+    let text = keyring(&found[0]);
+    assert_eq!(
+        text,
+        "[client.dc.x.1.7]\n\tkey = AQCo2\n\tcaps mon = \"allow r\"\n\tcaps osd = \"allow r pool=p\"\n"
+    );
+    assert!(!format!("{found:?}").contains("AQCo2"), "a key is shown");
+}
+
+#[test]
+fn records_are_read_whatever_they_hold() {
+    let text = "v-1\nvalue (24 bytes) :\n\
+        00000000  7b 22 61 22 3a 31 2c 20  22 6e 61 6d 65 22 3a 22  |{\"a\":1, \"name\":\"|\n\
+        00000010  53 e1 bb 9f 20 e1 22 7d                           |S... .\"}|\n\
+        00000018\n\nv-2\nvalue (40 bytes) :\n\
+        00000000  78 78 78 78 78 78 78 78  78 78 78 78 78 78 78 78  |xxxxxxxxxxxxxxxx|\n\
+        *\n\
+        00000020  78 78 78 78 78 78 78 78                           |xxxxxxxx|\n\
+        00000028\n\nv-4\nvalue (0 bytes) :\n\n";
+    let found = omap::parse(text).unwrap();
+    assert_eq!(found["v-1"], b"{\"a\":1, \"name\":\"S\xe1\xbb\x9f \xe1\"}");
+    assert_eq!(found["v-2"], vec![b'x'; 40]);
+    assert_eq!(found["v-4"], b"");
+    assert!(omap::parse("v-1\nvalue (3 bytes) :\n00000000  61 62\n00000002\n\n").is_err());
+    assert!(omap::parse("").unwrap().is_empty());
+}
