@@ -26,6 +26,8 @@
 //! images_dir: /srv/images                   # where images of source `file` lie
 //! # a pool for the machines of this host alone is {name: own, driver: directory, path: /srv/own};
 //! # a host of any role may have one, and needs neither portal nor tgt for it
+//! # a pool of Ceph: {name: big, driver: rbd, ceph: {conf: /etc/dc/ceph.conf, user: dc-agent,
+//! # pool: dc}}; a storage host needs neither portal nor tgt for it
 //! # gateway:
 //! edge: {interface: ext0, ipv4: 203.0.113.2/24, gateway_v4: 203.0.113.1}
 //! ```
@@ -111,7 +113,22 @@ pub struct PoolPlace {
     pub name: PoolName,
     #[serde(default)]
     pub driver: PoolDriver,
-    pub path: PathBuf,
+    /// Of a pool in a folder.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Of a pool of Ceph.
+    #[serde(default)]
+    pub ceph: Option<CephPlace>,
+}
+
+/// A pool of a Ceph cluster, and whom the agent works as there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CephPlace {
+    pub conf: PathBuf,
+    /// Without the leading `client.`; its keyring is where `conf` says.
+    pub user: String,
+    pub pool: String,
 }
 
 /// Who opens a pool's volumes to machines.
@@ -123,6 +140,8 @@ pub enum PoolDriver {
     Iscsi,
     /// This host's own QEMU.
     Directory,
+    /// Ceph, to whom the agent gives keys for.
+    Rbd,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -311,6 +330,14 @@ fn check_roles(config: &Config) -> Result<(), ConfigError> {
             ),
         );
     }
+    if let Some(pool) = by(PoolDriver::Rbd)
+        && !has(Role::Storage)
+    {
+        return wrong(
+            "roles",
+            format!("has no storage, and pool {} serves other hosts", pool.name),
+        );
+    }
     if has(Role::Gateway) && config.edge.is_none() {
         return wrong("edge", "is missing: a gateway host needs it");
     }
@@ -320,20 +347,64 @@ fn check_roles(config: &Config) -> Result<(), ConfigError> {
 fn check_pools(pools: Vec<PoolPlace>) -> Result<BTreeMap<PoolName, PoolConfig>, ConfigError> {
     let mut out = BTreeMap::new();
     let mut paths = BTreeSet::new();
-    for PoolPlace { name, driver, path } in pools {
-        absolute("pools", &path)?;
-        if !paths.insert(path.clone()) {
-            return wrong("pools", format!("{} is named twice", path.display()));
-        }
-        let config = match driver {
-            PoolDriver::Iscsi => PoolConfig::Iscsi { folder: path },
-            PoolDriver::Directory => PoolConfig::Directory { folder: path },
+    for PoolPlace {
+        name,
+        driver,
+        path,
+        ceph,
+    } in pools
+    {
+        let config = match (driver, path, ceph) {
+            (PoolDriver::Iscsi, Some(folder), None) => PoolConfig::Iscsi { folder },
+            (PoolDriver::Directory, Some(folder), None) => PoolConfig::Directory { folder },
+            (PoolDriver::Rbd, None, Some(CephPlace { conf, user, pool })) => {
+                check_ceph_name("ceph.user", &user)?;
+                check_ceph_name("ceph.pool", &pool)?;
+                PoolConfig::Rbd { conf, user, pool }
+            }
+            (PoolDriver::Iscsi | PoolDriver::Directory, ..) => {
+                return wrong("pools", format!("{name} needs a path, and no ceph"));
+            }
+            (PoolDriver::Rbd, ..) => {
+                return wrong("pools", format!("{name} needs ceph, and no path"));
+            }
         };
+        let place = place_of(&config);
+        absolute("pools", &place.0)?;
+        if !paths.insert(place.clone()) {
+            return wrong("pools", format!("{} is named twice", place.0.display()));
+        }
         if out.insert(name.clone(), config).is_some() {
             return wrong("pools", format!("{name} is named twice"));
         }
     }
     Ok(out)
+}
+
+/// What no two pools may share: a folder, or a pool of a cluster.
+fn place_of(config: &PoolConfig) -> (PathBuf, String) {
+    match config {
+        PoolConfig::Iscsi { folder } | PoolConfig::Directory { folder } => {
+            (folder.clone(), String::new())
+        }
+        PoolConfig::Rbd {
+            conf,
+            user: _,
+            pool,
+        } => (conf.clone(), pool.clone()),
+    }
+}
+
+/// Such names become part of users' rights: nothing may end them early.
+fn check_ceph_name(key: &'static str, name: &str) -> Result<(), ConfigError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    match !name.is_empty() && name.bytes().all(plain) {
+        true => Ok(()),
+        false => wrong(
+            key,
+            format!("{name:?} is not of letters, digits, _, . and -"),
+        ),
+    }
 }
 
 fn absolute(key: &'static str, path: &Path) -> Result<(), ConfigError> {
@@ -425,6 +496,28 @@ libvirt_uri: qemu:///system
                     "pools: [{name: p, driver: nfs, path: /p}]\nroles:",
                 ),
                 "nfs",
+            ),
+            (
+                (
+                    "roles: [compute]",
+                    "pools: [{name: p, driver: rbd, path: /p}]\nroles: [storage]",
+                ),
+                "needs ceph",
+            ),
+            (
+                (
+                    "roles:",
+                    "pools: [{name: p, driver: rbd, ceph: {conf: /c, user: u, pool: p}}]\nroles:",
+                ),
+                "no storage",
+            ),
+            (
+                (
+                    "roles: [compute]",
+                    "pools: [{name: p, driver: rbd, ceph: {conf: /c, user: 'a b', pool: p}}]\n\
+                     roles: [storage]",
+                ),
+                "ceph.user",
             ),
             (("roles: [compute]", "roles: [compute, gateway]"), "edge"),
             (("roles: [compute]", "roles: []"), "roles"),

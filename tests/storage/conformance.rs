@@ -14,6 +14,7 @@ mod extents;
 mod fake;
 mod grants;
 mod iscsi;
+mod rbd;
 mod rig;
 mod snapshots;
 mod trouble;
@@ -102,4 +103,5 @@ mod rows {
     row!(directory, super::super::directory::Reflinks);
     row!(directory_without_reflinks, super::super::directory::Plain);
     row!(fake, super::super::fake::Fake);
+    row!(rbd, super::super::rbd::Rbd);
 }

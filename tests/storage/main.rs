@@ -4,6 +4,7 @@
 //! Each test runs in namespaces of its own (mounts, network, processes): whatever it starts or
 //! mounts is gone when it ends, also when it is killed.
 
+mod cluster;
 mod conformance;
 mod erasure;
 mod fences;
@@ -14,6 +15,7 @@ mod images;
 mod initiator;
 mod inside;
 mod login;
+mod rbd;
 mod site;
 mod snapshots;
 mod volumes;

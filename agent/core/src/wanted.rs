@@ -48,6 +48,15 @@ pub enum PoolConfig {
     Iscsi { folder: PathBuf },
     /// A folder whose volumes the machines of this same host open.
     Directory { folder: PathBuf },
+    /// A pool of a Ceph cluster, which machines of any host reach themselves.
+    Rbd {
+        /// Names the cluster's monitors, and the keyring of `user`.
+        conf: PathBuf,
+        /// Without the leading `client.`.
+        user: String,
+        /// As the cluster calls it.
+        pool: String,
+    },
 }
 
 /// The host's own addresses on the three networks that join hosts.

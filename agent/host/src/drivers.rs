@@ -42,6 +42,7 @@ pub(crate) mod folder;
 mod grants;
 mod local;
 mod pools;
+mod rbd;
 mod san;
 mod turns;
 
@@ -49,6 +50,8 @@ pub use error::DriverError;
 pub use fake::FakeDriver;
 pub use folder::FolderDriver;
 pub(crate) use pools::{fake_pools, real_pools};
+pub use folder::Remembered;
+pub use rbd::{CephTools, RbdDriver};
 
 /// One pool.
 #[async_trait]

@@ -142,7 +142,9 @@ fn validate_cephx(cephx: &Cephx) -> Result<(), StorageTrouble> {
         key,
         namespace,
     } = cephx;
-    if !is_plain(user) || !is_plain(namespace) {
+    // Without a name, it is the pool's own.
+    let within = namespace.is_empty() || is_plain(namespace);
+    if !is_plain(user) || !within {
         return invalid(format!(
             "cephx user {user:?} or namespace {namespace:?} is not 1 to {NAME_MAX} letters, digits, \
              '.', ':', '-', '_'"

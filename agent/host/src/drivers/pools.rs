@@ -11,9 +11,10 @@ use super::folder::Remembered;
 use super::grants::Grants;
 use super::local::LocalGrants;
 use super::san::SanGrants;
-use super::{Driver, Drivers, FakeDriver, FolderDriver};
+use super::{Driver, Drivers, FakeDriver, FolderDriver, RbdDriver};
 use crate::images::Fetcher;
 use crate::knobs::Knobs;
+use crate::rbd::RbdPlace;
 use crate::targets::{FakeTargets, RealTargets, Targets};
 use crate::tools::TgtControl;
 
@@ -28,6 +29,25 @@ pub fn real_pools(host: &HostView, tgt: Option<&TgtControl>) -> Drivers {
     let roots = san_roots(host);
     let drivers = host.pools.iter().map(|(pool, config)| {
         let (folder, grants): (_, Arc<dyn Grants>) = match config {
+            PoolConfig::Rbd {
+                conf,
+                user,
+                pool: ceph_name,
+            } => {
+                let place = RbdPlace {
+                    conf: conf.clone(),
+                    user: user.clone(),
+                    pool: ceph_name.clone(),
+                };
+                let driver = RbdDriver::of_cluster(
+                    pool.clone(),
+                    &place,
+                    &state,
+                    remembered.clone(),
+                    fetcher.clone(),
+                );
+                return (pool.clone(), Arc::new(driver) as Arc<dyn Driver>);
+            }
             PoolConfig::Iscsi { folder } => {
                 let grants = SanGrants::new(pool.clone(), roots.clone(), targets.clone());
                 (folder, Arc::new(grants))
@@ -53,7 +73,7 @@ pub fn real_pools(host: &HostView, tgt: Option<&TgtControl>) -> Drivers {
 fn san_roots(host: &HostView) -> Arc<BTreeMap<PoolName, PathBuf>> {
     let roots = host.pools.iter().filter_map(|(pool, config)| match config {
         PoolConfig::Iscsi { folder } => Some((pool.clone(), folder.clone())),
-        PoolConfig::Directory { .. } => None,
+        PoolConfig::Directory { .. } | PoolConfig::Rbd { .. } => None,
     });
     Arc::new(roots.collect())
 }
@@ -66,6 +86,7 @@ pub fn fake_pools(
 ) -> BTreeMap<PoolName, FakeDriver> {
     let folder = |config: &PoolConfig| match config {
         PoolConfig::Iscsi { folder } | PoolConfig::Directory { folder } => folder.clone(),
+        PoolConfig::Rbd { pool, .. } => PathBuf::from("/rbd").join(pool),
     };
     let roots = host.pools.iter();
     let roots: BTreeMap<_, _> = roots

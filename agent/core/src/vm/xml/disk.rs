@@ -80,7 +80,11 @@ fn iscsi_source(disk: &DiskItem, portal: &Portal) -> Element {
 }
 
 fn rbd_source(cluster: &RbdCluster, namespace: &str, image: &str) -> Element {
-    let name = format!("{}/{namespace}/{image}", cluster.pool);
+    // libvirt before 11.6 gives QEMU no namespace, whatever stands here.
+    let name = match namespace {
+        "" => format!("{}/{image}", cluster.pool),
+        namespace => format!("{}/{namespace}/{image}", cluster.pool),
+    };
     let source = Element::new("source")
         .attr("protocol", "rbd")
         .attr("name", name);
