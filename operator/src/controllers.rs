@@ -31,6 +31,7 @@ use crate::operator::Parts;
 use crate::stores::{Key, Kind, Stores};
 
 mod api;
+mod cephx;
 mod chap;
 mod class;
 mod department;

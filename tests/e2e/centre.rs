@@ -10,7 +10,7 @@ use dc_lab::cache::Cache;
 use dc_lab::cargo::{self, Programs};
 use dc_lab::control_plane::{ControlPlane, Durability, test_lab};
 use dc_lab::images::GuestImage;
-use dc_lab::inventory::Size;
+use dc_lab::inventory::{Size, Storage};
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::{Lab, work_tree};
 use dc_lab::machine::Machine;
@@ -118,7 +118,8 @@ impl Centre {
             )
             .await?;
             let size = Size::MACHINES;
-            let machines = machines::ensure(&plane, &programs, size, &images).await?;
+            let machines =
+                machines::ensure(&plane, &programs, size, Storage::Iscsi, &images).await?;
             anyhow::Ok((plane, machines))
         })?;
         let kubectl = plane.kubectl()?;

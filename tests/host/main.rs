@@ -2,4 +2,5 @@
 //! tgt, namespaces. Needs root and the packages of a lab.
 
 mod carrier;
+mod rbd;
 mod vm;

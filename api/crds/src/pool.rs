@@ -63,17 +63,50 @@ fn default_warn_percent() -> u32 {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.iscsi)").message("driver: name exactly one; this version has iscsi"))]
+#[x_kube(validation = Rule::new("has(self.iscsi) != has(self.rbd)").message("driver: name exactly one of iscsi and rbd"))]
 pub struct Driver {
     /// The project's own SAN node: tgt over a reflink file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iscsi: Option<IscsiDriver>,
+    /// A pool of a Ceph cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rbd: Option<RbdDriver>,
+}
+
+impl Driver {
+    /// As people know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match (&self.iscsi, &self.rbd) {
+            (_, None) => "iscsi",
+            (_, Some(_)) => "rbd",
+        }
+    }
+
+    /// The storage host whose agent works with the pool.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        let iscsi = self.iscsi.as_ref().map(|driver| driver.host.as_str());
+        iscsi.or(self.rbd.as_ref().map(|driver| driver.host.as_str()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IscsiDriver {
     /// The storage host that holds the pool; its agent's configuration says where.
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RbdDriver {
+    /// The storage host whose agent works with the pool; its configuration says which cluster it is
+    /// and what the pool is called there. Machines reach the cluster themselves.
     #[schemars(
         regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
         length(max = 63)

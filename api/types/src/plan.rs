@@ -253,7 +253,7 @@ pub struct Cephx {
     pub user: String,
     /// In base64, as in a keyring.
     pub key: Secret,
-    /// The RBD namespace it is limited to: the department's.
+    /// The RBD namespace of the image; empty for the pool's own.
     pub namespace: String,
 }
 

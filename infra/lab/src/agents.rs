@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::address::Network;
 use crate::cache::{digest, write_whole};
+use crate::ceph::{self, Ceph};
 use crate::images::{BuiltImage, GuestImage};
 use crate::inventory::{HostRole, ImageEntry};
 use crate::join;
@@ -31,6 +32,19 @@ const MACHINE_MEMORY: &str = "128Gi";
 /// The daemon's name within its machine.
 const DAEMON: &str = "agent";
 
+/// The pool that a storage machine's agent works with.
+#[derive(Debug, Clone, Copy)]
+pub enum Pool<'a> {
+    /// The machine's own file system, behind its tgtd.
+    Folder {
+        name: &'a str,
+    },
+    Ceph {
+        name: &'a str,
+        ceph: &'a Ceph,
+    },
+}
+
 pub fn http_url(lab: &Lab, machine: &MachineSpec) -> String {
     let host = lab.addresses().host(Network::Management, machine.number);
     format!("http://{host}:{HTTP_PORT}")
@@ -40,7 +54,7 @@ pub fn http_url(lab: &Lab, machine: &MachineSpec) -> String {
 /// files; a host that has joined needs none.
 pub fn ensure(
     machine: &Machine,
-    pool: Option<&str>,
+    pool: Option<Pool<'_>>,
     program: &Path,
     joins: &Path,
 ) -> Result<Ensured> {
@@ -81,7 +95,7 @@ pub fn process_name(machine: &Machine) -> String {
 
 fn render_config(
     machine: &Machine,
-    pool: Option<&str>,
+    pool: Option<Pool<'_>>,
     folder: &Path,
     join_file: &Path,
 ) -> Result<Value> {
@@ -115,9 +129,24 @@ fn render_config(
         match role {
             HostRole::Compute => config["libvirt_uri"] = json!("qemu:///system"),
             HostRole::Storage => {
-                let path = san::pool_folder(lab, machine.name());
-                let pool = pool.context("a storage host needs a pool")?;
-                config["pools"] = json!([{ "name": pool, "path": path }]);
+                config["pools"] = match pool.context("a storage host needs a pool")? {
+                    Pool::Folder { name } => {
+                        let path = san::pool_folder(lab, machine.name());
+                        json!([{ "name": name, "path": path }])
+                    }
+                    Pool::Ceph {
+                        name,
+                        ceph: cluster,
+                    } => json!([{
+                        "name": name,
+                        "driver": "rbd",
+                        "ceph": {
+                            "conf": cluster.configuration(),
+                            "user": ceph::AGENT_USER,
+                            "pool": ceph::POOL,
+                        },
+                    }]),
+                };
                 config["portal"] =
                     json!({ "address": address(Network::Storage), "port": san::PORTAL_PORT });
                 // tgt's own default socket, in the machine's private /run.

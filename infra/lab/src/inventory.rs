@@ -30,6 +30,25 @@ impl HostRole {
     }
 }
 
+/// What the volumes of every storage host lie on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// The host's own file system, behind tgt.
+    Iscsi,
+    /// A Ceph cluster.
+    Rbd,
+}
+
+impl Storage {
+    /// The name of its driver.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iscsi => "iscsi",
+            Self::Rbd => "rbd",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostEntry {
     pub name: String,
@@ -89,7 +108,7 @@ impl Size {
 }
 
 /// The manifests of hosts and pools, as one Kubernetes list.
-pub fn render_hosts(hosts: &[HostEntry]) -> Value {
+pub fn render_hosts(hosts: &[HostEntry], storage: Storage) -> Value {
     let mut items: Vec<Value> = hosts
         .iter()
         .map(|host| {
@@ -109,7 +128,7 @@ pub fn render_hosts(hosts: &[HostEntry]) -> Value {
             "metadata": { "name": pool },
             "spec": {
                 "class": match pool { "soc-1" => "soc", _ => "standard" },
-                "driver": { "iscsi": { "host": host.name } },
+                "driver": { storage.name(): { "host": host.name } },
             },
         }))
     }));
@@ -156,7 +175,7 @@ mod tests {
 
     #[test]
     fn each_pool_is_on_a_storage_host_of_its_own() {
-        let rendered = render_hosts(&Size::SIMULATED.hosts());
+        let rendered = render_hosts(&Size::SIMULATED.hosts(), Storage::Iscsi);
         let items = rendered["items"].as_array().unwrap();
         let pools = items.iter().filter(|item| item["kind"] == "StoragePool");
         let placed: Vec<_> = pools

@@ -1,14 +1,16 @@
 //! The machines of the embedded data centre, with their agents: made, joined, ready.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::agents;
+use crate::agents::{self, Pool};
 use crate::cargo::Programs;
+use crate::ceph::{Ceph, CephSpec};
 use crate::control_plane::ControlPlane;
 use crate::images::{BuiltImage, GuestImage};
-use crate::inventory::{self, HostRole, Size};
+use crate::inventory::{self, HostRole, Size, Storage};
 use crate::join;
 use crate::kubectl::Kubectl;
 use crate::lab::Lab;
@@ -37,6 +39,7 @@ pub async fn ensure(
     plane: &ControlPlane,
     programs: &Programs,
     size: Size,
+    storage: Storage,
     images: &[(GuestImage, BuiltImage)],
 ) -> Result<Vec<Machine>> {
     let (lab, kubectl) = (plane.lab(), plane.kubectl()?);
@@ -46,9 +49,10 @@ pub async fn ensure(
     let boots = specs.iter().map(|spec| Machine::ensure(lab, spec));
     let machines = futures::future::try_join_all(boots).await?;
     step.done("they are up");
+    let clusters = ensure_ceph(&machines, storage).await?;
     let step = progress::step("joining the hosts");
     kubectl.apply_text(
-        &inventory::render_hosts(&size.hosts()).to_string(),
+        &inventory::render_hosts(&size.hosts(), storage).to_string(),
         FIELD_MANAGER,
     )?;
     let names: Vec<String> = machines
@@ -58,12 +62,30 @@ pub async fn ensure(
     let joins = lab.subfolder("joins")?;
     join::fetch(&kubectl, &names, &joins).await?;
     for (machine, host) in machines.iter().zip(size.hosts()) {
-        agents::ensure(machine, host.pool, &programs.agent, &joins)?;
+        let pool = host.pool.map(|name| match clusters.get(machine.name()) {
+            None => Pool::Folder { name },
+            Some(ceph) => Pool::Ceph { name, ceph },
+        });
+        agents::ensure(machine, pool, &programs.agent, &joins)?;
     }
     wait_hosts_ready(lab, &kubectl, &machines).await?;
     step.done("all are ready");
     ensure_images(&kubectl, &machines, &size.pools(), images)?;
     Ok(machines)
+}
+
+/// A cluster on each storage machine, by the machine's name.
+async fn ensure_ceph(machines: &[Machine], storage: Storage) -> Result<BTreeMap<String, Ceph>> {
+    let mut clusters = BTreeMap::new();
+    if storage == Storage::Rbd {
+        for machine in machines {
+            if machine.spec().roles.contains(&HostRole::Storage) {
+                let ceph = Ceph::ensure(machine, &CephSpec::default()).await?;
+                clusters.insert(machine.name().to_owned(), ceph);
+            }
+        }
+    }
+    Ok(clusters)
 }
 
 async fn wait_hosts_ready(lab: &Lab, kubectl: &Kubectl, machines: &[Machine]) -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::address::Port;
 use crate::control_plane::{ControlPlane, http, look_alive};
 use crate::images::GuestImage;
-use crate::inventory::{self, ImageEntry, Size};
+use crate::inventory::{self, ImageEntry, Size, Storage};
 use crate::join;
 use crate::kubectl::Kubectl;
 use crate::lab::Lab;
@@ -32,7 +32,10 @@ pub async fn ensure(plane: &ControlPlane, agent: &Path, size: Size) -> Result<En
     let lab = plane.lab();
     let kubectl = plane.kubectl()?;
     let hosts = size.hosts();
-    kubectl.apply_text(&inventory::render_hosts(&hosts).to_string(), FIELD_MANAGER)?;
+    kubectl.apply_text(
+        &inventory::render_hosts(&hosts, Storage::Iscsi).to_string(),
+        FIELD_MANAGER,
+    )?;
     let joins = lab.subfolder("joins")?;
     let names: Vec<String> = hosts.into_iter().map(|host| host.name).collect();
     join::fetch(&kubectl, &names, &joins).await?;

@@ -124,6 +124,17 @@ pub enum Hosts {
 pub enum Storage {
     /// The lab's own SAN node.
     Iscsi,
+    /// A Ceph cluster on the storage machine.
+    Rbd,
+}
+
+impl Storage {
+    fn of_lab(self) -> dc_lab::inventory::Storage {
+        match self {
+            Self::Iscsi => dc_lab::inventory::Storage::Iscsi,
+            Self::Rbd => dc_lab::inventory::Storage::Rbd,
+        }
+    }
 }
 
 #[tokio::main]

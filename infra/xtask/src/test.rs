@@ -62,9 +62,8 @@ fn prepare(parts: &[Part]) -> Option<Tally> {
         parts::Needs::Nothing => Ok(()),
         parts::Needs::Headers => apt::ensure(Packages::Core),
         parts::Needs::ControlPlane => prepare_control_plane(Packages::Core),
-        parts::Needs::Machines => {
-            prepare_control_plane(Packages::All).and_then(|()| prepare_images())
-        }
+        parts::Needs::Machines => prepare_machines(Packages::All),
+        parts::Needs::MachinesWithCeph => prepare_machines(Packages::AllWithCeph),
     };
     match prepared {
         Ok(()) => None,
@@ -83,6 +82,11 @@ fn prepare_control_plane(packages: Packages) -> Result<()> {
     apt::ensure(packages)?;
     Toolbox::ensure(&Cache::from_env()?)?;
     cargo::build_programs().map(drop)
+}
+
+fn prepare_machines(packages: Packages) -> Result<()> {
+    prepare_control_plane(packages)?;
+    prepare_images()
 }
 
 fn prepare_images() -> Result<()> {

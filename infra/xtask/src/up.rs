@@ -18,10 +18,12 @@ use dc_lab::toolbox::{Tool, Toolbox};
 use dc_lab::{chart, machines, simulated};
 
 use crate::state::State;
-use crate::{Hosts, UpArgs, manifests, status};
+use crate::{Hosts, Storage, UpArgs, manifests, status};
 
 pub async fn run(args: &UpArgs) -> Result<()> {
-    let crate::Storage::Iscsi = args.storage;
+    if args.hosts == Hosts::Fake && args.storage == Storage::Rbd {
+        bail!("simulated hosts have a storage of their own: leave --storage out");
+    }
     if !nix_is_root() {
         bail!("the lab makes namespaces, mounts and bridges: run this as root");
     }
@@ -30,9 +32,10 @@ pub async fn run(args: &UpArgs) -> Result<()> {
     let mut state = State::for_up(&lab, args)?;
     state.write(&lab)?;
 
-    apt::ensure(match args.hosts {
-        Hosts::Real => Packages::All,
-        Hosts::Fake => Packages::Core,
+    apt::ensure(match (args.hosts, args.storage) {
+        (Hosts::Real, Storage::Iscsi) => Packages::All,
+        (Hosts::Real, Storage::Rbd) => Packages::AllWithCeph,
+        (Hosts::Fake, _) => Packages::Core,
     })?;
     build_tools(&state)?;
     let programs = build_programs()?;
@@ -41,9 +44,12 @@ pub async fn run(args: &UpArgs) -> Result<()> {
     install_chart(&plane).await?;
     start_operator(&plane, &programs, args.hosts).await?;
     match args.hosts {
-        Hosts::Real => machines::ensure(&plane, &programs, Size::MACHINES, &images)
-            .await
-            .map(drop)?,
+        Hosts::Real => {
+            let (size, storage) = (Size::MACHINES, args.storage.of_lab());
+            machines::ensure(&plane, &programs, size, storage, &images)
+                .await
+                .map(drop)?;
+        }
         Hosts::Fake => start_simulated(&plane, &programs).await?,
     }
     manifests::apply(&plane.kubectl()?, args.wave)

@@ -10,9 +10,9 @@ use dc_crds::host::HostRole;
 use dc_crds::vm::Disk;
 use dc_crds::{FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone};
 use dc_types::claim::SubnetClaim;
-use dc_types::plan::{Chap, Item, ItemKey, Secret};
-use dc_types::report::{HostFacts, Observation};
-use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
+use dc_types::plan::{Chap, Item, ItemKey, RbdCluster, Secret};
+use dc_types::report::{HostFacts, Observation, PoolPlace};
+use dc_types::{Epoch, HostName, InstanceId, ObjectRef, PoolName, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use uuid::Uuid;
@@ -112,6 +112,17 @@ impl Sim {
     }
 
     /// Ends or begins a host's session.
+    /// The pool is one of Ceph.
+    pub fn set_ceph(&mut self, cluster: &RbdCluster) {
+        let facts = &mut self
+            .host_objects
+            .get_mut(&host(STORAGE))
+            .expect("it is there")
+            .1;
+        facts.portal = None;
+        facts.pools[0].place = PoolPlace::Rbd(cluster.clone());
+    }
+
     pub fn set_silent(&mut self, name: &str, silent: bool) {
         self.hosts.get_mut(&host(name)).unwrap().silent = silent;
         self.refresh(&host(name));
@@ -441,6 +452,7 @@ impl Sim {
                 self.removal(&on, &vm::key(me), epoch)
             }),
             chap: &chap,
+            cephx_key: &cephx_key,
         })
     }
 
@@ -465,7 +477,7 @@ impl Sim {
         let pending = grant.is_some_and(|g| releases.contains_key(&(storage.clone(), g)));
         vm::DiskSeen {
             volume,
-            portal: self.host_objects[storage].1.portal.clone(),
+            way: vm::Way::of(&self.host_objects[storage].1, &PoolName::new(POOL).unwrap()),
             volume_said: volume_ref.and_then(|v| self.said(storage, &volume::key(&v))),
             grant_said: grant.and_then(|grant| self.said(storage, &grant)),
             grant_removal: match pending {
@@ -536,6 +548,10 @@ fn chap(volume: InstanceId, epoch: Epoch) -> Chap {
         user: "dc".into(),
         secret: Secret(format!("{volume} {epoch}")),
     }
+}
+
+fn cephx_key(volume: InstanceId, epoch: Epoch) -> Secret {
+    Secret(format!("{volume} {epoch}"))
 }
 
 fn keys<K: Clone + Ord, V>(map: &BTreeMap<K, V>) -> Vec<K> {

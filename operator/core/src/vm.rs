@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 
 use dc_crds::lease::Lease;
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
-use dc_types::plan::{Chap, ItemKey, ItemKind, Portal};
-use dc_types::report::Observation;
-use dc_types::{Epoch, HostName, InstanceId, ObjectRef};
+use dc_types::plan::{Chap, ItemKey, ItemKind, Portal, RbdCluster, Secret};
+use dc_types::report::{HostFacts, Observation, PoolPlace};
+use dc_types::{Epoch, HostName, InstanceId, ObjectRef, PoolName};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -46,6 +46,9 @@ pub use validate::{ValidVm, validate};
 /// The login of a grant, made from the volume and the epoch; never stored.
 pub type ChapOf<'a> = &'a dyn Fn(InstanceId, Epoch) -> Chap;
 
+/// The same for a pool of Ceph: the key of the grant's user.
+pub type CephxKeyOf<'a> = &'a dyn Fn(InstanceId, Epoch) -> Secret;
+
 /// What was read for one machine.
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
@@ -70,6 +73,7 @@ pub struct Seen<'a> {
     pub said: Option<&'a Observation>,
     pub removal: Removal,
     pub chap: ChapOf<'a>,
+    pub cephx_key: CephxKeyOf<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,12 +86,35 @@ pub struct CardSeen<'a> {
 pub struct DiskSeen<'a> {
     /// The volume that the disk names or its template makes.
     pub volume: Option<&'a Volume>,
-    /// Where its storage host listens.
-    pub portal: Option<Portal>,
+    /// How it is opened, as far as its storage host has said.
+    pub way: Option<Way>,
     /// What the storage host says of the volume, and of its grant.
     pub volume_said: Option<Observation>,
     pub grant_said: Option<Observation>,
     pub grant_removal: Removal,
+}
+
+/// How the volumes of a pool are opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// At the portal of the storage host.
+    Iscsi(Portal),
+    Rbd(RbdCluster),
+}
+
+impl Way {
+    /// What a storage host says of one of its pools.
+    #[must_use]
+    pub fn of(facts: &HostFacts, pool: &PoolName) -> Option<Self> {
+        let pool = facts.pools.iter().find(|facts| facts.pool == *pool)?;
+        match &pool.place {
+            PoolPlace::Iscsi => facts.portal.clone().map(Self::Iscsi),
+            // A pool that cannot be looked at does not know its monitors.
+            PoolPlace::Rbd(cluster) if cluster.monitors.is_empty() => None,
+            PoolPlace::Rbd(cluster) => Some(Self::Rbd(cluster.clone())),
+            PoolPlace::Directory { .. } => None,
+        }
+    }
 }
 
 /// The user-data, wherever it stands.

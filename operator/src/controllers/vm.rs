@@ -8,6 +8,7 @@ use dc_operator_core::words::{Fact, Standing};
 use dc_types::{Epoch, InstanceId};
 use k8s_openapi::jiff::Timestamp;
 
+use super::cephx::cephx_key;
 use super::chap::chap;
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
@@ -32,6 +33,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let clock = Timestamp::now();
     let now = time_text(clock);
     let chap = |volume: InstanceId, epoch: Epoch| chap(&context.parts.ledger_key, volume, epoch);
+    let cephx_key =
+        |volume: InstanceId, epoch: Epoch| cephx_key(&context.parts.ledger_key, volume, epoch);
     let settled = settle(context, key, &vm, Kind::Vm, |look, found| {
         let read = Read::new(look, &vm, &me);
         let budget = quota::Read::new(look, &me.namespace);
@@ -60,6 +63,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     said: read.said.as_ref(),
                     removal: removals.machine,
                     chap: &chap,
+                    cephx_key: &cephx_key,
                 };
                 let mut plan = plan(&seen);
                 plan.found.splice(0..0, found.cloned());

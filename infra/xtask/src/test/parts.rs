@@ -41,6 +41,7 @@ pub enum Needs {
     Headers,
     ControlPlane,
     Machines,
+    MachinesWithCeph,
 }
 
 /// The crates that cannot do I/O, and those that only carry data.
@@ -70,7 +71,8 @@ impl Part {
             Self::Lint => Needs::Headers,
             Self::Cluster => Needs::ControlPlane,
             // dc-host's unit tests try the real tools where they can.
-            Self::Unit | Self::Host | Self::Network | Self::Storage | Self::E2e => Needs::Machines,
+            Self::Unit | Self::Network | Self::E2e => Needs::Machines,
+            Self::Host | Self::Storage => Needs::MachinesWithCeph,
         }
     }
 

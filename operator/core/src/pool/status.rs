@@ -27,7 +27,7 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> StoragePoolS
     });
     StoragePoolStatus {
         conditions: merge(&old.conditions, drafts, judged),
-        driver: "iscsi".to_owned(),
+        driver: seen.pool.spec.driver.name().to_owned(),
         capacity: seen
             .facts
             .map_or(old.capacity, |facts| human(facts.capacity.0)),

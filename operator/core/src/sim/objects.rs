@@ -201,6 +201,7 @@ pub fn pool() -> StoragePool {
         iscsi: Some(IscsiDriver {
             host: STORAGE.into(),
         }),
+        rbd: None,
     };
     let spec = StoragePoolSpec {
         driver,

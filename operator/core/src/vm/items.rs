@@ -3,11 +3,12 @@
 
 use dc_types::claim::{AttachClaim, VmClaim};
 use dc_types::plan::{
-    DiskItem, DiskSource, GrantAccess, GrantItem, Item, ItemBody, NicItem, Qos, SeedItem, VmItem,
+    Cephx, DiskItem, DiskSource, GrantAccess, GrantItem, Item, ItemBody, NicItem, Qos, SeedItem,
+    VmItem,
 };
-use dc_types::{HostName, InstanceId};
+use dc_types::{Epoch, HostName, InstanceId};
 
-use super::{DiskSeen, Seen, ValidVm, grant_key, key};
+use super::{DiskSeen, Seen, ValidVm, Way, grant_key, key};
 use crate::claims::Claimed;
 
 /// A volume of the machine with its claims: what a grant and a disk are made from.
@@ -35,12 +36,12 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Opens one volume for the machine, at the storage host.
+/// Opens one volume for the machine, at the storage host; `None` while it has not said how.
 #[must_use]
-pub fn grant(seen: &Seen<'_>, held: &Held<'_>) -> Item {
+pub fn grant(seen: &Seen<'_>, held: &Held<'_>, way: Option<&Way>) -> Option<Item> {
     let epoch = held.attach.epoch;
     let AttachClaim { volume, vm, host } = &held.attach.value;
-    Item {
+    Some(Item {
         key: grant_key(*volume),
         epoch,
         object: seen.me.clone(),
@@ -48,10 +49,25 @@ pub fn grant(seen: &Seen<'_>, held: &Held<'_>) -> Item {
             volume: *volume,
             pool: held.claim.value.pool.clone(),
             initiator: GrantItem::initiator_name(host, *vm),
-            access: GrantAccess::Iscsi {
-                chap: (seen.chap)(*volume, epoch),
+            access: match way? {
+                Way::Iscsi(_) => GrantAccess::Iscsi {
+                    chap: (seen.chap)(*volume, epoch),
+                },
+                Way::Rbd(_) => GrantAccess::Rbd {
+                    cephx: cephx(seen, *volume, epoch),
+                },
             },
         }),
+    })
+}
+
+/// The user of a grant. What it may do is limited to one image, by the storage host; images lie in the
+/// pool's own namespace, since libvirt before 11.6 can name no other.
+fn cephx(seen: &Seen<'_>, volume: InstanceId, epoch: Epoch) -> Cephx {
+    Cephx {
+        user: Cephx::user_name(volume, epoch),
+        key: (seen.cephx_key)(volume, epoch),
+        namespace: String::new(),
     }
 }
 
@@ -81,9 +97,16 @@ pub fn machine(
             name: named.name.clone(),
             grant: epoch,
             initiator: GrantItem::initiator_name(host, *vm),
-            source: DiskSource::Iscsi {
-                portal: disk.portal.clone()?,
-                chap: (seen.chap)(held.volume, epoch),
+            source: match disk.way.clone()? {
+                Way::Iscsi(portal) => DiskSource::Iscsi {
+                    portal,
+                    chap: (seen.chap)(held.volume, epoch),
+                },
+                Way::Rbd(cluster) => DiskSource::Rbd {
+                    cluster,
+                    image: held.volume.to_string(),
+                    cephx: cephx(seen, held.volume, epoch),
+                },
             },
             size: held.claim.value.size,
             qos: Qos::default(),

@@ -186,11 +186,16 @@ fn carry_grants(
     let mut told = None;
     for ((held, disk), named) in disks.iter().zip(&valid.disks) {
         let host = held.storage_host();
-        let item = items::grant(seen, held);
         let presence = seen
             .index
             .host(host)
             .map_or(Presence::Never, |h| h.presence);
+        let Some(item) = items::grant(seen, held, disk.way.as_ref()) else {
+            // What the host holds stays; it has not said yet how its volumes are opened.
+            waiting.push(named.volume_name.clone());
+            told = told.or(unseen(host, presence));
+            continue;
+        };
         match sight::of_item(host, presence, &item, disk.grant_said.as_ref()) {
             Sight::AsAsked(_) => {}
             Sight::OnTheWay(_) => waiting.push(named.volume_name.clone()),
@@ -205,6 +210,16 @@ fn carry_grants(
         (true, _) => Ok(()),
         (false, Some(fact)) => Err(fact),
         (false, None) => Err(Fact::GrantsPending { waiting }),
+    }
+}
+
+/// Why a host has not said something.
+fn unseen(host: &HostName, presence: Presence) -> Option<Fact> {
+    let host = host.to_string();
+    match presence {
+        Presence::Connected => None,
+        Presence::Silent => Some(Fact::HostSilent { host }),
+        Presence::Never => Some(Fact::HostNeverSeen { host }),
     }
 }
 

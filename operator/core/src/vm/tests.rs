@@ -1,6 +1,6 @@
 use dc_crds::vm::PowerState;
 use dc_types::claim::keys;
-use dc_types::plan::{ItemBody, ItemKind};
+use dc_types::plan::{Cephx, DiskSource, GrantAccess, ItemBody, ItemKind};
 use dc_types::report::ItemState;
 
 use super::*;
@@ -56,6 +56,56 @@ fn a_machine_gets_its_volume_its_claim_and_its_items_and_runs() {
     assert_eq!(status.address_text, "10.16.0.4");
     assert_eq!(status.conditions[0].reason, "Running");
     assert!(status.conditions[0].message.contains(" · "));
+}
+
+#[test]
+fn a_machine_on_a_pool_of_ceph_opens_its_image_as_the_user_of_its_grant() {
+    let mut sim = Sim::new();
+    let cluster = RbdCluster {
+        monitors: vec![Portal {
+            address: "10.250.1.9".parse().unwrap(),
+            port: 6789,
+        }],
+        pool: "dc".into(),
+    };
+    sim.set_ceph(&cluster);
+    sim.add_vm("web");
+    sim.look();
+    let me = sim.me("web");
+    let claim = &sim.ledger.claims.vms[&id(&me)].value;
+    let volume = claim.volumes[0];
+    let granted = &sim.hosts[&host(STORAGE)].held[&grant_key(volume)];
+    let ItemBody::Grant(grant) = &granted.body else {
+        panic!("{granted:?}");
+    };
+    let GrantAccess::Rbd { cephx } = &grant.access else {
+        panic!("{grant:?}");
+    };
+    assert_eq!(cephx.user, Cephx::user_name(volume, granted.epoch));
+    assert_eq!(cephx.namespace, "");
+    let on = &sim.hosts[&claim.host].held[&key(&me)];
+    let ItemBody::Vm(item) = &on.body else {
+        panic!("{on:?}");
+    };
+    let expected = DiskSource::Rbd {
+        cluster,
+        image: volume.to_string(),
+        cephx: cephx.clone(),
+    };
+    assert_eq!(item.disks[0].source, expected);
+}
+
+#[test]
+fn a_pool_that_has_not_said_where_its_monitors_are_is_waited_for() {
+    let mut sim = Sim::new();
+    sim.set_ceph(&RbdCluster {
+        monitors: Vec::new(),
+        pool: "dc".into(),
+    });
+    sim.add_vm("web");
+    sim.look();
+    let fact = found(&sim, "web");
+    assert!(matches!(fact, Fact::GrantsPending { .. }), "{fact:?}");
 }
 
 #[test]

@@ -78,8 +78,7 @@ pub fn disposition(reclaim: Reclaim, method: EraseMethod) -> Disposition {
 /// The storage host that a pool's driver names.
 #[must_use]
 pub fn pool_host(pool: &StoragePool) -> Option<HostName> {
-    let driver = pool.spec.driver.iscsi.as_ref()?;
-    HostName::new(driver.host.clone()).ok()
+    HostName::new(pool.spec.driver.host()?.to_owned()).ok()
 }
 
 fn pool_and_host(seen: &Seen<'_>, name: &str) -> Result<(PoolName, HostName), Fact> {

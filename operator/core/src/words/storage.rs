@@ -29,11 +29,11 @@ fn pools(fact: &Fact) -> Option<Words> {
             "PoolNotServed",
             format!(
                 "storage host {host} is connected but holds no pool {pool}; name it in the agent's \
-                 configuration there, or correct driver.iscsi.host"
+                 configuration there, or correct the host of its driver"
             ),
             format!(
                 "máy chủ {host} đã kết nối nhưng không có vùng {pool}; hãy khai báo trong cấu hình \
-                 agent, hoặc sửa driver.iscsi.host"
+                 agent, hoặc sửa máy chủ (host) trong phần driver"
             ),
         ),
         Fact::PoolFaulty { pool, fault } => Words::new(

@@ -8,9 +8,8 @@ use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::object;
 use dc_operator_core::sight::Removal;
-use dc_operator_core::vm::{CardSeen, DiskSeen, grant_key, id, key, volume_name};
+use dc_operator_core::vm::{CardSeen, DiskSeen, Way, grant_key, id, key, volume_name};
 use dc_operator_core::volume::{self, Named};
-use dc_types::plan::Portal;
 use dc_types::report::Observation;
 use dc_types::{HostName, InstanceId, ObjectRef};
 
@@ -35,7 +34,7 @@ type CardRead = (Option<Arc<Subnet>>, Option<Arc<Zone>>);
 struct DiskRead {
     volume: Option<Arc<Volume>>,
     at: Option<(InstanceId, HostName)>,
-    portal: Option<Portal>,
+    way: Option<Way>,
     volume_said: Option<Observation>,
     grant_said: Option<Observation>,
 }
@@ -105,7 +104,7 @@ impl Read {
         let disks = self.disks.iter().zip(&removals.grants);
         let disks = disks.map(|(disk, removal)| DiskSeen {
             volume: disk.volume.as_deref(),
-            portal: disk.portal.clone(),
+            way: disk.way.clone(),
             volume_said: disk.volume_said.clone(),
             grant_said: disk.grant_said.clone(),
             grant_removal: *removal,
@@ -153,7 +152,7 @@ fn read_disk(look: &mut Look<'_>, namespace: &str, name: &str) -> DiskRead {
         return DiskRead {
             volume,
             at: None,
-            portal: None,
+            way: None,
             volume_said: None,
             grant_said: None,
         };
@@ -162,22 +161,22 @@ fn read_disk(look: &mut Look<'_>, namespace: &str, name: &str) -> DiskRead {
     let id = volume::id(&me);
     let host = look.context.parts.ledger.with_claims(|claims| {
         let claim = claims.volumes.get(&id);
-        claim.map(|claim| claim.value.host.clone())
+        claim.map(|claim| (claim.value.host.clone(), claim.value.pool.clone()))
     });
-    let Some(host) = host else {
+    let Some((host, pool)) = host else {
         return DiskRead {
             volume,
             at: None,
-            portal: None,
+            way: None,
             volume_said: None,
             grant_said: None,
         };
     };
     look.presence(&host);
     DiskRead {
-        portal: look
+        way: look
             .facts_once(&host)
-            .and_then(|facts| facts.portal.clone()),
+            .and_then(|facts| Way::of(&facts, &pool)),
         volume_said: look.said(&host, &volume::key(&me)),
         grant_said: look.said(&host, &grant_key(id)),
         at: Some((id, host)),

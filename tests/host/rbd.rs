@@ -1,0 +1,278 @@
+//! A guest whose disk is an image of a real Ceph, from the image it is cloned from to its fence.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dc_agent_core::storage::{Expose, Note, Watermark};
+use dc_host::drivers::{Driver, RbdDriver, Remembered};
+use dc_host::images::Fetcher;
+use dc_host::rbd::RbdPlace;
+use dc_lab::apt::{self, Packages};
+use dc_lab::cache::Cache;
+use dc_lab::ceph::{AGENT_USER, Ceph, CephSpec, POOL};
+use dc_lab::images::{DiskFormat, GuestImage};
+use dc_lab::progress::run;
+use dc_lab::wait::{self, Look};
+use dc_types::plan::{
+    Cephx, DiskSource, GrantAccess, ImageFormat, ImageItem, ImageSource, RbdCluster, Secret,
+    VolumeSource,
+};
+use dc_types::report::{Guest, PoolPlace};
+use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
+use uuid::Uuid;
+
+use crate::carrier::Carrier;
+use crate::vm::order::Order;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+const SIZE: u64 = 512 << 20;
+/// Where the guest writes without end: behind all that it boots from.
+const TAIL: u64 = 480 << 20;
+
+/// A key of Ceph's, the same for each user of this test.
+const KEY: &str = "AQBAAAAAAAAAABAAMDEyMzQ1Njc4OWFiY2RlZg==";
+
+fn epoch(revision: u64) -> Epoch {
+    Epoch {
+        incarnation: 1,
+        revision,
+    }
+}
+
+fn owner() -> ObjectRef {
+    ObjectRef {
+        namespace: "so-nnmt".into(),
+        name: "web-1-system".into(),
+        uid: ObjectUid(Uuid::from_u128(7)),
+    }
+}
+
+/// A pool of the cluster, and the volume of the order's disk. Whoever speaks to the cluster does so
+/// from inside the machine.
+struct Bench {
+    driver: RbdDriver,
+    pool: PoolName,
+    volume: InstanceId,
+    cluster: RbdCluster,
+    ceph: Ceph,
+}
+
+impl Bench {
+    async fn new(ceph: Ceph, state: PathBuf, volume: InstanceId) -> Result<Self> {
+        let place = RbdPlace {
+            conf: ceph.configuration(),
+            user: AGENT_USER.to_owned(),
+            pool: POOL.to_owned(),
+        };
+        let image = GuestImage::Tiny.ensure(&Cache::from_env()?)?;
+        let images = image.path.parent().context("it lies in a folder")?;
+        let fetcher = Arc::new(Fetcher::new(images.to_owned()));
+        let pool = PoolName::new("ceph-1")?;
+        let remembered = Remembered::new(&state);
+        let driver = RbdDriver::of_cluster(pool.clone(), &place, &state, remembered, fetcher);
+        let facts = driver.ensure_pool().await;
+        ensure!(facts.fault.is_none(), "{facts:?}");
+        let PoolPlace::Rbd(cluster) = facts.place else {
+            anyhow::bail!("{:?}", facts.place);
+        };
+        let bench = Self {
+            driver,
+            pool,
+            volume,
+            cluster,
+            ceph,
+        };
+        let name = image.path.file_name().context("it has a name")?;
+        bench
+            .make(Path::new(name), &image.sha256, image.format)
+            .await?;
+        Ok(bench)
+    }
+
+    async fn make(&self, file: &Path, sha256: &str, format: DiskFormat) -> Result<()> {
+        let image = ImageUid(Uuid::from_u128(3));
+        let item = ImageItem {
+            image,
+            pool: self.pool.clone(),
+            source: ImageSource::File(file.display().to_string()),
+            sha256: sha256.to_owned(),
+            format: match format {
+                DiskFormat::Raw => ImageFormat::Raw,
+                DiskFormat::Qcow2 => ImageFormat::Qcow2,
+            },
+            max_download: Bytes(1 << 30),
+            max_virtual: Bytes(SIZE),
+        };
+        self.driver.fetch_image(&item, epoch(2)).await?;
+        let note = Note::Owner {
+            owner: owner(),
+            epoch: epoch(5),
+        };
+        self.driver.note_volume(self.volume, &note).await?;
+        let source = VolumeSource::Image(image);
+        let made = self.driver.create_volume(self.volume, Bytes(SIZE), &source);
+        made.await?;
+        self.driver.note_volume(self.volume, &Note::Made).await?;
+        Ok(())
+    }
+
+    fn cephx(&self, revision: u64) -> Cephx {
+        Cephx {
+            user: Cephx::user_name(self.volume, epoch(revision)),
+            key: Secret(KEY.to_owned()),
+            namespace: String::new(),
+        }
+    }
+
+    async fn grant(&self, revision: u64) -> Result<()> {
+        let note = Note::Watermark(Watermark::open(epoch(revision)));
+        self.driver.note_volume(self.volume, &note).await?;
+        let order = Expose {
+            pool: self.pool.clone(),
+            volume: self.volume,
+            epoch: epoch(revision),
+            initiator: "h1".into(),
+            access: GrantAccess::Rbd {
+                cephx: self.cephx(revision),
+            },
+        };
+        Ok(self.driver.grant(&order).await?)
+    }
+
+    async fn fence(&self, revision: u64) -> Result<()> {
+        let note = Note::Watermark(Watermark::fenced(epoch(revision)));
+        self.driver.note_volume(self.volume, &note).await?;
+        let grants = self.driver.list_grants().await?;
+        let grant = grants.first().context("there is a grant")?;
+        ensure!(!grant.holders.is_empty(), "the guest is seen: {grant:?}");
+        let proof = self.driver.revoke(grant).await?;
+        println!("fenced in {} ms: {:?}", proof.took_ms, proof.deleted);
+        Ok(())
+    }
+
+    /// The next holder, with a key of its own.
+    fn write_as(&self, revision: u64, commands: &[&str]) -> Result<String> {
+        let user = self.cephx(revision).user;
+        let keyring = self
+            .ceph
+            .configuration()
+            .with_file_name(format!("client.{user}.keyring"));
+        std::fs::write(&keyring, format!("[client.{user}]\n\tkey = {KEY}\n"))?;
+        let image = format!(
+            "rbd:{POOL}/{}:id={user}:conf={}",
+            self.volume,
+            self.ceph.configuration().display()
+        );
+        let mut command = self.ceph.command("qemu-io");
+        command.args(["-f", "raw"]);
+        for line in commands {
+            command.args(["-c", line]);
+        }
+        let said = run(command.arg(image))?;
+        ensure!(!said.contains("verification failed"), "{said}");
+        Ok(said)
+    }
+}
+
+/// Works with the pool from inside the machine.
+async fn inside<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
+    carrier: &Carrier,
+    bench: &Arc<Bench>,
+    work: impl FnOnce(Arc<Bench>) -> F,
+) -> Result<T> {
+    carrier.inside(work(bench.clone())).await
+}
+
+#[tokio::test]
+async fn a_guest_boots_from_ceph_and_once_fenced_writes_no_more() -> Result<()> {
+    apt::ensure(Packages::AllWithCeph)?;
+    let carrier = Carrier::new("ceph").await?;
+    let mut order = Order::new(&carrier);
+    carrier.run(&order.network_script())?;
+    let ceph = Ceph::ensure(&carrier.machine, &CephSpec { size_gib: 20 }).await?;
+    let state = carrier.machine.folder("rbd-state")?;
+    let volume = order.vm.disks[0].volume;
+    let bench = carrier.inside(Bench::new(ceph, state, volume)).await?;
+    let bench = Arc::new(bench);
+    inside(
+        &carrier,
+        &bench,
+        |bench| async move { bench.grant(6).await },
+    )
+    .await?;
+    order.vm.disks[0].size = Bytes(SIZE);
+    order.vm.disks[0].source = DiskSource::Rbd {
+        cluster: bench.cluster.clone(),
+        image: bench.volume.to_string(),
+        cephx: bench.cephx(6),
+    };
+    let seek = TAIL >> 16;
+    order.vm.seed.user_data = Secret(format!(
+        "#!/bin/sh\n(while :; do dd if=/dev/urandom of=/dev/vda bs=64k seek={seek} count=64 \
+         conv=fsync; done) >/dev/null 2>&1 &\necho writing now\n"
+    ));
+    let tools = carrier.tools().await?;
+    order
+        .settle(&carrier, &tools, "the guest runs", |seen| {
+            seen.guest == Guest::Running
+        })
+        .await?;
+    order.console_says(&carrier, 1, "writing now").await?;
+    wait_until_it_writes(&bench).await?;
+
+    inside(&carrier, &bench, |bench| async move {
+        bench.fence(6).await?;
+        bench.grant(9).await
+    })
+    .await?;
+    let (pattern, check) = (
+        format!("write -P 9 {TAIL} 4M"),
+        format!("read -P 9 {TAIL} 4M"),
+    );
+    bench.write_as(9, &[&pattern, "flush"])?;
+    // The guest finds out by its next write, and is stopped by it.
+    wait::until("the guest to stop", DEADLINE, async || {
+        match order.look(&carrier, &tools).await {
+            Ok(seen) if seen.guest == Guest::Paused => Look::Holds(()),
+            Ok(seen) => Look::NotYet(format!("{:?}", seen.guest)),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        }
+    })
+    .await?;
+    bench.write_as(9, &[&check])?;
+    // Not even when somebody lets it go on.
+    carrier.run("virsh -q list --name | xargs -r -n1 virsh -q resume")?;
+    for _ in 0..8 {
+        bench.write_as(9, &[&check])?;
+    }
+
+    order.release();
+    order
+        .settle(&carrier, &tools, "it is released", |seen| seen.released)
+        .await?;
+    bench.write_as(9, &[&check])?;
+    let secrets = carrier.run("virsh -q secret-list")?;
+    ensure!(secrets.trim().is_empty(), "{secrets}");
+    Ok(())
+}
+
+/// Until a snapshot shows what the guest has written.
+async fn wait_until_it_writes(bench: &Bench) -> Result<()> {
+    wait::until("the guest to write", DEADLINE, async || {
+        let image = format!("{POOL}/{}", bench.volume);
+        let mut diff = bench.ceph.command("rbd");
+        let said = run(diff.args(["diff", "--format", "json", &image]));
+        let written = said.as_ref().is_ok_and(|text| {
+            let extents: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+            let mut ends = extents.iter().map(|extent| extent["offset"].as_u64());
+            ends.any(|offset| offset >= Some(TAIL))
+        });
+        match written {
+            true => Look::Holds(()),
+            false => Look::NotYet(format!("{said:?}")),
+        }
+    })
+    .await
+}
