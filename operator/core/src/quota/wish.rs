@@ -179,7 +179,7 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
             wish(&subnet.metadata, Wisher::Subnet, age, asks);
         }
     }
-    all.sort_by(|a, b| (a.age, a.uid).cmp(&(b.age, b.uid)));
+    all.sort_by_key(|wish| (wish.age, wish.uid));
     all
 }
 
