@@ -49,8 +49,8 @@ mod turns;
 pub use error::DriverError;
 pub use fake::FakeDriver;
 pub use folder::FolderDriver;
-pub(crate) use pools::{fake_pools, real_pools};
 pub use folder::Remembered;
+pub(crate) use pools::{fake_pools, real_pools};
 pub use rbd::{CephTools, RbdDriver};
 
 /// One pool.
