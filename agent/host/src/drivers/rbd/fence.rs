@@ -39,7 +39,7 @@ const PREFIX: &str = "client.dc.";
 /// and a list of a week's fences is still short.
 const BLOCKED_S: u64 = 7 * 24 * 3600;
 
-/// A fence takes about a second; past this it is said to be slow, and tried again.
+/// A fence takes a few seconds; past this it is said to be slow, and tried again.
 pub const FENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Parents of parents: a chain longer than this was not made by us.
