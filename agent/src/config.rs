@@ -295,7 +295,9 @@ fn check_roles(config: &Config) -> Result<(), ConfigError> {
         return wrong("pools", "is empty: a storage host needs at least one");
     }
     let by = |driver| config.pools.iter().find(|pool| pool.driver == driver);
-    if let Some(pool) = by(PoolDriver::Iscsi) {
+    if let Some(pool) = by(PoolDriver::Iscsi)
+        && has(Role::Storage)
+    {
         let needs = |key| {
             let name = &pool.name;
             wrong(
@@ -303,15 +305,6 @@ fn check_roles(config: &Config) -> Result<(), ConfigError> {
                 format!("is missing: pool {name} is opened over iSCSI and needs it"),
             )
         };
-        if !has(Role::Storage) {
-            return wrong(
-                "roles",
-                format!(
-                    "has no storage, and pool {} is opened over iSCSI",
-                    pool.name
-                ),
-            );
-        }
         if config.portal.is_none() {
             return needs("portal");
         }
@@ -486,10 +479,6 @@ libvirt_uri: qemu:///system
             (("accelerator: tcg", "accelerator: auto"), "auto"),
             (("libvirt_uri: qemu:///system", ""), "libvirt_uri"),
             (("roles: [compute]", "roles: [compute, storage]"), "pools"),
-            (
-                ("roles:", "pools: [{name: p, path: /p}]\nroles:"),
-                "no storage",
-            ),
             (
                 (
                     "roles:",
