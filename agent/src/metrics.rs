@@ -298,6 +298,7 @@ mod tests {
             hash: ItemHash(0),
             state: ItemState::Ready,
             detail: Detail::Vm {
+                held: None,
                 guest,
                 last_stop: None,
                 machine_type: None,

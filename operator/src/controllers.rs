@@ -48,6 +48,7 @@ mod quota;
 mod request;
 mod route;
 mod settle;
+mod snapshot;
 mod status;
 mod subnet;
 mod system;
@@ -246,6 +247,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::System => system::reconcile(context, key).await,
         Kind::Subnet => subnet::reconcile(context, key).await,
         Kind::Volume => volume::reconcile(context, key).await,
+        Kind::Snapshot => snapshot::reconcile(context, key).await,
         Kind::Vm => vm::reconcile(context, key).await,
         Kind::Request => request::reconcile(context, key).await,
         Kind::Approval => request::reconcile_approval(context, key).await,

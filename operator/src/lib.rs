@@ -5,6 +5,7 @@
 pub mod board;
 pub mod controllers;
 pub mod events;
+pub mod evidence;
 pub mod http;
 pub mod join;
 pub mod leader;

@@ -35,9 +35,13 @@ pub fn of_look(stores: &Stores, key: &Key) -> Span {
         Kind::Department | Kind::Network => (Some(&*key.name), None),
         Kind::Host => (None, Some(&*key.name)),
         Kind::Zone | Kind::Pool | Kind::Image | Kind::Class | Kind::Policy => (None, None),
-        Kind::System | Kind::Subnet | Kind::Volume | Kind::Vm | Kind::Request | Kind::Approval => {
-            (Some(&*key.namespace), None)
-        }
+        Kind::System
+        | Kind::Subnet
+        | Kind::Volume
+        | Kind::Snapshot
+        | Kind::Vm
+        | Kind::Request
+        | Kind::Approval => (Some(&*key.namespace), None),
     };
     tracing::info_span!(
         "look",
@@ -68,6 +72,10 @@ impl Ids {
             Kind::Volume => stores.volumes.get(namespace, name).map(|volume| Self {
                 system: Some(volume.spec.system.clone()),
                 instance: volume.metadata.uid.clone(),
+            }),
+            Kind::Snapshot => stores.snapshots.get(namespace, name).map(|snapshot| Self {
+                system: Some(snapshot.spec.system.clone()),
+                instance: snapshot.metadata.uid.clone(),
             }),
             Kind::System => Some(Self {
                 system: Some(name.to_owned()),

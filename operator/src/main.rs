@@ -1,5 +1,6 @@
 //! `dc-operator`: runs an operator, or looks after its ledger.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,14 +8,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dc_crds::ErasureCertificate;
 use dc_operator::controllers::Controllers;
+use dc_operator::evidence;
 use dc_operator::ledger::{StoreConfig, StoreTls};
 use dc_operator::logs;
 use dc_operator::operator::{self, Config, End};
 use dc_operator::rebuild::request::{Report, Request, Requests};
 use dc_types::HostName;
-use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -45,6 +48,30 @@ enum Command {
     /// Looks after the ledger.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Checks evidence.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+}
+
+#[derive(Subcommand)]
+enum CertificateCommand {
+    /// Says whether a certificate of erasure is what the operator signed.
+    Verify(VerifyArgs),
+}
+
+#[derive(Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// An ErasureCertificate of the cluster, by name.
+    #[arg(required_unless_present = "file")]
+    name: Option<String>,
+    /// A certificate that was kept as YAML or JSON, instead.
+    #[arg(long, conflicts_with = "name")]
+    file: Option<PathBuf>,
+    /// A public key that was kept, in base64: no cluster is asked for it.
+    #[arg(long)]
+    public_key: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -126,6 +153,7 @@ async fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run(args).await,
         Command::Ledger(LedgerCommand::Rebuild(args)) => rebuild(args).await,
+        Command::Certificate(CertificateCommand::Verify(args)) => verify(args).await,
     };
     match ended {
         Ok(End::Stopped) => ExitCode::SUCCESS,
@@ -183,6 +211,49 @@ async fn rebuild(args: RebuildArgs) -> Result<End> {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+async fn verify(args: VerifyArgs) -> Result<End> {
+    let certificate: ErasureCertificate = match (&args.file, &args.name) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            // JSON is YAML as well.
+            serde_norway::from_str(&text)
+                .with_context(|| format!("{} is not an ErasureCertificate", path.display()))?
+        }
+        (None, name) => {
+            let name = name.as_deref().unwrap_or_default();
+            let api = Api::<ErasureCertificate>::all(client(&args.api).await?);
+            let found = api.get(name).await;
+            found.with_context(|| format!("cannot read ErasureCertificate {name}"))?
+        }
+    };
+    let keys = match &args.public_key {
+        Some(key) => {
+            let id = evidence::id_of(key).context("--public-key is not base64")?;
+            BTreeMap::from([(id, key.clone())])
+        }
+        None => evidence::published(&client(&args.api).await?, &args.api.namespace).await?,
+    };
+    let name = certificate.name_any();
+    evidence::verify(&certificate, &keys)
+        .with_context(|| format!("{name} is not to be believed"))?;
+    let spec = &certificate.spec;
+    println!(
+        "{name} is what the operator signed with key {}.",
+        spec.signature.key_id
+    );
+    println!(
+        "Volume {}/{} ({}): {:?} by {:?}, ordered by {}.",
+        spec.department,
+        spec.volume,
+        spec.volume_uid,
+        spec.result,
+        spec.method,
+        spec.ordered_by.as_deref().unwrap_or("(not recorded)"),
+    );
+    Ok(End::Stopped)
 }
 
 fn tell(report: Report) -> Result<End> {

@@ -77,7 +77,7 @@ pub struct HostAmount {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PoolAmount {
     pub pool: String,
-    /// `total`, `promised` or `used`.
+    /// `total`, `promised`, `used` or `orphaned`.
     pub amount: &'static str,
 }
 
@@ -88,6 +88,11 @@ pub struct QuotaAmount {
     pub resource: String,
     /// `used`, `reserved` or `limit`; no limit, no such line.
     pub amount: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PoolName {
+    pub pool: String,
 }
 
 /// Cheap to clone; all clones count into one.
@@ -112,6 +117,8 @@ pub struct Metrics {
     quota: Family<QuotaAmount, Gauge>,
     /// What was shown last of each department, so that a line that is gone is taken away.
     quota_shown: Arc<Mutex<HashMap<String, Vec<QuotaAmount>>>>,
+    pool_orphans: Family<PoolName, Gauge>,
+    pool_usable: Family<PoolName, Gauge>,
 }
 
 fn durations() -> Histogram {
@@ -143,6 +150,8 @@ impl Default for Metrics {
             pool: Family::default(),
             quota: Family::default(),
             quota_shown: Arc::default(),
+            pool_orphans: Family::default(),
+            pool_usable: Family::default(),
             registry: Arc::default(),
         };
         let m = &metrics;
@@ -200,6 +209,16 @@ impl Default for Metrics {
             "quota_amount",
             "What departments use, wait for and may use: counts, or bytes; told by the leader",
             m.quota.clone(),
+        );
+        r.register(
+            "pool_orphans",
+            "What lies in a pool and nobody claims",
+            m.pool_orphans.clone(),
+        );
+        r.register(
+            "pool_usable",
+            "1 while a pool's host says nothing against its use",
+            m.pool_usable.clone(),
         );
         Self {
             registry: Arc::new(registry),
@@ -311,11 +330,16 @@ impl Metrics {
         self.host_vcpus.clear();
         self.host_memory.clear();
         self.pool.clear();
+        self.pool_orphans.clear();
+        self.pool_usable.clear();
         ledger.with_claims(|claims| {
             for (kind, count) in [
                 ("vm", claims.vms.len()),
                 ("volume", claims.volumes.len()),
                 ("attachment", claims.attachments.len()),
+                ("snapshot", claims.snapshots.len()),
+                ("hold", claims.holds.len()),
+                ("erased", claims.erased.len()),
                 ("subnet", claims.subnets.len()),
                 ("release", claims.releases.len()),
                 ("held", claims.held.len()),
@@ -347,6 +371,15 @@ impl Metrics {
                     set("total", pool.capacity.0);
                     set("used", pool.used.0);
                     set("promised", claims.promised_in(&pool.pool).0);
+                    set("orphaned", pool.orphans.iter().map(|o| o.size.0).sum());
+                    let name = PoolName {
+                        pool: pool.pool.to_string(),
+                    };
+                    let orphans = pool.orphans.len() as u64;
+                    let gauge = self.pool_orphans.get_or_create(&name).clone();
+                    gauge.set(signed(orphans));
+                    let gauge = self.pool_usable.get_or_create(&name).clone();
+                    gauge.set(i64::from(pool.fault.is_none()));
                 }
             }
         });

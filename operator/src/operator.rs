@@ -18,6 +18,7 @@ use kube::Client;
 use tokio::sync::Mutex;
 
 use crate::board::Board;
+use crate::evidence::EvidenceKey;
 use crate::http::{self, Started};
 use crate::join::authority::{HOST_LIFE, OPERATOR_LIFE};
 use crate::join::{Joins, secrets};
@@ -61,6 +62,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// From it the CHAP secrets of grants are made.
     pub ledger_key: Secret,
+    /// Signs certificates of erasure.
+    pub evidence: EvidenceKey,
 }
 
 /// Why the process ends.
@@ -131,6 +134,10 @@ where
         secrets::ensure_ledger_key(&client, namespace)
     })
     .await;
+    let evidence = until_done("the key of evidence", || {
+        secrets::ensure_evidence_key(&client, namespace)
+    })
+    .await;
     let record = Record::new(&client, namespace);
     let known = until_done("what is known of the ledger", || record.read()).await;
 
@@ -148,6 +155,7 @@ where
         observed: Observed::default(),
         metrics,
         ledger_key,
+        evidence,
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;
     let joins = Joins::new(&parts, Arc::new(authority), HOST_LIFE, &config.advertise);

@@ -11,7 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dc_crds::{
     Approval, DEPARTMENT_LABEL, Department, Host, Image, InformationSystem, MachineClass,
-    RequestPolicy, ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, Zone,
+    RequestPolicy, ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot,
+    Zone,
 };
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Namespace;
@@ -60,6 +61,7 @@ pub struct Inner {
     pub systems: Shelf<InformationSystem>,
     pub subnets: Shelf<Subnet>,
     pub volumes: Shelf<Volume>,
+    pub snapshots: Shelf<VolumeSnapshot>,
     pub vms: Shelf<VirtualMachine>,
     pub requests: Shelf<ResourceRequest>,
     pub approvals: Shelf<Approval>,
@@ -80,7 +82,7 @@ impl std::ops::Deref for Stores {
 }
 
 /// Kinds that are watched.
-const WATCHES: usize = 16;
+const WATCHES: usize = 17;
 
 impl Stores {
     /// Begins to watch, for as long as the process lives.
@@ -98,6 +100,7 @@ impl Stores {
         stores.watch(client, |s| &s.systems, all());
         stores.watch(client, |s| &s.subnets, all());
         stores.watch(client, |s| &s.volumes, all());
+        stores.watch(client, |s| &s.snapshots, all());
         stores.watch(client, |s| &s.vms, all());
         stores.watch(client, |s| &s.requests, all());
         stores.watch(client, |s| &s.approvals, all());
@@ -120,6 +123,7 @@ impl Stores {
                 systems: Shelf::default(),
                 subnets: Shelf::default(),
                 volumes: Shelf::default(),
+                snapshots: Shelf::default(),
                 vms: Shelf::default(),
                 requests: Shelf::default(),
                 approvals: Shelf::default(),
@@ -163,6 +167,7 @@ impl Stores {
         keys.extend(self.classes.keys(Kind::Class));
         keys.extend(self.subnets.keys(Kind::Subnet));
         keys.extend(self.volumes.keys(Kind::Volume));
+        keys.extend(self.snapshots.keys(Kind::Snapshot));
         keys.extend(self.vms.keys(Kind::Vm));
         keys.extend(self.systems.keys(Kind::System));
         keys.extend(self.requests.keys(Kind::Request));

@@ -2,8 +2,8 @@
 
 use dc_types::plan::ItemHash;
 use dc_types::report::{
-    Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack, Observation, Orphan, PoolFacts,
-    PoolPlace, Released, Stop, Trouble,
+    Detail, Erasure, Held, Hello, HoldSeen, HostFacts, ItemState, Lack, Observation, Orphan,
+    PoolFacts, PoolPlace, Released, Stop, Trouble,
 };
 use dc_types::{Bytes, MiB};
 
@@ -313,12 +313,14 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             machine_type,
             started_at,
             restart,
+            held,
         } => Wire::Vm(wire::VmDetail {
             guest: guest.to_wire(),
             last_stop: last_stop.map_or(wire::Stop::Unspecified as i32, |stop| stop.to_wire()),
             machine_type: machine_type.clone(),
             started_at_unix_s: *started_at,
             restart: restart.clone(),
+            held: held.as_deref().map(OnWire::to_wire),
         }),
     })
 }
@@ -352,6 +354,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             machine_type,
             started_at_unix_s,
             restart,
+            held,
         })) => Detail::Vm {
             guest: choice(guest, "vm.guest")?,
             last_stop: match last_stop {
@@ -361,8 +364,29 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             machine_type,
             started_at: started_at_unix_s,
             restart,
+            held: optional(held, "vm.held")?.map(Box::new),
         },
     })
+}
+
+impl OnWire for HoldSeen {
+    type Wire = wire::HoldSeen;
+    fn to_wire(&self) -> wire::HoldSeen {
+        let Self { id, level, state } = self;
+        wire::HoldSeen {
+            id: Some(id.to_wire()),
+            level: level.to_wire(),
+            state: state.to_wire(),
+        }
+    }
+    fn from_wire(wire: wire::HoldSeen) -> Result<Self, WireError> {
+        let wire::HoldSeen { id, level, state } = wire;
+        Ok(Self {
+            id: required(id, "id")?,
+            level: choice(level, "level")?,
+            state: choice(state, "state")?,
+        })
+    }
 }
 
 impl OnWire for Trouble {

@@ -4,7 +4,7 @@ use dc_types::plan::{
     Disposition, Firmware, ImageFormat, ItemHash, ItemKey, ItemKind, NetworkRole, OnStop, PeerRole,
     Portal, Power, ZoneType,
 };
-use dc_types::report::{Accelerator, Guest, OrphanKind, Role, Stop, Verb};
+use dc_types::report::{Accelerator, Consistency, Guest, HoldState, OrphanKind, Role, Stop, Verb};
 use dc_types::{Epoch, ObjectRef, ObjectUid, Protocol, Term};
 use uuid::Uuid;
 
@@ -55,6 +55,8 @@ same_names! {
     Accelerator { Tcg, Kvm }
     Guest { Absent, Starting, Running, Paused, Stopping, Stopped, Crashed }
     Stop { Clean, Forced, ByGuest, Crashed, HostLost }
+    Consistency { Crash, FileSystem, Application }
+    HoldState { Holding, Kept, Broken }
 }
 
 impl OnWire for Epoch {

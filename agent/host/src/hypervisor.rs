@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain};
 use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
+use dc_types::plan::Qos;
 use dc_types::{InstanceId, MiB};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -94,6 +96,23 @@ pub trait Hypervisor: Send + Sync {
     async fn start_paused(&self, vm: InstanceId) -> Result<(), HypervisorError>;
 
     async fn resume(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Halts the CPUs. When it returns, QEMU has sent all that the guest had written and has got
+    /// the storage's answers.
+    async fn pause(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Asks the guest's agent to freeze its file systems. That it does not answer is no error: what
+    /// came of it is seen by [`freeze_state`](Self::freeze_state).
+    async fn freeze(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// Has the guest's agent thaw its file systems; an error when it does not answer.
+    async fn thaw(&self, vm: InstanceId) -> Result<(), HypervisorError>;
+
+    /// How the file systems of a running guest are, as its agent says.
+    async fn freeze_state(&self, vm: InstanceId) -> Result<Freeze, HypervisorError>;
+
+    /// Limits a disk of a running guest from now on; zeros are no limit.
+    async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError>;
 
     /// Presses the ACPI power button; whether the guest heard it is seen later.
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError>;

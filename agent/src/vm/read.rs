@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dc_agent_core::network::Place;
-use dc_agent_core::vm::Seen;
-use dc_agent_core::vm::seen::TapPlace;
+use dc_agent_core::vm::hold::{Freeze, asks_guest};
+use dc_agent_core::vm::seen::{Domain, Power, TapPlace};
+use dc_agent_core::vm::{Record, Seen};
 use dc_agent_core::{WantedOwned, names};
 use dc_host::Tools;
 use dc_host::hypervisor::HypervisorError;
 use dc_host::links::{LinksError, TapSeen};
 use dc_host::seed::SeedError;
+use dc_types::InstanceId;
 use thiserror::Error;
 
 /// Why machines could not be looked at.
@@ -41,7 +43,8 @@ pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
         tools.seeds.records(),
         tools.links.taps(),
     );
-    let domains = domains?;
+    let (domains, records) = (domains?, records?);
+    let freezes = ask_guests(tools, &domains.ours, &records).await;
     Ok(Seen {
         now,
         domains: domains.ours,
@@ -50,10 +53,32 @@ pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
             .into_iter()
             .map(|label| (label.uuid, label))
             .collect(),
-        records: records?,
+        records,
         files: files?,
         taps: our_taps(taps?),
+        freezes,
     })
+}
+
+/// How the file systems are of guests that are being held or let go. A guest that cannot be asked
+/// is one that does not answer: the others are not to wait for it.
+async fn ask_guests(
+    tools: &Tools,
+    domains: &BTreeMap<InstanceId, Domain>,
+    records: &BTreeMap<InstanceId, Record>,
+) -> BTreeMap<InstanceId, Freeze> {
+    let asked = records.iter().filter(|(vm, record)| {
+        let running = |domain: &Domain| domain.power == Power::Running;
+        asks_guest(record) && domains.get(vm).is_some_and(running)
+    });
+    let answers = asked.map(|(vm, _)| async {
+        let state = tools.hypervisor.freeze_state(*vm).await;
+        (*vm, state.unwrap_or(Freeze::Unanswered))
+    });
+    futures::future::join_all(answers)
+        .await
+        .into_iter()
+        .collect()
 }
 
 fn our_taps(taps: BTreeMap<String, TapSeen>) -> BTreeMap<String, TapPlace> {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use dc_agent_core::ledger;
 use dc_agent_core::names::{bridge_name, netns_name, tap_name};
 use dc_agent_core::network::{Change, Place};
-use dc_agent_core::vm::seen::{Off, Power, TapPlace};
+use dc_agent_core::vm::seen::{Off, Paused, Power, TapPlace};
 use dc_agent_core::vm::{Seen, next_look, plan, status};
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
 use dc_host::{Fakes, Rule};
-use dc_types::plan::{Disposition, ItemBody, ItemKey, ItemKind, Items, Release, VmItem};
-use dc_types::report::{Accelerator, Detail, Guest, ItemState, Role, Stop, Trouble};
+use dc_types::plan::{Disposition, Hold, ItemBody, ItemKey, ItemKind, Items, Release, VmItem};
+use dc_types::report::{
+    Accelerator, Detail, Guest, HoldSeen, HoldState, ItemState, Role, Stop, Trouble,
+};
 use dc_types::{Epoch, HostName, InstanceId, Vni};
 
 use super::{apply, read_at};
@@ -159,9 +161,47 @@ impl Desk {
         panic!("it does not settle: {troubles:?}");
     }
 
-    /// Start, restart, stop, release; after each what was asked for is so.
+    async fn held(&self) -> Option<HoldSeen> {
+        let observation = self.status().await.observations.into_iter().next().unwrap();
+        match observation.detail {
+            Detail::Vm { held, .. } => held.as_deref().copied(),
+            detail => panic!("not a machine's detail: {detail:?}"),
+        }
+    }
+
+    /// The guest is held, as for a snapshot, and let go.
+    async fn hold_and_let_go(&mut self) -> Vec<Trouble> {
+        let hold = Hold {
+            id: "1.99".parse().unwrap(),
+            deadline_s: 30,
+        };
+        self.change(|vm| vm.hold = Some(hold));
+        let mut troubles = Vec::new();
+        for _ in 0..TURNS_MAX {
+            // Less time passes than it may last.
+            let now = self.now;
+            troubles.extend(self.turn().await.err());
+            self.now = now;
+            let held = self.held().await;
+            if held.is_some_and(|held| held.state == HoldState::Holding) {
+                break;
+            }
+        }
+        let paused = Power::Paused(Paused::Ordered);
+        assert_eq!(self.fakes.hypervisor.power(self.vm()), Some(paused));
+        self.change(|vm| vm.hold = None);
+        troubles.extend(self.settle().await);
+        assert!(!self.fakes.hypervisor.is_frozen(self.vm()));
+        let kept = self.held().await.unwrap();
+        assert_eq!((kept.id, kept.state), (hold.id, HoldState::Kept));
+        troubles
+    }
+
+    /// Start, hold, restart, stop, release; after each what was asked for is so.
     async fn live(&mut self) -> Vec<Trouble> {
         let mut troubles = self.settle().await;
+        self.assert_running().await;
+        troubles.extend(self.hold_and_let_go().await);
         self.assert_running().await;
         self.change(|vm| vm.restart = "again".into());
         troubles.extend(self.settle().await);
@@ -193,6 +233,7 @@ impl Desk {
             records,
             files,
             taps,
+            freezes: _,
         } = self.seen().await;
         assert!(domains.is_empty(), "{domains:?}");
         assert!(secrets.is_empty(), "{secrets:?}");

@@ -6,8 +6,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 
 use crate::{
-    Approval, Department, Host, Image, InformationSystem, MachineClass, RequestPolicy,
-    ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, Zone,
+    Approval, Department, ErasureCertificate, Host, Image, InformationSystem, MachineClass,
+    RequestPolicy, ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot,
+    Zone,
 };
 
 /// Every kind's definition, in the order in which they depend on each other.
@@ -24,6 +25,8 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Subnet::crd(),
         Volume::crd(),
         VirtualMachine::crd(),
+        VolumeSnapshot::crd(),
+        ErasureCertificate::crd(),
         RequestPolicy::crd(),
         ResourceRequest::crd(),
         Approval::crd(),

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
+use crate::pool::OwnerClass;
 use crate::quota::{Quota, QuotaLine};
 
 /// A body of the province that owns resources: a department, agency, commune or party body.
@@ -31,6 +32,7 @@ use crate::quota::{Quota, QuotaLine};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.kind == oldSelf.kind || !(self.kind == 'commune' || oldSelf.kind == 'commune')").message("kind: a commune stays a commune; write a new Department and move its systems instead"))]
+#[x_kube(validation = Rule::new("self.ownerClass == oldSelf.ownerClass").message("ownerClass: a department keeps its class, as its volumes lie in pools of it"))]
 pub struct DepartmentSpec {
     pub display_name: DisplayName,
     /// Its place in the administration.
@@ -45,6 +47,9 @@ pub struct DepartmentSpec {
     /// What it may hold at most; without it nothing is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// Whose storage it uses: StoragePools of the same class, and no others.
+    #[serde(default)]
+    pub owner_class: OwnerClass,
 }
 
 /// A name in both languages.

@@ -1,6 +1,7 @@
 //! The custom resources of `dc.sonla.gov.vn/v1alpha1`: their shape, the rules one object can show
 //! (CEL), conditions and reasons. No client.
 
+pub mod certificate;
 pub mod condition;
 pub mod definitions;
 pub mod department;
@@ -11,12 +12,14 @@ pub mod machine_class;
 pub mod pool;
 pub mod quota;
 pub mod request;
+pub mod snapshot;
 pub mod subnet;
 pub mod system;
 pub mod vm;
 pub mod volume;
 pub mod zone;
 
+pub use certificate::{ErasureCertificate, ErasureCertificateSpec};
 pub use condition::{Condition, ConditionStatus};
 pub use department::{Department, DepartmentSpec, DepartmentStatus};
 pub use host::{Host, HostSpec, HostStatus};
@@ -27,6 +30,7 @@ pub use request::{
     Approval, ApprovalSpec, ApprovalStatus, RequestPolicy, RequestPolicySpec, RequestPolicyStatus,
     ResourceRequest, ResourceRequestSpec, ResourceRequestStatus,
 };
+pub use snapshot::{VolumeSnapshot, VolumeSnapshotSpec, VolumeSnapshotStatus};
 pub use subnet::{Subnet, SubnetSpec, SubnetStatus};
 pub use system::{InformationSystem, InformationSystemSpec, InformationSystemStatus};
 pub use vm::{VirtualMachine, VirtualMachineSpec, VirtualMachineStatus};
@@ -43,3 +47,5 @@ pub const FINALIZER: &str = "dc.sonla.gov.vn/release";
 pub const GRANT: &str = "dc.sonla.gov.vn/grant";
 /// The department that owns a namespace: a label of the namespace.
 pub const DEPARTMENT_LABEL: &str = "dc.sonla.gov.vn/department";
+/// Who set a volume to be erased: written by the API server itself, by a policy of the chart.
+pub const ERASE_ORDERED_BY: &str = "dc.sonla.gov.vn/erase-ordered-by";

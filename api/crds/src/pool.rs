@@ -22,11 +22,16 @@ use crate::Condition;
     printcolumn = r#"{"name":"Capacity","type":"string","jsonPath":".status.capacity"}"#,
     printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.used"}"#,
     printcolumn = r#"{"name":"Promised","type":"string","jsonPath":".status.promised"}"#,
+    printcolumn = r#"{"name":"Class","type":"string","jsonPath":".spec.ownerClass"}"#,
+    printcolumn = r#"{"name":"Health","type":"string","jsonPath":".status.health"}"#,
+    printcolumn = r#"{"name":"Fills","type":"string","jsonPath":".status.fills"}"#,
+    printcolumn = r#"{"name":"Orphans","type":"integer","jsonPath":".status.orphanCount"}"#,
     printcolumn = r#"{"name":"Volumes","type":"integer","jsonPath":".status.volumes"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.ownerClass == oldSelf.ownerClass").message("ownerClass: a pool keeps its class, as its bytes keep their owners; make another pool"))]
 #[x_kube(validation = Rule::new("self.driver == oldSelf.driver").message("driver: a pool stays where its data is; make another pool"))]
 pub struct StoragePoolSpec {
     /// Exactly one driver.
@@ -47,6 +52,31 @@ pub struct StoragePoolSpec {
     #[serde(default = "default_warn_percent")]
     #[schemars(range(min = 1, max = 100))]
     pub warn_percent: u32,
+    /// Whose volumes it takes: those of departments of the same class, and no others.
+    #[serde(default)]
+    pub owner_class: OwnerClass,
+}
+
+/// The SOC's storage is kept apart from the data centre's: requirement S8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerClass {
+    /// The data centre's departments.
+    #[default]
+    Shared,
+    /// The security operation centre alone.
+    Soc,
+}
+
+impl OwnerClass {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OwnerClass::Shared => "shared",
+            OwnerClass::Soc => "soc",
+        }
+    }
 }
 
 fn default_class() -> String {
@@ -131,4 +161,55 @@ pub struct StoragePoolStatus {
     pub promised: String,
     #[serde(default)]
     pub volumes: i64,
+    #[serde(default)]
+    pub snapshots: i64,
+    /// Healthy, Filling, Full, Unusable or Unknown.
+    #[serde(default)]
+    pub health: String,
+    /// The day when it fills if its use goes on as it did, `not at this rate`, or `unknown`.
+    #[serde(default)]
+    pub fills: String,
+    /// What its driver cannot do, and why: asking for it is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<PoolLack>,
+    /// How much lies in it that nobody claims.
+    #[serde(default)]
+    pub orphan_count: i64,
+    /// The largest of it. Never removed by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<PoolOrphan>,
+    /// How its use went, the oldest first: what the forecast is made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<UseSample>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolLack {
+    /// Snapshot, Clone, ChangedExtents, GrowOnline, Fence or Discard.
+    pub verb: String,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolOrphan {
+    /// Volume, Snapshot, Image, Grant or Other.
+    pub kind: String,
+    /// As the driver calls it.
+    pub name: String,
+    pub size: String,
+    /// When it was last changed, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// What of a pool was used at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UseSample {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Bytes.
+    pub used: i64,
 }

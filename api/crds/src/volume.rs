@@ -62,6 +62,12 @@ pub struct VolumeSpec {
     /// How, when `reclaim` is Erase.
     #[serde(default)]
     pub erase_method: EraseMethod,
+    /// How fast it may be read and written. Absent: as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<QosSpec>,
+    /// Brings the volume back to a snapshot of its own, in place, while no machine has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreSpec>,
 }
 
 /// The spec of a Volume that a VirtualMachine makes; the system is the machine's.
@@ -87,12 +93,66 @@ pub struct VolumeTemplate {
     /// How, when `reclaim` is Erase.
     #[serde(default)]
     pub erase_method: EraseMethod,
+    /// How fast it may be read and written. Absent: as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<QosSpec>,
+}
+
+/// How fast a volume may be read and written, together. Changed while its machine runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.iopsBurst) || (has(self.iops) && self.iopsBurst >= self.iops)").message("qos.iopsBurst: not less than qos.iops, which it needs"))]
+#[x_kube(validation = Rule::new("!has(self.bandwidthBurst) || (has(self.bandwidth) && quantity(self.bandwidthBurst).compareTo(quantity(self.bandwidth)) >= 0)").message("qos.bandwidthBurst: not less than qos.bandwidth, which it needs"))]
+#[x_kube(validation = Rule::new("!has(self.burstSeconds) || has(self.iopsBurst) || has(self.bandwidthBurst)").message("qos.burstSeconds: needs iopsBurst or bandwidthBurst"))]
+#[x_kube(validation = Rule::new("(!has(self.bandwidth) || quantity(self.bandwidth).compareTo(quantity('64Ki')) >= 0 && quantity(self.bandwidth).compareTo(quantity('1Ti')) <= 0) && (!has(self.bandwidthBurst) || quantity(self.bandwidthBurst).compareTo(quantity('1Ti')) <= 0)").message("qos.bandwidth: from 64Ki to 1Ti, bytes a second"))]
+pub struct QosSpec {
+    /// Reads and writes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 10_000_000))]
+    pub iops: Option<u32>,
+    /// The same for a short time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 10_000_000))]
+    pub iops_burst: Option<u32>,
+    /// Bytes a second, such as 100Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|k|M|G|T)?$"),
+        length(max = 18)
+    )]
+    pub bandwidth: Option<String>,
+    /// The same for a short time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|k|M|G|T)?$"),
+        length(max = 18)
+    )]
+    pub bandwidth_burst: Option<String>,
+    /// How long a burst may last at its full height. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub burst_seconds: Option<u32>,
+}
+
+/// An order to bring a volume back to a snapshot. What was written since is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreSpec {
+    /// A VolumeSnapshot of the same namespace that holds this volume.
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub snapshot: String,
+    /// Any text. Another one than that of the last restore asks for one more.
+    #[schemars(length(min = 1, max = 64))]
+    pub order: String,
 }
 
 /// What the volume is made from. Blank when nothing is named; at most one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.image) && has(self.volume))").message("source: at most one of image and volume"))]
+#[x_kube(validation = Rule::new("[has(self.image), has(self.volume), has(self.snapshot)].filter(named, named).size() <= 1").message("source: at most one of image, volume and snapshot"))]
 pub struct SourceSpec {
     /// An Image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +162,28 @@ pub struct SourceSpec {
     )]
     pub image: Option<String>,
     /// A Volume of the same namespace and pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub volume: Option<String>,
+    /// A VolumeSnapshot of the same namespace and pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotSource>,
+}
+
+/// One volume of a VolumeSnapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotSource {
+    /// The VolumeSnapshot.
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub name: String,
+    /// Which of its volumes, by the name it had; not needed when it has only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
@@ -123,7 +205,7 @@ pub enum Reclaim {
     /// They stay in the pool, under a name that an event tells.
     #[default]
     Retain,
-    /// They are erased by `eraseMethod`.
+    /// They are erased by `eraseMethod`, and an ErasureCertificate is left.
     Erase,
 }
 
@@ -134,6 +216,8 @@ pub enum EraseMethod {
     Discard,
     /// All blocks are written with zeros first.
     Zero,
+    /// All blocks are written with random bytes, then with zeros.
+    Random,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -155,4 +239,13 @@ pub struct VolumeStatus {
     /// The storage host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The order of the last restore that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<String>,
+    /// The limits as they are set, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// Snapshots that keep it from being deleted.
+    #[serde(default)]
+    pub snapshots: i64,
 }

@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Release;
+use crate::plan::{Disposition, Release, RestoreOrder};
+use crate::report::{Consistency, Erasure};
 use crate::{
-    Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SubnetUid, Vni,
+    Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SnapshotId, SubnetUid,
+    Vni,
 };
 
 /// The one host that may run a machine, and all the machine holds.
@@ -46,6 +48,70 @@ pub struct VolumeClaim {
     pub host: HostName,
     /// Promised to its owner, whatever is really used.
     pub size: Bytes,
+    /// The last order to bring it back to a snapshot. No machine gets it before that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreOrder>,
+}
+
+/// A snapshot of one volume. Those of a group are written in one transaction, so their epochs are
+/// one, and it is the id of the hold that they are taken under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotClaim {
+    pub snapshot: SnapshotId,
+    pub owner: ObjectRef,
+    pub volume: InstanceId,
+    pub pool: PoolName,
+    /// The storage host.
+    pub host: HostName,
+    /// Of the volume when it was asked for; the snapshot may come to take as much.
+    pub size: Bytes,
+    /// The machine whose guest is held meanwhile, when one has the volume.
+    pub held: Option<InstanceId>,
+    /// How often the group was begun before, counted from 0.
+    pub attempt: u32,
+    pub state: SnapshotState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotState {
+    Taking,
+    /// The hold did not last: what was taken goes, and is taken anew.
+    Broken,
+    Taken {
+        level: Consistency,
+        /// As the storage host said, seconds since 1970: it tells a snapshot from another one that
+        /// somebody made in its place.
+        taken_at: i64,
+    },
+}
+
+/// A guest is held for one group of snapshots at a time. Its epoch is the hold's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldClaim {
+    pub vm: InstanceId,
+    /// The VolumeSnapshot that it is for.
+    pub owner: ObjectRef,
+    pub phase: HoldPhase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldPhase {
+    Asked,
+    /// Everything is taken: the host is to let the guest go, and to say whether it was held so long.
+    Lifted,
+}
+
+/// An erasure that a storage host has confirmed, kept until its certificate stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedVolume {
+    pub volume: InstanceId,
+    pub owner: ObjectRef,
+    pub pool: PoolName,
+    pub host: HostName,
+    pub size: Bytes,
+    pub method: Disposition,
+    /// What the host did; `None` when it confirmed without saying.
+    pub erasure: Option<Erasure>,
 }
 
 /// The one machine that may open an exclusive volume. The epoch of this key is the grant's.
@@ -88,7 +154,7 @@ pub struct PendingRelease {
 
 /// Keys of the ledger, below `/dc/<cluster>`. Ids and names in keys hold no '/'.
 pub mod keys {
-    use super::{HostName, InstanceId, IpAddr, Mac, PoolName, SubnetUid, Vni};
+    use super::{HostName, InstanceId, IpAddr, Mac, PoolName, SnapshotId, SubnetUid, Vni};
     use crate::plan::ItemKey;
 
     pub const INCARNATION: &str = "incarnation";
@@ -96,6 +162,9 @@ pub mod keys {
     pub const VM: &str = "vm/";
     pub const VOLUME: &str = "volume/";
     pub const ATTACH: &str = "attach/";
+    pub const SNAPSHOT: &str = "snapshot/";
+    pub const HOLD: &str = "hold/";
+    pub const ERASED: &str = "erased/";
     pub const SUBNET: &str = "subnet/";
     pub const DEPARTMENT: &str = "department/";
     pub const RELEASE: &str = "release/";
@@ -113,6 +182,22 @@ pub mod keys {
     #[must_use]
     pub fn attach(id: InstanceId) -> String {
         format!("{ATTACH}{id}")
+    }
+
+    #[must_use]
+    pub fn snapshot(id: SnapshotId) -> String {
+        format!("{SNAPSHOT}{id}")
+    }
+
+    /// The hold of a machine's guest.
+    #[must_use]
+    pub fn hold(vm: InstanceId) -> String {
+        format!("{HOLD}{vm}")
+    }
+
+    #[must_use]
+    pub fn erased(volume: InstanceId) -> String {
+        format!("{ERASED}{volume}")
     }
 
     #[must_use]

@@ -269,6 +269,18 @@ pub struct VmItem {
     /// How long a clean stop may take before force is used.
     pub stop_deadline_s: u32,
     pub on_stop: OnStop,
+    /// Keep the guest from writing for the moment, so that its volumes are taken at one instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// An order to keep a guest from writing until the order is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The epoch of the claim behind it: never used for another hold.
+    pub id: Epoch,
+    /// The host lets the guest go after so many seconds, whatever it hears or does not hear.
+    pub deadline_s: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -190,7 +190,40 @@ pub enum Detail {
         started_at: Option<i64>,
         /// The restart text it was started with.
         restart: String,
+        /// How the last hold that was asked of it stands.
+        #[serde(default)]
+        held: Option<Box<HoldSeen>>,
     },
+}
+
+/// How a hold of a guest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldSeen {
+    pub id: Epoch,
+    /// What a snapshot taken under it can be relied on for.
+    pub level: Consistency,
+    pub state: HoldState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldState {
+    /// Nothing is written.
+    Holding,
+    /// It was taken back, and nothing had been written until then.
+    Kept,
+    /// The guest was let go, stopped or lost before the hold was taken back.
+    Broken,
+}
+
+/// What a snapshot can be relied on for; never more than was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Consistency {
+    /// As after a power cut.
+    Crash,
+    /// The guest had written its file systems out.
+    FileSystem,
+    /// Its applications had written theirs out too.
+    Application,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

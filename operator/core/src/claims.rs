@@ -8,10 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
-    AttachClaim, DepartmentClaim, HeldBy, PendingRelease, SubnetClaim, VmClaim, VolumeClaim, keys,
+    AttachClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, PendingRelease, SnapshotClaim,
+    SubnetClaim, VmClaim, VolumeClaim, keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
-use dc_types::{Bytes, DepartmentName, Epoch, HostName, InstanceId, MiB, PoolName, SubnetUid};
+use dc_types::{
+    Bytes, DepartmentName, Epoch, HostName, InstanceId, MiB, ObjectUid, PoolName, SnapshotId,
+    SubnetUid,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -95,6 +99,10 @@ pub struct Claims {
     pub vms: BTreeMap<InstanceId, Claimed<VmClaim>>,
     pub volumes: BTreeMap<InstanceId, Claimed<VolumeClaim>>,
     pub attachments: BTreeMap<InstanceId, Claimed<AttachClaim>>,
+    pub snapshots: BTreeMap<SnapshotId, Claimed<SnapshotClaim>>,
+    /// By the machine whose guest is held.
+    pub holds: BTreeMap<InstanceId, Claimed<HoldClaim>>,
+    pub erased: BTreeMap<InstanceId, Claimed<ErasedVolume>>,
     pub subnets: BTreeMap<SubnetUid, Claimed<SubnetClaim>>,
     pub departments: BTreeMap<DepartmentName, Claimed<DepartmentClaim>>,
     pub releases: BTreeMap<(HostName, ItemKey), Claimed<PendingRelease>>,
@@ -107,6 +115,8 @@ pub struct Claims {
     host_promises: BTreeMap<HostName, HostPromise>,
     namespace_vms: BTreeMap<String, BTreeSet<InstanceId>>,
     host_volumes: BTreeMap<HostName, BTreeSet<InstanceId>>,
+    volume_snapshots: BTreeMap<InstanceId, BTreeSet<SnapshotId>>,
+    owner_snapshots: BTreeMap<ObjectUid, BTreeSet<SnapshotId>>,
     pool_promises: BTreeMap<PoolName, Bytes>,
     charges: Charges,
 }
@@ -147,6 +157,21 @@ impl Claims {
         ids.filter_map(|id| self.volumes.get(id))
     }
 
+    /// Snapshots of a volume, whoever they belong to.
+    pub fn snapshots_of(
+        &self,
+        volume: InstanceId,
+    ) -> impl Iterator<Item = &Claimed<SnapshotClaim>> {
+        let ids = self.volume_snapshots.get(&volume).into_iter().flatten();
+        ids.filter_map(|id| self.snapshots.get(id))
+    }
+
+    /// The snapshots that one VolumeSnapshot has.
+    pub fn snapshots_by(&self, owner: ObjectUid) -> impl Iterator<Item = &Claimed<SnapshotClaim>> {
+        let ids = self.owner_snapshots.get(&owner).into_iter().flatten();
+        ids.filter_map(|id| self.snapshots.get(id))
+    }
+
     /// Whether a claim gives a host what it holds under an item's key. Images are nobody's.
     #[must_use]
     pub fn has_item(&self, host: &HostName, key: &ItemKey) -> bool {
@@ -158,7 +183,11 @@ impl Claims {
                 volume.is_some_and(|volume| volume.value.host == *host)
                     && (key.kind == ItemKind::Volume || self.attachments.contains_key(&id))
             }
-            ItemKind::Image | ItemKind::Snapshot | ItemKind::Network | ItemKind::Endpoint => true,
+            ItemKind::Snapshot => {
+                let snapshot = self.snapshots.get(&SnapshotId(key.id));
+                snapshot.is_some_and(|snapshot| snapshot.value.host == *host)
+            }
+            ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
         }
     }
 
@@ -177,7 +206,8 @@ impl Claims {
         self.host_promises.get(host).copied().unwrap_or_default()
     }
 
-    /// Bytes promised to the owners of a pool's volumes.
+    /// Bytes promised to the owners of a pool's volumes and snapshots: a snapshot keeps what its
+    /// volume has written over since, up to all of it.
     #[must_use]
     pub fn promised_in(&self, pool: &PoolName) -> Bytes {
         self.pool_promises.get(pool).copied().unwrap_or_default()
@@ -226,6 +256,25 @@ impl Claims {
             "attach" => {
                 let new = claimed(key, value, incarnation, revision)?;
                 replace(&mut self.attachments, id(key, rest)?, new);
+            }
+            "snapshot" => {
+                let id = rest.parse().map_err(|_| bad_key(key))?;
+                let new = claimed(key, value, incarnation, revision)?;
+                let old = replace(&mut self.snapshots, id, new.clone());
+                if let Some(old) = old {
+                    self.unindex_snapshot(id, &old.value);
+                }
+                if let Some(new) = new {
+                    self.index_snapshot(id, &new.value);
+                }
+            }
+            "hold" => {
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.holds, id(key, rest)?, new);
+            }
+            "erased" => {
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.erased, id(key, rest)?, new);
             }
             "subnet" => {
                 let subnet = rest.parse().map_err(|_| bad_key(key))?;
@@ -306,16 +355,38 @@ impl Claims {
             .entry(volume.host.clone())
             .or_default()
             .insert(id);
-        self.pool_promises.entry(volume.pool.clone()).or_default().0 += volume.size.0;
+        self.promise(&volume.pool, volume.size);
     }
 
     fn unindex_volume(&mut self, id: InstanceId, volume: &VolumeClaim) {
         self.charges.volume(volume, Turn::Went);
         remove_from(&mut self.host_volumes, &volume.host, id);
-        let promise = self.pool_promises.entry(volume.pool.clone()).or_default();
-        promise.0 -= volume.size.0;
+        self.take_back(&volume.pool, volume.size);
+    }
+
+    fn index_snapshot(&mut self, id: SnapshotId, snapshot: &SnapshotClaim) {
+        let of_volume = self.volume_snapshots.entry(snapshot.volume).or_default();
+        of_volume.insert(id);
+        let of_owner = self.owner_snapshots.entry(snapshot.owner.uid).or_default();
+        of_owner.insert(id);
+        self.promise(&snapshot.pool, snapshot.size);
+    }
+
+    fn unindex_snapshot(&mut self, id: SnapshotId, snapshot: &SnapshotClaim) {
+        remove_from(&mut self.volume_snapshots, &snapshot.volume, id);
+        remove_from(&mut self.owner_snapshots, &snapshot.owner.uid, id);
+        self.take_back(&snapshot.pool, snapshot.size);
+    }
+
+    fn promise(&mut self, pool: &PoolName, size: Bytes) {
+        self.pool_promises.entry(pool.clone()).or_default().0 += size.0;
+    }
+
+    fn take_back(&mut self, pool: &PoolName, size: Bytes) {
+        let promise = self.pool_promises.entry(pool.clone()).or_default();
+        promise.0 -= size.0;
         if promise.0 == 0 {
-            self.pool_promises.remove(&volume.pool);
+            self.pool_promises.remove(pool);
         }
     }
 }
@@ -365,11 +436,7 @@ fn replace<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, new: Option<T>) -> Optio
     }
 }
 
-fn remove_from<K: Ord + Clone>(
-    index: &mut BTreeMap<K, BTreeSet<InstanceId>>,
-    at: &K,
-    id: InstanceId,
-) {
+fn remove_from<K: Ord + Clone, I: Ord>(index: &mut BTreeMap<K, BTreeSet<I>>, at: &K, id: I) {
     if let Some(ids) = index.get_mut(at) {
         ids.remove(&id);
         if ids.is_empty() {
@@ -387,6 +454,7 @@ fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey), ClaimErr
     let kind = match kind {
         "Image" => ItemKind::Image,
         "Volume" => ItemKind::Volume,
+        "Snapshot" => ItemKind::Snapshot,
         "Grant" => ItemKind::Grant,
         "Network" => ItemKind::Network,
         "Endpoint" => ItemKind::Endpoint,

@@ -24,6 +24,7 @@ pub mod quota;
 pub mod rebuild;
 pub mod request;
 pub mod sight;
+pub mod snapshot;
 pub mod subnet;
 pub mod system;
 pub mod txn;

@@ -1,12 +1,15 @@
 //! What a look at one object decides: the value that a controller carries out.
 
-use dc_crds::{Volume, VolumeSpec};
+use std::collections::BTreeMap;
+
+use dc_crds::{ERASE_ORDERED_BY, Volume, VolumeSpec};
 use dc_types::plan::{Item, ItemKey};
 use dc_types::{HostName, ObjectRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::txn::Txn;
+use crate::volume::erasure::Unsigned;
 use crate::words::{Fact, Standing};
 
 /// Whether the object may go.
@@ -25,14 +28,24 @@ pub struct NewVolume {
     pub name: String,
     pub vm: ObjectRef,
     pub spec: VolumeSpec,
+    /// Who had the machine say that it is to be erased.
+    pub ordered_by: Option<String>,
 }
 
 impl NewVolume {
     #[must_use]
     pub fn object(&self) -> Volume {
-        let Self { name, vm, spec } = self;
+        let Self {
+            name,
+            vm,
+            spec,
+            ordered_by,
+        } = self;
         let mut volume = Volume::new(name, spec.clone());
         volume.metadata.namespace = Some(vm.namespace.clone());
+        volume.metadata.annotations = ordered_by
+            .as_ref()
+            .map(|by| BTreeMap::from([(ERASE_ORDERED_BY.to_owned(), by.clone())]));
         volume.metadata.owner_references = Some(vec![OwnerReference {
             api_version: format!("{}/{}", dc_crds::GROUP, dc_crds::VERSION),
             kind: "VirtualMachine".to_owned(),
@@ -53,6 +66,9 @@ pub struct Plan {
     pub uncarry: Vec<(HostName, ItemKey)>,
     /// Carried out next; then the object is looked at again.
     pub txn: Option<Txn>,
+    /// Signed and made at the API server before the transaction; made once, however often it is
+    /// tried.
+    pub certify: Option<Box<Unsigned>>,
     /// Volumes that a machine's templates ask for and that are not there.
     pub make: Vec<NewVolume>,
     /// What hosts are to carry for it.

@@ -2,7 +2,7 @@
 
 use dc_crds::StoragePool;
 use dc_types::plan::ItemKind;
-use dc_types::report::PoolFacts;
+use dc_types::report::{PoolFacts, Verb};
 use dc_types::{HostName, ObjectRef, PoolName};
 
 use crate::claims::Claims;
@@ -11,6 +11,7 @@ use crate::place::Presence;
 use crate::plan::Plan;
 use crate::words::Fact;
 
+pub mod forecast;
 pub mod status;
 
 pub use status::status;
@@ -28,6 +29,14 @@ pub struct Seen<'a> {
     pub claims: &'a Claims,
     /// Images that are to be kept here.
     pub images: &'a [String],
+}
+
+/// Why the driver of a pool cannot do something, when it cannot. A pool that has not been heard of
+/// is not said to lack anything.
+#[must_use]
+pub fn lacks(facts: Option<&PoolFacts>, verb: Verb) -> Option<&str> {
+    let lack = facts?.lacks.iter().find(|lack| lack.verb == verb)?;
+    Some(&lack.why)
 }
 
 /// A pool goes when no volume, image or release of it is left.
@@ -62,9 +71,15 @@ fn plan_deletion(seen: &Seen<'_>, host: &HostName) -> Plan {
     let mut by: Vec<String> = volumes
         .map(|volume| format!("volume {}", volume.value.owner))
         .collect();
+    let snapshots = seen.claims.snapshots.values();
+    let snapshots = snapshots.filter(|snapshot| snapshot.value.pool == *seen.name);
+    by.extend(snapshots.map(|snapshot| format!("snapshot {}", snapshot.value.owner)));
     by.extend(seen.images.iter().map(|image| format!("image {image}")));
     let releases = seen.claims.releases_of(host);
-    let of_volumes = releases.filter(|r| r.value.release.key.kind == ItemKind::Volume);
+    let of_volumes = releases.filter(|r| {
+        let kind = r.value.release.key.kind;
+        matches!(kind, ItemKind::Volume | ItemKind::Snapshot)
+    });
     by.extend(of_volumes.map(|r| format!("release of {}", r.value.release.key)));
     match by.is_empty() {
         true => Plan::let_go(),

@@ -5,14 +5,14 @@
 //! are in force, else by the newest epoch; the others are listed for a person, and what they hold is
 //! left alone. Nothing is given to anyone who did not have it before. Machines, volumes and
 //! attachments keep the epochs that hosts and storage know them by, so that a guest does not notice;
-//! networks get new ones.
+//! networks get new ones. A guest that is held for a snapshot is let go.
 //!
 //! What no host holds is claimed by its controller as for the first time, except prefixes and ids
 //! of subnets, which are taken from the status people read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_crds::{Department, Subnet};
+use dc_crds::{Department, Subnet, VolumeSnapshot};
 use dc_types::claim::{
     AttachClaim, CardClaim, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim, keys,
 };
@@ -25,6 +25,7 @@ use crate::vm::claim::held_keys;
 
 mod grants;
 mod networks;
+mod snapshots;
 
 use grants::Grants;
 
@@ -42,6 +43,7 @@ pub struct Inventory {
 pub struct Objects {
     pub subnets: Vec<Subnet>,
     pub departments: Vec<Department>,
+    pub snapshots: Vec<VolumeSnapshot>,
 }
 
 /// The ledger as it is to be, and what a person must look at.
@@ -106,6 +108,7 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
         _ => None,
     });
     rebuild_volumes(&mut outcome, &volumes);
+    snapshots::rebuild(&mut outcome, inventories, &volumes, objects);
     let placed = rebuild_vms(&mut outcome, &vms, &grants);
     grants.rebuild(&mut outcome, &placed);
     networks::rebuild(&mut outcome, inventories, objects);
@@ -156,6 +159,7 @@ fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>) {
             pool: newest.body.pool.clone(),
             host: newest.host.clone(),
             size: newest.body.size,
+            restore: newest.body.restore.clone(),
         };
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
     }
@@ -222,6 +226,7 @@ fn claim_of(found: &Found<'_, VmItem>) -> VmClaim {
         seed: _,
         stop_deadline_s: _,
         on_stop: _,
+        hold: _,
     } = found.body;
     let mut nics: Vec<_> = nics.iter().collect();
     nics.sort_by_key(|nic| nic.card);

@@ -7,8 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::host::HostRole;
+use dc_crds::pool::OwnerClass;
 use dc_crds::vm::Disk;
-use dc_crds::{FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone};
+use dc_crds::{
+    ErasureCertificate, FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume,
+    VolumeSnapshot, Zone,
+};
 use dc_types::claim::SubnetClaim;
 use dc_types::plan::{Chap, Item, ItemKey, RbdCluster, Secret};
 use dc_types::report::{HostFacts, Observation, PoolPlace};
@@ -30,6 +34,8 @@ use crate::{subnet, vm, volume};
 mod ledger;
 mod objects;
 mod properties;
+mod snapshots;
+mod volumes;
 
 use ledger::Ledger;
 pub use objects::{card, delete, disk, fail, observe, zone};
@@ -47,6 +53,8 @@ pub struct SimHost {
     pub held: BTreeMap<ItemKey, Item>,
     pub said: BTreeMap<ItemKey, Observation>,
     pub released: BTreeMap<ItemKey, Epoch>,
+    /// Guests that are held are let go at once, as when a deadline passes.
+    pub lets_go: bool,
 }
 
 pub struct Sim {
@@ -60,6 +68,9 @@ pub struct Sim {
     pub pools: BTreeMap<String, StoragePool>,
     pub subnets: BTreeMap<String, Subnet>,
     pub volumes: BTreeMap<String, Volume>,
+    pub snapshots: BTreeMap<String, VolumeSnapshot>,
+    pub certificates: BTreeMap<String, ErasureCertificate>,
+    pub department: OwnerClass,
     pub vms: BTreeMap<String, VirtualMachine>,
     pub plans: BTreeMap<String, Plan>,
     /// What the department may hold; nothing is limited at first.
@@ -86,6 +97,9 @@ impl Sim {
             pools: BTreeMap::new(),
             subnets: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            department: OwnerClass::Shared,
             vms: BTreeMap::new(),
             plans: BTreeMap::new(),
             limits: Limits::default(),
@@ -206,6 +220,9 @@ impl Sim {
         for name in keys(&self.vms) {
             changed |= self.look_at_vm(&name);
         }
+        for name in keys(&self.snapshots) {
+            changed |= self.look_at_snapshot(&name);
+        }
         for name in keys(&self.hosts) {
             changed |= self.play_host(&name);
         }
@@ -236,6 +253,11 @@ impl Sim {
         for (host, item) in &plan.uncarry {
             let board = self.boards.entry(host.clone()).or_default();
             changed |= board.remove(item).is_some();
+        }
+        if let Some(unsigned) = &plan.certify {
+            let certificate = ErasureCertificate::new(&unsigned.name, unsigned.spec.clone());
+            let old = self.certificates.insert(unsigned.name.clone(), certificate);
+            assert!(old.is_none(), "{key} is certified twice");
         }
         if let Some(txn) = &plan.txn {
             let before = self.used();
@@ -342,53 +364,7 @@ impl Sim {
     }
 
     fn look_at_volume(&mut self, name: &str) -> bool {
-        let object = self.volumes[name].clone();
-        let me = object::object_ref(&object.metadata).unwrap();
-        let storage = host(STORAGE);
-        let claim = self.ledger.claims.volumes.get(&volume::id(&me));
-        let epoch = claim.map_or(Epoch::default(), |claim| claim.epoch);
-        let facts = self.host_objects[&storage].1.pools[0].clone();
-        let source = object.spec.source.volume.as_ref();
-        let source = source.and_then(|name| self.volumes.get(name));
-        let source_said = source.and_then(|source| {
-            let me = object::object_ref(&source.metadata)?;
-            self.said(&storage, &volume::key(&me))
-        });
-        let grant = vm::grant_key(volume::id(&me));
-        let pending = self
-            .ledger
-            .claims
-            .releases
-            .contains_key(&(storage.clone(), grant));
-        let said = self.said(&storage, &volume::key(&me));
-        let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
-        let plan = volume::plan(&volume::Seen {
-            allowance: self.allowance(&classes, &ahead),
-            volume: &object,
-            me: &me,
-            system: Named::There,
-            pool: self
-                .pools
-                .get(&object.spec.pool)
-                .map(|pool| volume::PoolSeen {
-                    pool,
-                    presence: self.presence(&storage),
-                    facts: Some(&facts),
-                }),
-            image: None,
-            source: source.map(|volume| volume::SourceSeen {
-                volume,
-                said: source_said.as_ref(),
-            }),
-            claims: &self.ledger.claims,
-            said: said.as_ref(),
-            removal: self.removal(&storage, &volume::key(&me), epoch),
-            grant_removal: match pending {
-                true => Removal::Pending,
-                false => Removal::Done,
-            },
-            note: None,
-        });
+        let plan = self.decide_volume(name);
         let (changed, hold) = self.carry_out(&format!("volume {name}"), plan);
         if hold == Hold::LetGo {
             self.volumes.remove(name);
@@ -508,14 +484,15 @@ impl Sim {
         let mut changed = false;
         let mut confirmed = Vec::new();
         for release in pending {
-            let release = &release.value.release;
+            let pending = &release.value;
+            let release = &pending.release;
             let held = sim_host.held.get(&release.key);
             if held.is_some_and(|held| held.epoch <= release.epoch) {
                 sim_host.held.remove(&release.key);
                 sim_host.said.remove(&release.key);
             }
             sim_host.released.insert(release.key, release.epoch);
-            confirmed.push(dc_types::claim::keys::release(name, &release.key));
+            confirmed.push(pending.clone());
             changed = true;
         }
         for (key, item) in board.iter() {
@@ -533,11 +510,13 @@ impl Sim {
                 sim_host.released.get(key)
             );
             sim_host.held.insert(*key, item.clone());
-            sim_host.said.insert(*key, observe(item));
+            let before = sim_host.said.get(key).cloned();
+            let said = snapshots::with_hold(observe(item), item, before, sim_host.lets_go);
+            sim_host.said.insert(*key, said);
             changed = true;
         }
-        for key in confirmed {
-            self.ledger.delete(&key);
+        for pending in confirmed {
+            self.confirm(name, &pending);
         }
         changed
     }

@@ -2,15 +2,20 @@
 //!
 //! ```text
 //! wanted ─ valid ─▶ claimed ─▶ carried ─▶ Ready        size grows: claim written anew, carried again
-//! deleted ─ nobody holds it ─▶ release recorded ─ host confirms ─▶ claim deleted ─▶ let go
+//!                                                      restore: the same, while nobody holds it
+//! deleted ─ nobody holds it, no snapshot ─▶ release recorded ─ host confirms ─▶ erasure certified
+//!         ─▶ claim deleted ─▶ let go
 //! ```
 //! What always holds: a pool never promises more than its limit, a department no more than its
-//! quota; the claim stays until the storage
-//! host has confirmed what became of the bytes; nothing is released that a machine holds.
+//! quota; the claim stays until the storage host has confirmed what became of the bytes, and, when
+//! they were erased, until the certificate stands; nothing is released that a machine holds or a
+//! snapshot is of; no machine gets a volume that is being brought back.
 
-use dc_crds::{Image, StoragePool, Volume};
-use dc_types::plan::{ItemKey, ItemKind};
-use dc_types::report::{Observation, PoolFacts};
+use dc_crds::pool::OwnerClass;
+use dc_crds::{Image, StoragePool, Volume, VolumeSnapshot};
+use dc_types::claim::VolumeClaim;
+use dc_types::plan::{ItemKey, ItemKind, RestoreOrder};
+use dc_types::report::{Detail, Observation, PoolFacts};
 use dc_types::{Bytes, InstanceId, ObjectRef};
 
 use crate::claims::Claims;
@@ -18,7 +23,10 @@ use crate::place::Presence;
 use crate::quota::Allowance;
 use crate::sight::Removal;
 
+pub mod erasure;
 pub mod plan;
+pub mod qos;
+pub mod restore;
 pub mod status;
 pub mod validate;
 
@@ -35,6 +43,13 @@ pub struct Seen<'a> {
     pub pool: Option<PoolSeen<'a>>,
     pub image: Option<ImageSeen<'a>>,
     pub source: Option<SourceSeen<'a>>,
+    /// The VolumeSnapshot that it is to be made from, and the one it is to be brought back to.
+    pub from_snapshot: Option<&'a VolumeSnapshot>,
+    pub restore: Option<&'a VolumeSnapshot>,
+    /// Whose storage its department uses.
+    pub class: OwnerClass,
+    /// What the host of the machine that has it says of that machine.
+    pub holder_said: Option<&'a Observation>,
     pub claims: &'a Claims,
     pub allowance: Allowance<'a>,
     /// What the storage host says of the volume.
@@ -72,6 +87,21 @@ pub struct ImageSeen<'a> {
 pub struct SourceSeen<'a> {
     pub volume: &'a Volume,
     pub said: Option<&'a Observation>,
+}
+
+/// An order to bring a volume back that its storage host has not carried out yet, as far as it has
+/// said.
+#[must_use]
+pub fn pending_restore<'a>(
+    claim: &'a VolumeClaim,
+    said: Option<&Observation>,
+) -> Option<&'a RestoreOrder> {
+    let wanted = claim.restore.as_ref()?;
+    let done = match said.map(|said| &said.detail) {
+        Some(Detail::Volume { restored, .. }) => restored.as_ref() == Some(&wanted.order),
+        _ => false,
+    };
+    (!done).then_some(wanted)
 }
 
 /// The volume's id for life: the uid of the object that first asked for it.

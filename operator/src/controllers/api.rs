@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dc_crds::request::TemplateKind;
-use dc_crds::{FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume};
+use dc_crds::{ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume};
 use dc_operator_core::object::{self, Life};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
@@ -146,7 +146,7 @@ where
 
 scoped! {
     namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
-        dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval;
+        dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval;
     cluster: dc_crds::RequestPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
         dc_crds::Image, dc_crds::MachineClass;
 }
@@ -160,6 +160,7 @@ fn holds(kind: Kind) -> bool {
         | Kind::Image
         | Kind::Subnet
         | Kind::Volume
+        | Kind::Snapshot
         | Kind::Vm => true,
         Kind::Zone
         | Kind::Class
@@ -353,6 +354,33 @@ pub async fn change_template(
             Answer::Overtaken => Ok(()),
             Answer::Refused(_) | Answer::Failed => Err(failed(&format!("{kind} {name}"), error)),
         },
+    }
+}
+
+/// Makes a certificate. One of its name that is of the same volume is the same one, made before an
+/// operator died; of another volume it is refused.
+pub async fn make_certificate(
+    context: &Context,
+    certificate: &ErasureCertificate,
+) -> Result<(), ApiError> {
+    let what = "the certificate of an erasure";
+    context.parts.metrics.wrote("ErasureCertificate", "create");
+    let api: Api<ErasureCertificate> = Api::all(context.parts.client.clone());
+    let error = match api.create(&PostParams::default(), certificate).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    if !matches!(&error, kube::Error::Api(status) if status.code == 409) {
+        return Err(failed(what, error));
+    }
+    let name = certificate.name_any();
+    let there = api.get(&name).await.map_err(|error| failed(what, error))?;
+    match there.spec.volume_uid == certificate.spec.volume_uid {
+        true => Ok(()),
+        false => Err(ApiError::Refused {
+            what: what.to_owned(),
+            why: format!("{name} is there and is of another volume"),
+        }),
     }
 }
 

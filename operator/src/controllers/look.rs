@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dc_crds::{
     Department, Image, InformationSystem, MachineClass, ResourceRequest, StoragePool, Subnet,
-    VirtualMachine, Volume, Zone,
+    VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use dc_operator_core::claims::Claims;
 use dc_operator_core::place::Presence;
@@ -55,6 +55,7 @@ impl<'a> Look<'a> {
         system: InformationSystem = systems, Kind::System;
         subnet: Subnet = subnets, Kind::Subnet;
         volume: Volume = volumes, Kind::Volume;
+        snapshot: VolumeSnapshot = snapshots, Kind::Snapshot;
         vm: VirtualMachine = vms, Kind::Vm;
         request: ResourceRequest = requests, Kind::Request;
     }

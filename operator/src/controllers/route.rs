@@ -144,7 +144,20 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
             wake_interested(context, &Thing::Claim(id));
             volume_changed(context, id);
         }
-        "attach" => {
+        // Whoever looks at a volume's claim looks at its snapshots too.
+        "snapshot" => {
+            let Some(id) = id() else { return };
+            let snapshot = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.snapshots.get(&dc_types::SnapshotId(id))?;
+                Some((claim.value.volume.0, claim.value.pool.to_string()))
+            });
+            wake_interested(context, &Thing::Claim(id));
+            if let Some((volume, pool)) = snapshot {
+                wake_interested(context, &Thing::Claim(volume));
+                context.queue.wake(Key::global(Kind::Pool, &pool));
+            }
+        }
+        "attach" | "hold" | "erased" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
         }
@@ -237,6 +250,7 @@ fn release_changed(context: &Context, rest: &str) {
     let kind = match kind {
         "Image" => ItemKind::Image,
         "Volume" => ItemKind::Volume,
+        "Snapshot" => ItemKind::Snapshot,
         "Grant" => ItemKind::Grant,
         "Vm" => ItemKind::Vm,
         "Network" => ItemKind::Network,

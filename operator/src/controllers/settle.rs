@@ -1,8 +1,8 @@
 //! Carrying out what a look has decided, the same way for every kind.
 //!
 //! ```text
-//! look ─▶ plan ─▶ off the boards ─▶ ledger ─┬─▶ look again
-//!                                           └─ nothing to claim ─▶ volumes ─▶ boards ─▶ finalizer ─▶ status
+//! look ─▶ plan ─▶ certificate ─▶ off the boards ─▶ ledger ─┬─▶ look again
+//!                                                          └─ nothing to claim ─▶ volumes ─▶ boards ─▶ finalizer ─▶ status
 //! ```
 //! A transaction is decided and committed in the leader's lane, so that what it was judged from
 //! still holds; what was decided outside of it is decided again inside.
@@ -155,6 +155,12 @@ async fn claim<S>(
         if decision.plan.txn.is_none() {
             take_off(context, &decision.plan);
             return Ok(decision);
+        }
+        if let Some(unsigned) = &decision.plan.certify {
+            // Before the transaction that forgets what it is made from. It is decided once more
+            // after this, and cannot come out otherwise: what was erased stays so.
+            let certificate = context.parts.evidence.sign(unsigned);
+            api::make_certificate(context, &certificate).await?;
         }
         let lane = context.parts.leader.lane().await;
         let claims = &context.hosts;

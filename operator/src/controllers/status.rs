@@ -79,6 +79,7 @@ reports! {
     InformationSystem => InformationSystemStatus,
     Subnet => SubnetStatus,
     Volume => VolumeStatus,
+    VolumeSnapshot => VolumeSnapshotStatus,
     VirtualMachine => VirtualMachineStatus,
     ResourceRequest => ResourceRequestStatus,
     Approval => ApprovalStatus,

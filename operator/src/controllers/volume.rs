@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use dc_crds::Volume;
+use dc_crds::pool::OwnerClass;
+use dc_crds::{Volume, VolumeSnapshot};
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
 use dc_operator_core::sight::Removal;
-use dc_operator_core::volume::validate::pool_host;
+use dc_operator_core::volume::erasure::{certificate_name, erases};
+use dc_operator_core::volume::validate::{disposition, pool_host};
 use dc_operator_core::volume::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, plan, status};
+use dc_operator_core::words::Fact;
 use dc_operator_core::{image, vm, volume};
 use dc_types::report::Observation;
 use dc_types::{HostName, ObjectRef};
@@ -60,6 +63,10 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     volume,
                     said: said.as_ref(),
                 }),
+                from_snapshot: read.from_snapshot.as_deref(),
+                restore: read.restore.as_deref(),
+                class: read.class,
+                holder_said: read.holder_said.as_ref(),
                 claims,
                 allowance: budget.allowance(&ahead),
                 said: read.said.as_ref(),
@@ -87,7 +94,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     Ok(settled)
 }
 
-/// Says once, as the object goes, where retained bytes lie.
+/// Says once, as the object goes, where retained bytes lie, or which certificate is the evidence
+/// that they are gone.
 fn tell_where(context: &Context, volume: &Volume, me: &ObjectRef, settled: Settled) {
     let going = object::life(&volume.metadata) == object::Life::Deleting;
     if !going || settled != Settled::gone() || !object::is_held(&volume.metadata) {
@@ -97,18 +105,25 @@ fn tell_where(context: &Context, volume: &Volume, me: &ObjectRef, settled: Settl
     let Some(host) = pool.as_deref().and_then(pool_host) else {
         return;
     };
-    let state = context.parts.observed.release(&host, &volume::key(me));
-    if let Some(ReleaseState::Done(released)) = state
-        && !released.note.is_empty()
-    {
-        let words = dc_operator_core::words::Fact::VolumeReleased {
-            note: released.note,
-        }
-        .words();
+    let tell = |fact: Fact| {
+        let words = fact.words();
         let note = words.message();
         context
             .events
             .tell(volume, Tone::Normal, &words.reason, &note);
+    };
+    if erases(disposition(volume.spec.reclaim, volume.spec.erase_method)) {
+        let certificate = certificate_name(me, volume::id(me));
+        tell(Fact::VolumeErased { certificate });
+        return;
+    }
+    let state = context.parts.observed.release(&host, &volume::key(me));
+    if let Some(ReleaseState::Done(released)) = state
+        && !released.note.is_empty()
+    {
+        tell(Fact::VolumeReleased {
+            note: released.note,
+        });
     }
 }
 
@@ -121,6 +136,10 @@ struct Read {
     facts: Option<Arc<dc_types::report::HostFacts>>,
     image: Option<(Arc<dc_crds::Image>, Option<Observation>)>,
     source: Option<(Arc<Volume>, Option<Observation>)>,
+    from_snapshot: Option<Arc<VolumeSnapshot>>,
+    restore: Option<Arc<VolumeSnapshot>>,
+    class: OwnerClass,
+    holder_said: Option<Observation>,
     said: Option<Observation>,
 }
 
@@ -165,6 +184,17 @@ impl Read {
             Some((source, said))
         });
         let own = said(look, volume::key(me));
+        let from_snapshot = spec.source.snapshot.as_ref();
+        let from_snapshot = from_snapshot.and_then(|s| look.snapshot(&me.namespace, &s.name));
+        let restore = spec.restore.as_ref();
+        let restore = restore.and_then(|r| look.snapshot(&me.namespace, &r.snapshot));
+        let department = look.department("", &me.namespace);
+        let holder = look.context.parts.ledger.with_claims(|claims| {
+            let attached = claims.attachments.get(&volume::id(me))?;
+            let claim = claims.vms.get(&attached.value.vm)?;
+            Some((claim.value.host.clone(), vm::key(&claim.value.owner)))
+        });
+        let holder_said = holder.and_then(|(host, key)| look.said(&host, &key));
         Self {
             system,
             pool,
@@ -173,6 +203,10 @@ impl Read {
             facts,
             image,
             source,
+            from_snapshot,
+            restore,
+            holder_said,
+            class: department.map_or(OwnerClass::Shared, |d| d.spec.owner_class),
             said: own,
         }
     }

@@ -13,10 +13,13 @@ use thiserror::Error;
 
 use super::authority::{Authority, AuthorityError};
 use super::token::random_text;
+use crate::evidence::{EvidenceError, EvidenceKey};
 
 pub const AUTHORITY_SECRET: &str = "dc-agent-ca";
 pub const LEDGER_KEY_SECRET: &str = "dc-ledger-key";
+pub const EVIDENCE_KEY_SECRET: &str = "dc-evidence-key";
 const LEDGER_KEY: &str = "key";
+const EVIDENCE_KEY: &str = "key";
 
 #[derive(Debug, Error)]
 pub enum SecretError {
@@ -38,6 +41,8 @@ pub enum SecretError {
     },
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
 }
 
 /// The agents' authority, made when there is none.
@@ -67,6 +72,21 @@ pub async fn ensure_ledger_key(
     .await?;
     let key = text(&secret, namespace, LEDGER_KEY_SECRET, LEDGER_KEY)?;
     Ok(dc_types::plan::Secret(key))
+}
+
+/// The key that certificates of erasure are signed with, with its public half published.
+pub async fn ensure_evidence_key(
+    client: &Client,
+    namespace: &str,
+) -> Result<EvidenceKey, SecretError> {
+    let secret = ensure(client, namespace, EVIDENCE_KEY_SECRET, || {
+        Ok(BTreeMap::from([(EVIDENCE_KEY, EvidenceKey::generate()?)]))
+    })
+    .await?;
+    let text = text(&secret, namespace, EVIDENCE_KEY_SECRET, EVIDENCE_KEY)?;
+    let key = EvidenceKey::from_text(&text)?;
+    key.publish(client, namespace).await?;
+    Ok(key)
 }
 
 async fn ensure(

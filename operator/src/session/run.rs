@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dc_operator_core::txn::Txn;
+use dc_operator_core::volume::erasure;
 use dc_proto::OnWire;
 use dc_proto::session::{AgentSays, OperatorSays, Welcome, send};
 use dc_proto::wire::{AgentMessage, OperatorMessage};
@@ -307,17 +308,19 @@ impl Session {
         let pending = self.sessions.ledger.with_claims(|claims| {
             let at = (self.host.clone(), released.key);
             let pending = claims.releases.get(&at)?;
-            Some((pending.value.release.epoch, pending.revision))
+            let key = keys::release(&self.host, &released.key);
+            let txn = Txn::new(format!("host {} released {}", self.host, released.key))
+                .unchanged(&key, pending.revision)
+                .delete(&key);
+            // What it says of an erasure is kept as surely as that it was one.
+            let txn = erasure::note(txn, claims, &pending.value, &released);
+            Some((pending.value.release.epoch, txn))
         });
         match pending {
-            Some((epoch, revision)) if epoch <= released.epoch => {
+            Some((epoch, txn)) if epoch <= released.epoch => {
                 self.sessions
                     .observed
                     .set_released(&self.host, released.clone());
-                let key = keys::release(&self.host, &released.key);
-                let txn = Txn::new(format!("host {} released {}", self.host, released.key))
-                    .unchanged(&key, revision)
-                    .delete(&key);
                 match self.sessions.ledger.commit(&txn).await {
                     Ok(Commit::Done { .. }) => talk.outbox.settle(&released),
                     // Controllers may have changed or deleted it with something else: look again.

@@ -7,7 +7,7 @@ use dc_crds::condition::types::READY;
 use dc_crds::{
     Approval, Condition, ConditionStatus, DEPARTMENT_LABEL, Department, GRANT, Host, Image,
     InformationSystem, MachineClass, RequestPolicy, ResourceRequest, StoragePool, Subnet,
-    VirtualMachine, Volume, Zone,
+    VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -156,6 +156,22 @@ impl Tells for Volume {
             Some(&volume.status.as_ref()?.conditions)
         }));
         changes.extend(department_of(old, new));
+        changes
+    }
+}
+
+impl Tells for VolumeSnapshot {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Snapshot, old, new);
+        changes.extend(department_of(old, new));
+        // What is made from it needs to know which volumes it is of, and that they are taken.
+        let state = |snapshot: Option<&Self>| {
+            let status = snapshot.and_then(|snapshot| snapshot.status.as_ref());
+            status.map(|status| (status.state.clone(), status.volumes.clone()))
+        };
+        if changes.is_empty() && state(old) != state(new) {
+            changes.extend(key_of(Kind::Snapshot, old, new).map(Change::Object));
+        }
         changes
     }
 }

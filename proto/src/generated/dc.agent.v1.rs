@@ -476,6 +476,16 @@ pub struct VmItem {
     pub stop_deadline_s: u32,
     #[prost(enumeration = "OnStop", tag = "16")]
     pub on_stop: i32,
+    #[prost(message, optional, tag = "17")]
+    pub hold: ::core::option::Option<Hold>,
+}
+/// Keep the guest from writing until this is taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<Epoch>,
+    #[prost(uint32, tag = "2")]
+    pub deadline_s: u32,
 }
 /// Either `portal` and `chap`, as of old, or one of the others. `initiator` names the holder.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -765,6 +775,18 @@ pub struct VmDetail {
     pub started_at_unix_s: ::core::option::Option<i64>,
     #[prost(string, tag = "5")]
     pub restart: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub held: ::core::option::Option<HoldSeen>,
+}
+/// How the last hold that was asked of a machine stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldSeen {
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<Epoch>,
+    #[prost(enumeration = "Consistency", tag = "2")]
+    pub level: i32,
+    #[prost(enumeration = "HoldState", tag = "3")]
+    pub state: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Released {
@@ -1273,6 +1295,70 @@ impl OrphanKind {
             "ORPHAN_KIND_IMAGE" => Some(Self::Image),
             "ORPHAN_KIND_GRANT" => Some(Self::Grant),
             "ORPHAN_KIND_OTHER" => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Consistency {
+    Unspecified = 0,
+    Crash = 1,
+    FileSystem = 2,
+    Application = 3,
+}
+impl Consistency {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONSISTENCY_UNSPECIFIED",
+            Self::Crash => "CONSISTENCY_CRASH",
+            Self::FileSystem => "CONSISTENCY_FILE_SYSTEM",
+            Self::Application => "CONSISTENCY_APPLICATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONSISTENCY_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONSISTENCY_CRASH" => Some(Self::Crash),
+            "CONSISTENCY_FILE_SYSTEM" => Some(Self::FileSystem),
+            "CONSISTENCY_APPLICATION" => Some(Self::Application),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HoldState {
+    Unspecified = 0,
+    Holding = 1,
+    Kept = 2,
+    Broken = 3,
+}
+impl HoldState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HOLD_STATE_UNSPECIFIED",
+            Self::Holding => "HOLD_STATE_HOLDING",
+            Self::Kept => "HOLD_STATE_KEPT",
+            Self::Broken => "HOLD_STATE_BROKEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HOLD_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "HOLD_STATE_HOLDING" => Some(Self::Holding),
+            "HOLD_STATE_KEPT" => Some(Self::Kept),
+            "HOLD_STATE_BROKEN" => Some(Self::Broken),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Virtual machines.
 
-use dc_types::plan::{DiskItem, DiskSource, NicItem, Qos, SeedItem, VmItem};
+use dc_types::plan::{DiskItem, DiskSource, Hold, NicItem, Qos, SeedItem, VmItem};
 use dc_types::{Bytes, MiB};
 
 use crate::field::{choice, list, optional, optional_text, required, text, to_list};
@@ -26,6 +26,7 @@ impl OnWire for VmItem {
             seed,
             stop_deadline_s,
             on_stop,
+            hold,
         } = self;
         wire::VmItem {
             vm: vm.to_string(),
@@ -44,6 +45,7 @@ impl OnWire for VmItem {
             seed: Some(seed.to_wire()),
             stop_deadline_s: *stop_deadline_s,
             on_stop: on_stop.to_wire(),
+            hold: hold.as_ref().map(OnWire::to_wire),
         }
     }
     fn from_wire(wire: wire::VmItem) -> Result<Self, WireError> {
@@ -64,6 +66,7 @@ impl OnWire for VmItem {
             seed,
             stop_deadline_s,
             on_stop,
+            hold,
         } = wire;
         Ok(Self {
             vm: text(&vm, "vm")?,
@@ -82,6 +85,25 @@ impl OnWire for VmItem {
             seed: required(seed, "seed")?,
             stop_deadline_s,
             on_stop: choice(on_stop, "on_stop")?,
+            hold: optional(hold, "hold")?,
+        })
+    }
+}
+
+impl OnWire for Hold {
+    type Wire = wire::Hold;
+    fn to_wire(&self) -> wire::Hold {
+        let Self { id, deadline_s } = self;
+        wire::Hold {
+            id: Some(id.to_wire()),
+            deadline_s: *deadline_s,
+        }
+    }
+    fn from_wire(wire: wire::Hold) -> Result<Self, WireError> {
+        let wire::Hold { id, deadline_s } = wire;
+        Ok(Self {
+            id: required(id, "id")?,
+            deadline_s,
         })
     }
 }

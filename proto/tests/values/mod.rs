@@ -338,9 +338,10 @@ fn vm() -> impl Strategy<Value = ItemBody> {
         (
             any::<[String; 2]>(),
             prop::sample::select(vec![Restart, RestartOnFailure, Stay]),
+            option::of((epoch(), any::<u32>())),
         ),
     )
-        .prop_map(|(who, sizes, (disks, nics), (seed, on_stop))| {
+        .prop_map(|(who, sizes, (disks, nics), (seed, on_stop, hold))| {
             let (vm, department, [system, name, restart, cpu_model, machine_type]) = who;
             let ([on, uefi], vcpus, memory, stop_deadline_s) = sizes;
             let [hostname, user_data] = seed;
@@ -364,6 +365,7 @@ fn vm() -> impl Strategy<Value = ItemBody> {
                 },
                 stop_deadline_s,
                 on_stop,
+                hold: hold.map(|(id, deadline_s)| Hold { id, deadline_s }),
             }))
         })
 }
@@ -527,6 +529,19 @@ pub fn trouble() -> impl Strategy<Value = Trouble> {
     any::<(String, String)>().prop_map(|(reason, message)| Trouble { reason, message })
 }
 
+fn hold_seen() -> impl Strategy<Value = HoldSeen> {
+    use Consistency::*;
+    use HoldState::*;
+    let levels = vec![Consistency::Crash, FileSystem, Application];
+    let states = vec![Holding, Kept, Broken];
+    (
+        epoch(),
+        prop::sample::select(levels),
+        prop::sample::select(states),
+    )
+        .prop_map(|(id, level, state)| HoldSeen { id, level, state })
+}
+
 fn detail() -> impl Strategy<Value = Detail> {
     use Guest::*;
     let guests = vec![
@@ -565,16 +580,20 @@ fn detail() -> impl Strategy<Value = Detail> {
             prop::sample::select(guests),
             option::of(prop::sample::select(stops)),
             any::<(Option<String>, Option<i64>, String)>(),
+            option::of(hold_seen()),
         )
-            .prop_map(|(guest, last_stop, (machine_type, started_at, restart))| {
-                Detail::Vm {
-                    guest,
-                    last_stop,
-                    machine_type,
-                    started_at,
-                    restart,
+            .prop_map(
+                |(guest, last_stop, (machine_type, started_at, restart), held)| {
+                    Detail::Vm {
+                        guest,
+                        last_stop,
+                        machine_type,
+                        started_at,
+                        restart,
+                        held: held.map(Box::new),
+                    }
                 }
-            }),
+            ),
     ]
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use dc_types::plan::{
-    Cephx, Chap, DiskItem, DiskSource, Disposition, Firmware, GrantItem, Item, ItemBody, ItemKey,
-    ItemKind, Items, NetworkItem, NetworkRole, NicItem, OnStop, Portal, Power, Qos, Release,
-    Secret, SeedItem, Segment, VmItem, ZoneType,
+    Cephx, Chap, DiskItem, DiskSource, Disposition, Firmware, GrantItem, Hold, Item, ItemBody,
+    ItemKey, ItemKind, Items, NetworkItem, NetworkRole, NicItem, OnStop, Portal, Power, Qos,
+    Release, Secret, SeedItem, Segment, VmItem, ZoneType,
 };
 use dc_types::report::Accelerator;
 use dc_types::{
@@ -80,6 +80,14 @@ pub(crate) fn vm() -> VmItem {
         },
         stop_deadline_s: 60,
         on_stop: OnStop::Restart,
+        hold: None,
+    }
+}
+
+pub(crate) fn hold(revision: u64) -> Hold {
+    Hold {
+        id: epoch(revision),
+        deadline_s: 30,
     }
 }
 

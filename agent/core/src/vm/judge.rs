@@ -4,8 +4,9 @@
 
 use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, OnStop, Power as WantedPower, Release};
-use dc_types::report::{Stop, Trouble};
+use dc_types::report::{Consistency, Stop, Trouble};
 
+use super::hold::{self, Freeze, Lasted, Move, Stage, Undisturbed};
 use super::record::{Phase, Record, settle};
 use super::seen::{Domain, Paused, Power, Seen};
 use super::validate::{Card, ValidVm, trouble};
@@ -48,6 +49,8 @@ pub enum Verdict {
     /// A kernel panic, kept for those who look into it.
     Panicked,
     Stop(StopMove, Why),
+    /// Kept from writing for a snapshot, on the way there, or let go again.
+    Hold(Move),
     /// Not ours to touch.
     Refuse(Trouble),
 }
@@ -164,6 +167,9 @@ fn judge_active(
     } else {
         None
     };
+    if let Some(next) = hold_of(valid, domain, record, seen, why) {
+        return Verdict::Hold(next);
+    }
     if let Some(why) = why {
         return Verdict::Stop(stop_move(why, domain.power, record, now, deadline), why);
     }
@@ -202,6 +208,44 @@ fn judge_active(
     }
 }
 
+/// What a hold asks for before anything else. One that was let go has no say any more: what may
+/// still be frozen is thawed beside all else.
+fn hold_of(
+    valid: &ValidVm<'_>,
+    domain: &Domain,
+    record: &mut Record,
+    seen: &Seen,
+    why: Option<Why>,
+) -> Option<Move> {
+    let power = domain.power;
+    if why == Some(Why::Fenced) || (power == Power::Paused(Paused::Ordered) && never_ran(record)) {
+        return None;
+    }
+    let undisturbed = match (why, record.stopping) {
+        (None, None) => Undisturbed::Yes,
+        _ => Undisturbed::No,
+    };
+    let freeze = seen.freezes.get(&valid.vm.vm).copied();
+    let now = seen.now;
+    let next = hold::next_of_active(record, valid.vm.hold, power, freeze, undisturbed, now)?;
+    match record.hold.map(|hold| hold.stage) {
+        Some(Stage::Letting(..) | Stage::Ended(..)) if next != Move::LetGo => None,
+        _ => Some(next),
+    }
+}
+
+/// Whether a guest that was let go is still to be thawed.
+#[must_use]
+pub fn must_thaw(record: &Record, freeze: Option<Freeze>) -> bool {
+    match (record.hold.map(|hold| hold.stage), freeze) {
+        (Some(Stage::Letting(..)), Some(Freeze::Frozen)) => true,
+        (Some(Stage::Letting(level, _)), Some(Freeze::Unanswered)) => {
+            level == Consistency::FileSystem
+        }
+        _ => false,
+    }
+}
+
 fn never_ran(record: &Record) -> bool {
     !matches!(record.phase, Phase::Running { .. })
 }
@@ -234,6 +278,7 @@ fn stop_move(why: Why, power: Power, record: &Record, now: i64, deadline: i64) -
 }
 
 fn judge_off(wanted: &Wanted<'_>, valid: &ValidVm<'_>, record: &mut Record, now: i64) -> Verdict {
+    let still = hold::next_of_off(record, valid.vm.hold, now);
     if valid.vm.power == WantedPower::Off {
         // Switching it on again is an order, whatever its policy made of its last stop.
         record.unasked = false;
@@ -254,6 +299,10 @@ fn judge_off(wanted: &Wanted<'_>, valid: &ValidVm<'_>, record: &mut Record, now:
         return Verdict::Wait(between_starts(record, pause - waited));
     }
     match may_run(wanted, valid) {
+        Ok(()) if still => Verdict::Wait(trouble(
+            "HeldForSnapshot",
+            "its volumes are being taken; it starts as soon as they are",
+        )),
         Ok(()) => Verdict::Start,
         Err(trouble) => Verdict::Wait(trouble),
     }
@@ -323,6 +372,8 @@ pub(crate) fn may_run(wanted: &Wanted<'_>, valid: &ValidVm<'_>) -> Result<(), Tr
 pub enum ReleaseVerdict {
     Done,
     Stop(StopMove),
+    /// Held for a snapshot: a guest that is halted cannot hear its power button.
+    LetGo,
     /// The domain is off or gone: what is left is cleared away.
     Clear(Leftovers),
 }
@@ -344,11 +395,19 @@ pub fn judge_release(
     seen: &Seen,
 ) -> (Record, ReleaseVerdict) {
     let vm = InstanceId(release.key.id);
-    let record = settled(wanted, vm, seen);
+    let mut record = settled(wanted, vm, seen);
     let domain = seen.domains.get(&vm);
     if let Some(domain) = domain {
         if domain.metadata.epoch > release.epoch {
             return (record, ReleaseVerdict::Done);
+        }
+        if let Some(hold) = &mut record.hold
+            && domain.power == Power::Paused(Paused::Ordered)
+            && matches!(record.phase, Phase::Running { .. })
+            && !hold.is_over()
+        {
+            hold.stage = Stage::Letting(Consistency::Crash, Lasted::TooShort);
+            return (record, ReleaseVerdict::LetGo);
         }
         if domain.power.is_active() {
             let deadline = i64::from(domain.metadata.stop_deadline_s);

@@ -2,17 +2,19 @@
 //! of one machine are in the order in which they must be done.
 
 use dc_types::InstanceId;
-use dc_types::plan::{ItemKey, ItemKind, Release};
+use dc_types::plan::{DiskItem, ItemKey, ItemKind, Release};
 
+use super::hold::{Freeze, Move, Stage, asks_guest};
 use super::judge::{
     Currency, Judgement, Leftovers, PRESS_EVERY_S, RESUME_EVERY_S, ReleaseVerdict, StopMove,
-    Verdict, judge, judge_release, may_run, secrets_of,
+    Verdict, judge, judge_release, may_run, must_thaw, secrets_of,
 };
 use super::record::{Record, Stopping};
 use super::seed::render_seed;
-use super::seen::{Domain, Seen, TapPlace};
+use super::seen::{Domain, Power, Seen, TapPlace};
 use super::step::{Act, Step};
 use super::validate::{Card, ValidVm, validate};
+use super::xml::disk::{render_limits, serial};
 use super::xml::secret::render_secret;
 use super::xml::{DomainSpec, Metadata, render_domain};
 use crate::wanted::Wanted;
@@ -81,8 +83,26 @@ fn plan_machine(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Vec<Ac
                 .chain([Act::Resume])
                 .collect()
         }
-        Verdict::Stop(stop, _) => plan_stop(stop, record, stored, seen.now),
-        Verdict::Running(currency) => settled(plan_running(wanted, valid, currency, seen)),
+        Verdict::Stop(stop, _) => {
+            // A guest whose file systems are frozen cannot go down by itself.
+            let frozen = seen.freezes.get(&vm) == Some(&Freeze::Frozen);
+            let thaw = (frozen && must_thaw(&record, Some(Freeze::Frozen))).then_some(Act::Thaw);
+            let stop = plan_stop(stop, record, stored, seen.now);
+            thaw.into_iter().chain(stop).collect()
+        }
+        Verdict::Hold(next) => settled(match next {
+            Move::Freeze => vec![Act::Freeze],
+            Move::Pause => vec![Act::Pause],
+            Move::Keep => Vec::new(),
+            Move::LetGo if domain.is_some_and(is_paused) => vec![Act::Resume],
+            // It runs: whether it is frozen is looked at next.
+            Move::LetGo | Move::Thaw => Vec::new(),
+        }),
+        Verdict::Running(currency) => {
+            let thaw = must_thaw(&record, seen.freezes.get(&vm).copied()).then_some(Act::Thaw);
+            let others = plan_running(wanted, valid, currency, seen);
+            settled(others.into_iter().chain(thaw).collect())
+        }
         Verdict::Off => settled(stale_secrets(vm, seen)),
         Verdict::Refuse(_) => Vec::new(),
         Verdict::Held(_)
@@ -190,6 +210,23 @@ fn plan_stop(stop: StopMove, record: Record, stored: Option<&Record>, now: i64) 
     note.into_iter().chain(act).collect()
 }
 
+fn is_paused(domain: &Domain) -> bool {
+    matches!(domain.power, Power::Paused(_))
+}
+
+/// Limits that are not as they are asked for; a disk that the guest was not started with has none.
+fn plan_limits(valid: &ValidVm<'_>, domain: &Domain) -> Vec<Act> {
+    let differs = |disk: &DiskItem| {
+        let live = domain.disks.get(&serial(disk))?;
+        let qos = render_limits(&disk.qos);
+        (live.qos != qos).then(|| Act::Limit {
+            device: live.device.clone(),
+            qos,
+        })
+    };
+    valid.vm.disks.iter().filter_map(differs).collect()
+}
+
 fn plan_running(
     wanted: &Wanted<'_>,
     valid: &ValidVm<'_>,
@@ -204,6 +241,7 @@ fn plan_running(
                 metadata: metadata.render_alone(),
             });
         }
+        acts.extend(plan_limits(valid, domain));
     }
     if may_run(wanted, valid).is_ok() {
         acts.extend(plan_repairs(valid, seen));
@@ -260,6 +298,7 @@ fn plan_release(wanted: &Wanted<'_>, release: &Release, seen: &Seen) -> Vec<Act>
     let (record, verdict) = judge_release(wanted, release, seen);
     match verdict {
         ReleaseVerdict::Done => Vec::new(),
+        ReleaseVerdict::LetGo => vec![Act::Note(record), Act::Resume],
         ReleaseVerdict::Stop(stop) => plan_stop(stop, record, seen.records.get(&vm), seen.now),
         ReleaseVerdict::Clear(left) => plan_clear(left),
     }
@@ -289,27 +328,34 @@ fn plan_clear(left: Leftovers) -> Vec<Act> {
 pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
     let of_releases = wanted.releases_of_kind(ItemKind::Vm).filter_map(|release| {
         match judge_release(wanted, release, seen).1 {
-            ReleaseVerdict::Stop(_) => Some(1),
+            ReleaseVerdict::Stop(_) | ReleaseVerdict::LetGo => Some(1),
             ReleaseVerdict::Done | ReleaseVerdict::Clear(_) => None,
         }
     });
     let of_items = wanted.of_kind(ItemKind::Vm).filter_map(|item| {
+        if release_pending(wanted, item.key.id, seen) {
+            return None;
+        }
         let valid = validate(wanted, item)?.ok()?;
         let Judgement { record, verdict } = judge(wanted, &valid, seen);
-        let seconds = match verdict {
-            Verdict::Stop(..) | Verdict::Passing => 1,
-            Verdict::DiskError => RESUME_EVERY_S,
+        let of_hold = record.hold.filter(|hold| !hold.is_over()).map(|hold| {
+            if asks_guest(&record) || matches!(hold.stage, Stage::Pausing(_)) {
+                return 1;
+            }
+            hold.seconds_left(seen.now)
+        });
+        let of_verdict = match verdict {
+            Verdict::Stop(..) | Verdict::Passing => Some(1),
+            Verdict::DiskError => Some(RESUME_EVERY_S),
             Verdict::Wait(_) => {
                 let waited = seen.now - record.started_at.unwrap_or(seen.now);
                 let left = record.pause_s() - waited;
-                if left <= 0 {
-                    // It waits for its network, which wakes us when it is ready.
-                    return None;
-                }
-                left.min(PRESS_EVERY_S)
+                // Past that it waits for its network, which wakes us when it is ready.
+                (left > 0).then(|| left.min(PRESS_EVERY_S))
             }
-            _ => return None,
+            _ => None,
         };
+        let seconds = of_hold.into_iter().chain(of_verdict).min()?;
         u32::try_from(seconds).ok()
     });
     of_releases.chain(of_items).min()

@@ -8,6 +8,7 @@
 use dc_types::report::Stop;
 use serde::{Deserialize, Serialize};
 
+use super::hold::HoldRecord;
 use super::seen::{Off, Power};
 
 /// After this many seconds of running a start counts as a good one, and the count of starts in a
@@ -34,6 +35,9 @@ pub struct Record {
     pub started_at: Option<i64>,
     /// When the guest was last resumed after an error of its disk.
     pub resumed_at: Option<i64>,
+    /// The last hold that was asked of the guest.
+    #[serde(default)]
+    pub hold: Option<HoldRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +71,7 @@ impl Default for Record {
             starts: 0,
             started_at: None,
             resumed_at: None,
+            hold: None,
         }
     }
 }
@@ -78,6 +83,7 @@ impl Record {
         Self {
             restart: restart.to_owned(),
             started_at: Some(now),
+            hold: Some(HoldRecord::unknown(now)),
             ..Self::default()
         }
     }

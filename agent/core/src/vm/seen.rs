@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::InstanceId;
+use dc_types::plan::Qos;
 use uuid::Uuid;
 
 use super::Record;
+use super::hold::Freeze;
 use super::xml::{Metadata, SecretLabel};
 
 /// One look. The time belongs to it: the plan has no other clock.
@@ -24,6 +26,9 @@ pub struct Seen {
     pub files: BTreeSet<InstanceId>,
     /// Taps with a name of ours, wherever they are.
     pub taps: BTreeMap<String, TapPlace>,
+    /// How the file systems of a guest are, of those that were asked: see
+    /// [`asks_guest`](super::hold::asks_guest).
+    pub freezes: BTreeMap<InstanceId, Freeze>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,16 @@ pub struct Domain {
     /// Of the running domain when there is one, of its definition otherwise.
     pub metadata: Metadata,
     pub power: Power,
+    /// The disks of a running domain, by their serial.
+    pub disks: BTreeMap<String, LiveDisk>,
+}
+
+/// A disk as it is limited now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDisk {
+    /// Such as `vda`.
+    pub device: String,
+    pub qos: Qos,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use dc_types::report::{Detail, Guest, ItemState, Stop};
 
 use super::fixture::{self, NOW, World};
+use super::hold::{Freeze, asks_guest};
 use super::seen::{Domain, Off, Paused, Power, Seen, TapPlace};
 use super::step::{Act, Step};
+use super::xml::disk::read_live_disks;
 use super::xml::{Metadata, SecretLabel};
 use super::{next_look, plan, status};
 
 mod cases;
+mod holds;
 mod properties;
 
 struct Simulator {
@@ -19,6 +22,16 @@ struct Simulator {
     seen: Seen,
     /// Whether the guest listens to its power button.
     hears: bool,
+    agent: Agent,
+    /// Whether its file systems are frozen, whoever knows of it.
+    frozen: bool,
+}
+
+/// The guest's agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agent {
+    Answers,
+    Silent,
 }
 
 impl Simulator {
@@ -31,6 +44,8 @@ impl Simulator {
             world,
             seen,
             hears: true,
+            agent: Agent::Answers,
+            frozen: false,
         }
     }
 
@@ -94,6 +109,22 @@ impl Simulator {
                 assert!(old.is_some(), "no tap {name}");
             }
             Act::Resume => self.resume(step),
+            Act::Freeze => self.freeze(step),
+            Act::Thaw => {
+                assert_eq!(self.domain(step).power, Power::Running, "nobody answers");
+                self.frozen = false;
+            }
+            Act::Pause => {
+                let domain = self.domain(step);
+                assert!(domain.power.is_active(), "a pause of what is off");
+                domain.power = Power::Paused(Paused::Ordered);
+            }
+            Act::Limit { device, qos } => {
+                let disks = self.domain(step).disks.values_mut();
+                for disk in disks.filter(|disk| disk.device == *device) {
+                    disk.qos = *qos;
+                }
+            }
             Act::Press => {
                 let hears = self.hears;
                 let domain = self.domain(step);
@@ -128,10 +159,17 @@ impl Simulator {
             name: name.clone(),
             metadata: metadata.clone(),
             power: Power::Off(Off::Unknown),
+            disks: BTreeMap::new(),
         });
         assert_eq!(domain.name, name, "libvirt refuses another name");
         assert!(!domain.power.is_active(), "defined under a running machine");
         domain.metadata = metadata;
+        domain.disks = read_live_disks(xml);
+    }
+
+    fn freeze(&mut self, step: &Step) {
+        assert_eq!(self.domain(step).power, Power::Running, "nobody answers");
+        self.frozen = self.agent == Agent::Answers;
     }
 
     fn start(&mut self, step: &Step) {
@@ -140,6 +178,7 @@ impl Simulator {
         assert!(!domain.power.is_active(), "started twice");
         assert!(secrets >= domain.metadata.grants.len(), "no secrets");
         domain.power = Power::Paused(Paused::Ordered);
+        self.frozen = false;
     }
 
     fn resume(&mut self, step: &Step) {
@@ -162,7 +201,25 @@ impl Simulator {
         domain.power = Power::Running;
     }
 
-    fn plan(&self) -> Vec<Step> {
+    /// A look: the guest is asked what the shell would ask it.
+    fn look(&mut self) {
+        self.seen.freezes.clear();
+        for (vm, record) in &self.seen.records {
+            let running = |domain: &Domain| domain.power == Power::Running;
+            if !asks_guest(record) || !self.seen.domains.get(vm).is_some_and(running) {
+                continue;
+            }
+            let freeze = match (self.agent, self.frozen) {
+                (Agent::Silent, _) => Freeze::Unanswered,
+                (Agent::Answers, true) => Freeze::Frozen,
+                (Agent::Answers, false) => Freeze::Thawed,
+            };
+            self.seen.freezes.insert(*vm, freeze);
+        }
+    }
+
+    fn plan(&mut self) -> Vec<Step> {
+        self.look();
         plan(&self.world.wanted(), &self.seen)
     }
 
@@ -183,7 +240,7 @@ impl Simulator {
         panic!("it does not settle: {:?}", self.plan());
     }
 
-    fn names(&self) -> Vec<&'static str> {
+    fn names(&mut self) -> Vec<&'static str> {
         self.plan().iter().map(Step::name).collect()
     }
 

@@ -7,7 +7,8 @@ use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind, VmItem};
 use dc_types::report::{Detail, Guest, ItemState, Observation, Released, Stop, Trouble};
 
 use super::judge::{
-    Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, settled,
+    Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
+    settled,
 };
 use super::plan::release_pending;
 use super::record::Record;
@@ -70,7 +71,7 @@ fn observe(
             Some(Ok(valid)) => {
                 let Judgement { record, verdict } = judge(wanted, &valid, seen);
                 let guest = guest(&verdict, domain, &record);
-                let state = state(&verdict, &valid, seen);
+                let state = state(&verdict, &valid, &record, seen);
                 (record, guest, state)
             }
             Some(Err(trouble)) => {
@@ -103,6 +104,7 @@ fn detail(guest: Guest, domain: Option<&Domain>, record: &Record) -> Detail {
         machine_type: domain.map(|domain| domain.metadata.machine_type.clone()),
         started_at: record.started_at,
         restart: record.restart.clone(),
+        held: record.hold.and_then(|hold| hold.told()).map(Box::new),
     }
 }
 
@@ -110,8 +112,18 @@ fn pending(reason: &str, message: impl Into<String>) -> ItemState {
     ItemState::Pending(trouble(reason, message))
 }
 
-fn state(verdict: &Verdict, valid: &ValidVm<'_>, seen: &Seen) -> ItemState {
+fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -> ItemState {
+    let freeze = seen.freezes.get(&valid.vm.vm).copied();
     match verdict {
+        Verdict::Running(_) if must_thaw(record, freeze) => pending(
+            "Thawing",
+            "its file systems are frozen for a snapshot and are being thawed; if that takes long, \
+             its guest agent does not answer: restart the machine",
+        ),
+        Verdict::Hold(_) => pending(
+            "HeldForSnapshot",
+            "the guest is kept from writing for a moment, while its volumes are taken",
+        ),
         Verdict::Running(Currency::Current) => match lost_tap(valid, seen) {
             Some(card) => ItemState::Failed(trouble(
                 "TapLost",
@@ -180,6 +192,7 @@ fn guest(verdict: &Verdict, domain: Option<&Domain>, record: &Record) -> Guest {
         Verdict::Off
         | Verdict::Held(_)
         | Verdict::Wait(_)
+        | Verdict::Hold(_)
         | Verdict::Passing
         | Verdict::Refuse(_) => guest_when_leaving(domain, record),
     }

@@ -1,7 +1,7 @@
 //! One thing to do for one machine. Carrying it out chooses nothing, and may be repeated.
 
 use dc_types::InstanceId;
-use dc_types::plan::{ItemKey, ItemKind};
+use dc_types::plan::{ItemKey, ItemKind, Qos};
 use uuid::Uuid;
 
 use super::Record;
@@ -42,6 +42,16 @@ pub enum Act {
         bridge: String,
     },
     Resume,
+    /// Asks the guest's agent to freeze its file systems; whether it did is seen afterwards.
+    Freeze,
+    Thaw,
+    /// Halts the CPUs; what was written is at the storage when it returns.
+    Pause,
+    /// Sets how fast a disk of the running guest may be read and written.
+    Limit {
+        device: String,
+        qos: Qos,
+    },
     /// Presses the power button.
     Press,
     /// Ends QEMU.
@@ -77,6 +87,10 @@ impl Step {
             Act::Start => "start",
             Act::PlugTap { .. } => "plug_tap",
             Act::Resume => "resume",
+            Act::Freeze => "freeze",
+            Act::Thaw => "thaw",
+            Act::Pause => "pause",
+            Act::Limit { .. } => "limit",
             Act::Press => "press",
             Act::Destroy => "destroy",
             Act::Adopt { .. } => "adopt",

@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use dc_agent_core::vm::seen::{Domain, ForeignDomain, Off, Paused, Power};
+use dc_agent_core::vm::hold::Freeze;
+use dc_agent_core::vm::seen::{Domain, ForeignDomain, LiveDisk, Off, Paused, Power};
+use dc_agent_core::vm::xml::disk::read_live_disks;
 use dc_agent_core::vm::xml::secret::secret_uuid;
 use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretBytes, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
-use dc_types::plan::Firmware;
+use dc_types::plan::{Firmware, Qos};
 use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -35,6 +37,8 @@ struct State {
     secrets: BTreeMap<Uuid, (SecretLabel, SecretBytes)>,
     /// Guests that take no notice of their power button.
     deaf: BTreeSet<InstanceId>,
+    /// Guests with no agent in them.
+    mute: BTreeSet<InstanceId>,
     facts: Option<HypervisorFacts>,
 }
 
@@ -45,6 +49,9 @@ struct FakeDomain {
     defined: Metadata,
     live: Option<Metadata>,
     power: Power,
+    disks: BTreeMap<String, LiveDisk>,
+    /// Its file systems, which only a guest with an agent freezes.
+    frozen: bool,
 }
 
 impl FakeDomain {
@@ -54,6 +61,8 @@ impl FakeDomain {
 
     fn end(&mut self, off: Off) {
         self.live = None;
+        self.disks.clear();
+        self.frozen = false;
         self.power = Power::Off(off);
     }
 }
@@ -91,6 +100,31 @@ impl FakeHypervisor {
         } else {
             state.deaf.remove(&vm);
         }
+    }
+
+    /// From now on no agent answers in the guest, or one does again.
+    pub fn set_mute(&self, vm: InstanceId, mute: bool) {
+        let mut state = self.state();
+        if mute {
+            state.mute.insert(vm);
+        } else {
+            state.mute.remove(&vm);
+        }
+    }
+
+    #[must_use]
+    pub fn is_frozen(&self, vm: InstanceId) -> bool {
+        let state = self.state();
+        state.domains.get(&vm).is_some_and(|domain| domain.frozen)
+    }
+
+    /// How a disk of a running guest is limited, by its device.
+    #[must_use]
+    pub fn limits(&self, vm: InstanceId, device: &str) -> Option<Qos> {
+        let state = self.state();
+        let mut disks = state.domains.get(&vm)?.disks.values();
+        let disk = disks.find(|disk| disk.device == device)?;
+        Some(disk.qos)
     }
 
     pub fn add_foreign(&self, uuid: Uuid, name: &str) {
@@ -205,6 +239,8 @@ impl State {
                     defined: metadata,
                     live: None,
                     power: Power::Off(Off::Unknown),
+                    disks: BTreeMap::new(),
+                    frozen: false,
                 };
                 self.domains.insert(vm, domain);
                 Ok(())
@@ -229,6 +265,7 @@ impl State {
             return Err(refused("start", format!("no secret with uuid {uuid}")));
         }
         domain.live = Some(domain.defined.clone());
+        domain.disks = read_live_disks(&domain.xml);
         domain.power = Power::Paused(Paused::Ordered);
         Ok(())
     }
@@ -265,6 +302,7 @@ impl Hypervisor for FakeHypervisor {
                 name: domain.name.clone(),
                 metadata: domain.live.as_ref().unwrap_or(&domain.defined).clone(),
                 power: domain.power,
+                disks: domain.disks.clone(),
             };
             (*vm, seen)
         });
@@ -304,6 +342,67 @@ impl Hypervisor for FakeHypervisor {
                 return Err(refused("resume", "the domain is not running".into()));
             }
             domain.power = Power::Running;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn pause(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.act("suspend", |state| {
+            let domain = state.get(vm)?;
+            if !domain.is_active() {
+                return Err(refused("suspend", "the domain is not running".into()));
+            }
+            domain.power = Power::Paused(Paused::Ordered);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn freeze(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.act("freeze", |state| {
+            let mute = state.mute.contains(&vm);
+            let domain = state.get(vm)?;
+            domain.frozen |= !mute && domain.power == Power::Running;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn thaw(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.act("thaw", |state| {
+            let mute = state.mute.contains(&vm);
+            let domain = state.get(vm)?;
+            if mute || domain.power != Power::Running {
+                return Err(refused("thaw", "the guest agent is not connected".into()));
+            }
+            domain.frozen = false;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn freeze_state(&self, vm: InstanceId) -> Result<Freeze, HypervisorError> {
+        self.knobs.gate("libvirt.freeze_state").await?;
+        let mut state = self.state();
+        let mute = state.mute.contains(&vm);
+        let domain = state.get(vm)?;
+        Ok(
+            match (mute || domain.power != Power::Running, domain.frozen) {
+                (true, _) => Freeze::Unanswered,
+                (false, true) => Freeze::Frozen,
+                (false, false) => Freeze::Thawed,
+            },
+        )
+    }
+
+    async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError> {
+        let (device, qos) = (device.to_owned(), *qos);
+        self.act("limit", move |state| {
+            let disks = state.get(vm)?.disks.values_mut();
+            for disk in disks.filter(|disk| disk.device == device) {
+                disk.qos = qos;
+            }
             Ok(())
         })
         .await

@@ -1,8 +1,10 @@
 //! The hypervisor of a host that carries no machines: nothing is there, and nothing can be made.
 
 use async_trait::async_trait;
+use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
+use dc_types::plan::Qos;
 use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -58,6 +60,26 @@ impl Hypervisor for NoHypervisor {
 
     async fn resume(&self, _: InstanceId) -> Result<(), HypervisorError> {
         refuse("resume")
+    }
+
+    async fn pause(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        refuse("pause")
+    }
+
+    async fn freeze(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        refuse("freeze")
+    }
+
+    async fn thaw(&self, _: InstanceId) -> Result<(), HypervisorError> {
+        refuse("thaw")
+    }
+
+    async fn freeze_state(&self, _: InstanceId) -> Result<Freeze, HypervisorError> {
+        Ok(Freeze::Unanswered)
+    }
+
+    async fn limit(&self, _: InstanceId, _: &str, _: &Qos) -> Result<(), HypervisorError> {
+        refuse("limit")
     }
 
     async fn press_power_button(&self, _: InstanceId) -> Result<(), HypervisorError> {

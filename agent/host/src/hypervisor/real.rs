@@ -5,13 +5,15 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain};
+use dc_agent_core::vm::xml::disk::read_live_disks;
 use dc_agent_core::vm::xml::features::domain_type;
 use dc_agent_core::vm::xml::metadata::{NAMESPACE, PREFIX};
 use dc_agent_core::vm::xml::os::{OVMF_CODE, OVMF_VARS};
 use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
-use dc_types::plan::Firmware;
+use dc_types::plan::{Firmware, Qos};
 use dc_types::report::Accelerator;
 use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
@@ -25,6 +27,8 @@ use super::capabilities::{cpu_models, machine_types};
 use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
 
 mod connection;
+mod guest;
+mod iotune;
 mod power;
 
 use connection::{CallError, Connection};
@@ -35,6 +39,8 @@ const QUICK: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(120);
 /// Measured: 12 s when the storage is fenced.
 const DESTROY: Duration = Duration::from_secs(60);
+/// QEMU waits for what the storage still owes it.
+const PAUSE: Duration = Duration::from_secs(30);
 /// How often the states of all domains are compared.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
@@ -125,10 +131,15 @@ fn read_domain(domain: &virt::domain::Domain, domains: &mut Domains) -> Result<(
         Ok(metadata) => {
             let (_, reason) = domain.state()?;
             let power = power::power(reason);
+            let disks = match power.is_active() {
+                true => read_live_disks(&domain.xml_desc(0)?),
+                false => Default::default(),
+            };
             let seen = Domain {
                 name,
                 metadata,
                 power,
+                disks,
             };
             domains.ours.insert(InstanceId(uuid), seen);
         }
@@ -217,6 +228,54 @@ impl Hypervisor for Libvirt {
                     domain.resume()?;
                 }
                 Ok(())
+            })
+            .await
+    }
+
+    async fn pause(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.connection
+            .call("suspend", PAUSE, move |connection| {
+                let domain = get(connection, vm)?;
+                let (state, _) = domain.state()?;
+                if state != Enum::Known(virt::domain::DomainState::Paused) {
+                    domain.suspend()?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn freeze(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.connection
+            .call("freeze", QUICK, move |connection| {
+                guest::freeze(&get(connection, vm)?);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn thaw(&self, vm: InstanceId) -> Result<(), HypervisorError> {
+        self.connection
+            .call("thaw", QUICK, move |connection| {
+                Ok(guest::thaw(&get(connection, vm)?)?)
+            })
+            .await
+    }
+
+    async fn freeze_state(&self, vm: InstanceId) -> Result<Freeze, HypervisorError> {
+        self.connection
+            .call("freeze state", QUICK, move |connection| {
+                Ok(guest::freeze_state(&get(connection, vm)?))
+            })
+            .await
+    }
+
+    async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError> {
+        let (device, qos) = (device.to_owned(), *qos);
+        self.connection
+            .call("limit", QUICK, move |connection| {
+                let domain = get(connection, vm)?;
+                iotune::limit(&domain, &device, &qos).map_err(CallError::Told)
             })
             .await
     }

@@ -29,6 +29,7 @@ const NAMESPACED_KINDS: &[&str] = &[
     "informationsystems",
     "virtualmachines",
     "volumes",
+    "volumesnapshots",
     "subnets",
     "resourcerequests",
     "approvals",
@@ -82,6 +83,8 @@ fn operator() -> Vec<Value> {
         rule(DC, &kinds, &["patch", "update"]),
         rule(DC, &status, &["patch", "update"]),
         rule(DC, &finalizers, &["update"]),
+        // Evidence: made once, looked at, and never changed or deleted.
+        rule(DC, &["erasurecertificates"], &["get", "create"]),
         // Volumes from a machine's templates.
         rule(DC, &["volumes"], &["create", "delete"]),
         // What was granted.
@@ -128,6 +131,11 @@ fn operator() -> Vec<Value> {
 
 fn everybody() -> Vec<Value> {
     vec![
+        // For auditors: bound to nobody until the platform's administrators say to whom.
+        cluster_role(
+            "dc-evidence-reader",
+            &[rule(DC, &["erasurecertificates"], READ)],
+        ),
         cluster_role("dc-catalogue-reader", &[rule(DC, CATALOGUE, READ)]),
         binding(
             "ClusterRoleBinding",

@@ -51,11 +51,12 @@ impl Tenant {
     }
 
     fn rules(self) -> Vec<PolicyRule> {
-        const OURS: [&str; 4] = [
+        const OURS: [&str; 5] = [
             "informationsystems",
             "subnets",
             "virtualmachines",
             "volumes",
+            "volumesnapshots",
         ];
         const REQUESTS: [&str; 2] = ["approvals", "resourcerequests"];
         const READ: [&str; 3] = ["get", "list", "watch"];

@@ -4,6 +4,7 @@ use super::*;
 use crate::conditions::Judged;
 use crate::words::Fact;
 use dc_crds::department::{DepartmentKind, DisplayName, Members, Subject, SubjectKind};
+use dc_crds::pool::OwnerClass;
 use dc_crds::{ConditionStatus, DepartmentSpec, FINALIZER};
 use dc_types::ObjectUid;
 use dc_types::claim::{DepartmentClaim, HeldBy, keys};
@@ -49,6 +50,7 @@ impl Fixture {
                     administrators: vec![officer],
                     ..Members::default()
                 },
+                owner_class: OwnerClass::Shared,
             },
         );
         department.metadata.finalizers = Some(vec![FINALIZER.into()]);

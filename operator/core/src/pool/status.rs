@@ -2,11 +2,16 @@
 //! is being written to is not a status that is being written.
 
 use dc_crds::condition::types;
+use dc_crds::pool::{PoolLack, PoolOrphan, UseSample};
 use dc_crds::{ConditionStatus, StoragePoolStatus};
 use dc_types::Bytes;
+use dc_types::report::{Lack, Orphan, PoolPlace};
+use k8s_openapi::jiff::Timestamp;
 
 use super::Seen;
+use super::forecast::{Forecast, forecast, with_sample};
 use crate::conditions::{Draft, Judged, merge};
+use crate::place::Presence;
 use crate::plan::Plan;
 use crate::volume::promise_limit;
 use crate::words::size::human;
@@ -25,6 +30,16 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> StoragePoolS
             .filter(|volume| volume.value.pool == *seen.name)
             .count()
     });
+    let snapshots = seen.claims.snapshots.values();
+    let snapshots = snapshots
+        .filter(|snapshot| snapshot.value.pool == *seen.name)
+        .count();
+    let now = judged.now.parse::<Timestamp>().ok();
+    let samples = match (seen.facts, now) {
+        (Some(facts), Some(now)) => with_sample(&old.samples, facts.used, now.as_second()),
+        _ => old.samples.clone(),
+    };
+    let orphans = seen.facts.map_or(&[][..], |facts| &facts.orphans);
     StoragePoolStatus {
         conditions: merge(&old.conditions, drafts, judged),
         driver: seen.pool.spec.driver.name().to_owned(),
@@ -41,8 +56,81 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> StoragePoolS
             }
             None => old.promised,
         },
-        volumes: i64::try_from(volumes).unwrap_or(i64::MAX),
+        volumes: count(volumes),
+        snapshots: count(snapshots),
+        health: health(seen).to_owned(),
+        fills: seen
+            .facts
+            .map_or(old.fills, |facts| fills(&samples, facts.capacity)),
+        lacks: seen.facts.map_or(old.lacks, |facts| lacks(&facts.lacks)),
+        orphan_count: seen
+            .facts
+            .map_or(old.orphan_count, |_| count(orphans.len())),
+        orphans: seen.facts.map_or(old.orphans, |_| largest(orphans)),
+        samples,
     }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// In one word; the conditions say more. What a silent host said is not known to be so.
+fn health(seen: &Seen<'_>) -> &'static str {
+    let (Presence::Connected, Some(facts)) = (seen.presence, seen.facts) else {
+        return "Unknown";
+    };
+    let used = percent_of(facts.used, facts.capacity);
+    match () {
+        () if facts.fault.is_some() => "Unusable",
+        () if facts.used >= facts.capacity => "Full",
+        () if used >= u64::from(seen.pool.spec.warn_percent) => "Filling",
+        () => "Healthy",
+    }
+}
+
+/// The day alone, so that it is not written anew with every sample.
+fn fills(samples: &[UseSample], capacity: Bytes) -> String {
+    match forecast(samples, capacity) {
+        Forecast::Unknown => "unknown".to_owned(),
+        Forecast::Never => "not at this rate".to_owned(),
+        Forecast::At(second) => match Timestamp::from_second(second) {
+            Ok(at) => at.strftime("%Y-%m-%d").to_string(),
+            Err(_) => "unknown".to_owned(),
+        },
+    }
+}
+
+fn lacks(lacks: &[Lack]) -> Vec<PoolLack> {
+    let told = lacks.iter().map(|Lack { verb, why }| PoolLack {
+        verb: format!("{verb:?}"),
+        why: why.clone(),
+    });
+    told.collect()
+}
+
+/// As many as a person reads at once; the count is of all.
+fn largest(orphans: &[Orphan]) -> Vec<PoolOrphan> {
+    const SHOWN: usize = 20;
+    let mut orphans: Vec<&Orphan> = orphans.iter().collect();
+    orphans.sort_by(|a, b| (b.size, &a.name).cmp(&(a.size, &b.name)));
+    let told = orphans.into_iter().take(SHOWN).map(|orphan| {
+        let Orphan {
+            kind,
+            name,
+            size,
+            since,
+        } = orphan;
+        PoolOrphan {
+            kind: format!("{kind:?}"),
+            name: name.clone(),
+            size: human(size.0),
+            since: since
+                .and_then(|second| Timestamp::from_second(second).ok())
+                .map(|at| at.to_string()),
+        }
+    });
+    told.collect()
 }
 
 /// Rounded up to a hundredth of the capacity.

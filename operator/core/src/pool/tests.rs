@@ -129,3 +129,49 @@ fn a_pool_with_a_volume_stays() {
     sim.look();
     assert_eq!(deleted(&sim), Plan::let_go());
 }
+
+#[test]
+fn a_pool_says_its_health_what_it_lacks_and_what_nobody_claims() {
+    let sim = Sim::new();
+    let mut facts = facts(10 << 30);
+    facts.lacks.push(dc_types::report::Lack {
+        verb: Verb::Fence,
+        why: "it only waits".into(),
+    });
+    let orphan = |name: &str, size| dc_types::report::Orphan {
+        kind: dc_types::report::OrphanKind::Snapshot,
+        name: name.into(),
+        size: Bytes(size),
+        since: Some(0),
+    };
+    facts.orphans = (0..30).map(|n| orphan(&format!("s{n}"), n << 20)).collect();
+    let judged = Judged {
+        generation: 1,
+        now: "2026-11-25T00:00:00Z",
+    };
+    let told = |facts: &PoolFacts| {
+        with_seen(&sim, &sim.pools[POOL], Some(facts), |seen| {
+            status(seen, &plan(seen), &judged)
+        })
+    };
+    let status = told(&facts);
+    assert_eq!(
+        (status.health.as_str(), status.driver.as_str()),
+        ("Healthy", "iscsi")
+    );
+    assert_eq!(status.lacks[0].verb, "Fence");
+    assert_eq!((status.orphan_count, status.orphans.len()), (30, 20));
+    assert_eq!(status.orphans[0].name, "s29", "the largest first");
+    assert_eq!(
+        status.orphans[0].since.as_deref(),
+        Some("1970-01-01T00:00:00Z")
+    );
+    assert_eq!(
+        (status.fills.as_str(), status.samples.len()),
+        ("unknown", 1)
+    );
+    facts.used = facts.capacity;
+    assert_eq!(told(&facts).health, "Full");
+    facts.fault = Some("gone".into());
+    assert_eq!(told(&facts).health, "Unusable");
+}

@@ -97,6 +97,7 @@ fn vm(n: u128, on: &str, at: u64) -> Item {
         },
         stop_deadline_s: 60,
         on_stop: OnStop::Restart,
+        hold: None,
     };
     item(
         ItemKind::Vm,
@@ -193,6 +194,7 @@ fn objects() -> Objects {
     Objects {
         subnets: vec![subnet(SUBNET.0, "app", None)],
         departments: vec![department],
+        snapshots: vec![],
     }
 }
 
@@ -351,4 +353,64 @@ fn the_order_of_the_hosts_does_not_matter() {
         *seen.entry(format!("{outcome:?}")).or_default() += 1;
     }
     assert_eq!(seen.len(), 1, "{seen:#?}");
+}
+
+#[test]
+fn a_snapshot_comes_back_as_people_read_it_and_an_unfinished_one_is_taken_anew() {
+    use dc_crds::snapshot::{ConsistencyReached, SnapshotVolume, VolumeSnapshotStatus};
+    use dc_types::SnapshotId;
+    use dc_types::claim::SnapshotState;
+    use dc_types::plan::SnapshotItem;
+    use dc_types::report::Consistency;
+
+    let snapshot = |n: u128| {
+        let body = ItemBody::Snapshot(SnapshotItem {
+            snapshot: SnapshotId(Uuid::from_u128(n)),
+            volume: id(101),
+            pool: PoolName::new("san").unwrap(),
+        });
+        Item {
+            key: ItemKey::new(ItemKind::Snapshot, Uuid::from_u128(n)),
+            body,
+            ..volume(101, 6)
+        }
+    };
+    let storage = inventory("s1", vec![volume(101, 5), snapshot(201), snapshot(202)]);
+    let status = VolumeSnapshotStatus {
+        consistency: Some(ConsistencyReached::FileSystem),
+        volumes: vec![SnapshotVolume {
+            volume: "data".into(),
+            instance_id: id(101).to_string(),
+            snapshot_id: Uuid::from_u128(201).to_string(),
+            size: "1Gi".into(),
+            taken_at: Some("2026-11-25T10:00:00Z".into()),
+        }],
+        ..VolumeSnapshotStatus::default()
+    };
+    let mut told = dc_crds::VolumeSnapshot::new(
+        "before",
+        dc_crds::VolumeSnapshotSpec {
+            system: "s".into(),
+            volume: Some("data".into()),
+            vm: None,
+        },
+    );
+    told.status = Some(status);
+    let objects = Objects {
+        snapshots: vec![told],
+        ..objects()
+    };
+    let outcome = rebuild(&[storage], &objects);
+    let claims = read(&outcome);
+    let of = |n| &claims.snapshots[&SnapshotId(Uuid::from_u128(n))];
+    let SnapshotState::Taken { level, taken_at } = of(201).value.state else {
+        panic!("{:?}", of(201));
+    };
+    assert_eq!(level, Consistency::FileSystem);
+    assert_eq!(taken_at, 1_795_600_800);
+    assert_eq!(of(201).epoch, epoch(6), "hosts know it by this one");
+    assert_eq!(of(201).value.size, claims.volumes[&id(101)].value.size);
+    assert_eq!(of(202).value.state, SnapshotState::Broken);
+    assert_eq!(outcome.disagreements.len(), 1);
+    assert!(outcome.disagreements[0].contains("was not finished"));
 }

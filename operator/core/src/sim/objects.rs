@@ -2,7 +2,7 @@
 
 use dc_crds::host::{HostRole, HostSpec};
 use dc_crds::machine_class::MachineClassSpec;
-use dc_crds::pool::{Driver, IscsiDriver, StoragePoolSpec};
+use dc_crds::pool::{Driver, IscsiDriver, OwnerClass, StoragePoolSpec};
 use dc_crds::subnet::SubnetSpec;
 use dc_crds::vm::{Disk, Interface, VirtualMachineSpec};
 use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec, VolumeTemplate};
@@ -24,7 +24,7 @@ pub fn observe(item: &Item) -> Observation {
         ItemBody::Volume(volume) => Detail::Volume {
             size: volume.size,
             allocated: Bytes(0),
-            restored: None,
+            restored: volume.restore.as_ref().map(|restore| restore.order.clone()),
         },
         ItemBody::Vm(vm) => Detail::Vm {
             guest: match vm.power {
@@ -35,6 +35,7 @@ pub fn observe(item: &Item) -> Observation {
             machine_type: Some(vm.machine_type.clone()),
             started_at: Some(1_700_000_000),
             restart: vm.restart.clone(),
+            held: None,
         },
         ItemBody::Snapshot(_) => Detail::Snapshot {
             size: Bytes(0),
@@ -94,6 +95,8 @@ pub fn volume_spec(size: &str) -> VolumeSpec {
         access: dc_crds::volume::Access::Exclusive,
         reclaim: Reclaim::Retain,
         erase_method: EraseMethod::Discard,
+        qos: None,
+        restore: None,
     }
 }
 
@@ -109,6 +112,7 @@ pub fn disk(name: &str, volume: Option<&str>) -> Disk {
                 source: SourceSpec::default(),
                 reclaim: Reclaim::Erase,
                 erase_method: EraseMethod::Discard,
+                qos: None,
             }),
         },
     }
@@ -208,6 +212,7 @@ pub fn pool() -> StoragePool {
         class: CLASS.into(),
         promise_percent: 100,
         warn_percent: 80,
+        owner_class: OwnerClass::Shared,
     };
     StoragePool::new(POOL, spec)
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use dc_types::claim::SnapshotState;
 use dc_types::plan::ItemKind;
 use proptest::prelude::*;
 
@@ -16,6 +17,11 @@ enum Act {
     Delete(u8),
     AddVolume(u8),
     DeleteVolume(u8),
+    /// Of a machine, or of a volume.
+    Snapshot(u8, u8),
+    SnapshotOf(u8, u8),
+    DeleteSnapshot(u8),
+    LetsGo(u8, bool),
     Silence(u8, bool),
 }
 
@@ -27,6 +33,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0u8..3).prop_map(Act::AddVolume),
         (0u8..3).prop_map(Act::DeleteVolume),
         (0u8..3, any::<bool>()).prop_map(|(host, silent)| Act::Silence(host, silent)),
+        (0u8..4, 0u8..10).prop_map(|(name, vm)| Act::Snapshot(name, vm)),
+        (0u8..4, 0u8..3).prop_map(|(name, volume)| Act::SnapshotOf(name, volume)),
+        (0u8..4).prop_map(Act::DeleteSnapshot),
+        (0u8..2, any::<bool>()).prop_map(|(host, lets)| Act::LetsGo(host, lets)),
     ];
     proptest::collection::vec(act, 1..25)
 }
@@ -64,6 +74,26 @@ fn perform(sim: &mut Sim, act: &Act) {
                 delete(&mut volume.metadata);
             }
         }
+        Act::Snapshot(name, vm) => {
+            if !sim.snapshots.contains_key(&format!("snap{name}")) {
+                sim.add_snapshot_of_vm(&format!("snap{name}"), &vm_name(vm));
+            }
+        }
+        Act::SnapshotOf(name, volume) => {
+            if !sim.snapshots.contains_key(&format!("snap{name}")) {
+                let volume = volume_name(volume);
+                sim.add_snapshot(&format!("snap{name}"), None, Some(&volume));
+            }
+        }
+        Act::DeleteSnapshot(name) => {
+            if let Some(snapshot) = sim.snapshots.get_mut(&format!("snap{name}")) {
+                delete(&mut snapshot.metadata);
+            }
+        }
+        Act::LetsGo(n, lets) => {
+            let name = host(HOSTS[usize::from(*n)]);
+            sim.hosts.get_mut(&name).unwrap().lets_go = *lets;
+        }
         Act::Silence(n, silent) => sim.set_silent(HOSTS[usize::from(*n)], *silent),
     }
 }
@@ -91,6 +121,21 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
         prop_assert!(
             claims.vms.contains_key(&attached.value.vm),
             "held by nobody"
+        );
+    }
+    // A snapshot is of a volume that is there, and a group is wholly taken or not at all.
+    let mut groups = BTreeMap::new();
+    for snapshot in claims.snapshots.values() {
+        prop_assert!(claims.volumes.contains_key(&snapshot.value.volume));
+        let taken = matches!(snapshot.value.state, SnapshotState::Taken { .. });
+        let first = *groups.entry(snapshot.value.owner.uid).or_insert(taken);
+        prop_assert_eq!(first, taken, "half a group");
+    }
+    for hold in claims.holds.values() {
+        let owner = hold.value.owner.uid;
+        prop_assert!(
+            claims.snapshots_by(owner).next().is_some(),
+            "held for nobody"
         );
     }
     // A machine is on the one host of its claim, or on none.
@@ -132,11 +177,16 @@ proptest! {
         for volume in sim.volumes.values_mut() {
             delete(&mut volume.metadata);
         }
+        for snapshot in sim.snapshots.values_mut() {
+            delete(&mut snapshot.metadata);
+        }
         sim.look();
         prop_assert!(sim.vms.is_empty() && sim.volumes.is_empty());
         let claims = &sim.ledger.claims;
         prop_assert!(claims.vms.is_empty() && claims.volumes.is_empty());
         prop_assert!(claims.attachments.is_empty() && claims.releases.is_empty());
+        prop_assert!(claims.snapshots.is_empty() && claims.holds.is_empty());
+        prop_assert!(claims.erased.is_empty() && sim.snapshots.is_empty());
         for (name, state) in &sim.hosts {
             prop_assert!(state.held.is_empty(), "{} holds {:?}", name, state.held.keys());
         }

@@ -1,15 +1,17 @@
 //! What hosts are to carry for a claimed machine: a grant of each volume at its storage host, and
 //! the machine at its own.
 
-use dc_types::claim::{AttachClaim, VmClaim};
+use dc_types::claim::{AttachClaim, HoldPhase, VmClaim};
 use dc_types::plan::{
-    Cephx, DiskItem, DiskSource, GrantAccess, GrantItem, Item, ItemBody, NicItem, Qos, SeedItem,
+    Cephx, DiskItem, DiskSource, GrantAccess, GrantItem, Hold, Item, ItemBody, NicItem, SeedItem,
     VmItem,
 };
 use dc_types::{Epoch, HostName, InstanceId};
 
 use super::{DiskSeen, Seen, ValidVm, Way, grant_key, key};
 use crate::claims::Claimed;
+use crate::snapshot::HOLD_S;
+use crate::volume::qos::validate_qos;
 
 /// A volume of the machine with its claims: what a grant and a disk are made from.
 #[derive(Clone, Copy)]
@@ -109,7 +111,10 @@ pub fn machine(
                 },
             },
             size: held.claim.value.size,
-            qos: Qos::default(),
+            qos: disk
+                .volume
+                .and_then(|volume| validate_qos(volume.spec.qos.as_ref()).ok())
+                .unwrap_or_default(),
         });
     }
     let nics = cards.iter().zip(0..).map(|(card, number)| NicItem {
@@ -143,6 +148,16 @@ pub fn machine(
             },
             stop_deadline_s: valid.stop_deadline_s,
             on_stop: valid.on_stop,
+            hold: hold(seen, *vm),
         })),
+    })
+}
+
+/// The guest is kept from writing while a snapshot's claim asks for it.
+fn hold(seen: &Seen<'_>, vm: InstanceId) -> Option<Hold> {
+    let hold = seen.claims.holds.get(&vm)?;
+    (hold.value.phase == HoldPhase::Asked).then_some(Hold {
+        id: hold.epoch,
+        deadline_s: HOLD_S,
     })
 }

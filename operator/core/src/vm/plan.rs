@@ -1,5 +1,6 @@
 //! The next step of one machine.
 
+use dc_crds::ERASE_ORDERED_BY;
 use dc_types::claim::VmClaim;
 use dc_types::plan::{Item, ItemKey};
 use dc_types::report::{Detail, ItemState};
@@ -17,6 +18,7 @@ use crate::plan::{NewVolume, Plan};
 use crate::quota::wish::{Asker, of_machine};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
+use crate::volume::pending_restore;
 use crate::words::{Awaited, Fact};
 
 #[must_use]
@@ -92,21 +94,37 @@ fn volumes_to_make(seen: &Seen<'_>, valid: &ValidVm) -> Vec<NewVolume> {
         DiskVolume::ToMake(spec) => Some((disk.volume_name.as_str(), spec.as_ref())),
         DiskVolume::There(_) => None,
     });
+    let annotations = seen.vm.metadata.annotations.as_ref();
     specs
         .map(|(name, spec)| NewVolume {
             name: name.to_owned(),
             vm: seen.me.clone(),
             spec: spec.clone(),
+            ordered_by: annotations.and_then(|a| a.get(ERASE_ORDERED_BY)).cloned(),
         })
         .collect()
 }
 
 fn volumes_unclaimed(seen: &Seen<'_>, valid: &ValidVm) -> Vec<String> {
     let unclaimed = valid.disks.iter().filter(|disk| match disk.volume {
-        DiskVolume::There(id) => !seen.claims.volumes.contains_key(&id),
+        DiskVolume::There(id) => match seen.claims.volumes.get(&id) {
+            None => true,
+            // One that it has already is not being brought back.
+            Some(_) if seen.claims.attachments.contains_key(&id) => false,
+            Some(claim) => {
+                let at = seen.disks.iter().find(|seen| is_volume(seen, id));
+                let said = at.and_then(|disk| disk.volume_said.as_ref());
+                pending_restore(&claim.value, said).is_some()
+            }
+        },
         DiskVolume::ToMake(_) => true,
     });
     unclaimed.map(|disk| disk.volume_name.clone()).collect()
+}
+
+fn is_volume(disk: &DiskSeen<'_>, id: InstanceId) -> bool {
+    let uid = disk.volume.and_then(|v| object::uid(&v.metadata));
+    uid.is_some_and(|uid| uid.0 == id.0)
 }
 
 /// Names the volumes, each with its own trouble where it has said one.

@@ -66,6 +66,7 @@ impl GuestSeen {
                 machine_type: _,
                 started_at,
                 restart: _,
+                held: _,
             }) => Self {
                 guest: Some(*guest),
                 last_stop: last_stop.map(|stop| format!("{stop:?}")),

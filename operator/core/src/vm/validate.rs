@@ -254,6 +254,7 @@ fn volume_of_template(template: &VolumeTemplate, system: &str) -> VolumeSpec {
         source,
         reclaim,
         erase_method,
+        qos,
     } = template.clone();
     VolumeSpec {
         system: system.to_owned(),
@@ -263,6 +264,8 @@ fn volume_of_template(template: &VolumeTemplate, system: &str) -> VolumeSpec {
         access: dc_crds::volume::Access::Exclusive,
         reclaim,
         erase_method,
+        qos,
+        restore: None,
     }
 }
 

@@ -1,14 +1,18 @@
 //! The next step of one volume.
 
 use dc_types::claim::{PendingRelease, VolumeClaim, keys};
-use dc_types::plan::{Item, ItemBody, Release, VolumeItem};
+use dc_types::plan::{Disposition, Item, ItemBody, Release, VolumeItem};
+use dc_types::report::{Detail, Guest, Observation, Verb};
+use dc_types::{HostName, PoolName};
 
+use super::erasure::{certificate, erases, record};
 use super::validate::{disposition, validate};
-use super::{Seen, ValidVolume, id, key, promise_limit};
-use crate::claims::Claimed;
+use super::{PoolSeen, Seen, ValidVolume, id, key, pending_restore, promise_limit, restore};
+use crate::claims::{Claimed, Claims};
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::Plan;
+use crate::pool::lacks;
 use crate::quota::{Amounts, Asker};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
@@ -36,9 +40,14 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         pool: valid.pool.clone(),
         host: valid.host.clone(),
         size: valid.size,
+        restore: seen
+            .claims
+            .volumes
+            .get(&valid.id)
+            .and_then(|old| old.value.restore.clone()),
     };
     match seen.claims.volumes.get(&valid.id) {
-        None => match room(seen, valid, valid.size.0) {
+        None => match allowed(seen, valid, valid.size.0) {
             Err(fact) => Plan::found(fact),
             Ok(()) => Plan::claim(
                 Txn::new(format!("volume {}: claim", seen.me))
@@ -47,7 +56,7 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         },
         Some(old) if old.value.size < valid.size => {
             let more = valid.size.0 - old.value.size.0;
-            match room(seen, valid, more) {
+            match may_grow(seen).and_then(|()| allowed(seen, valid, more)) {
                 Err(fact) => carried(seen, valid, old, Some(fact)),
                 Ok(()) => Plan::claim(
                     Txn::new(format!("volume {}: grow", seen.me))
@@ -63,29 +72,72 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
             };
             carried(seen, valid, old, Some(fact))
         }
-        Some(old) => carried(seen, valid, old, None),
+        Some(old) => match restore::order(seen, old) {
+            Ok(Some(txn)) => Plan::claim(txn),
+            Ok(None) => {
+                let pending = pending_restore(&old.value, seen.said);
+                let fact = pending.map(|order| Fact::Restoring {
+                    volume: seen.me.name.clone(),
+                    order: order.order.clone(),
+                });
+                carried(seen, valid, old, fact)
+            }
+            Err(fact) => carried(seen, valid, old, Some(fact)),
+        },
     }
 }
 
-/// Whether the department may have, and the pool may promise, `more` bytes.
-fn room(seen: &Seen<'_>, valid: &ValidVolume, more: u64) -> Result<(), Fact> {
+/// Whether the department may have `more` bytes of the volume's pool.
+fn allowed(seen: &Seen<'_>, valid: &ValidVolume, more: u64) -> Result<(), Fact> {
     if let Some(thing) = seen.allowance.storage(valid.pool.as_str()) {
         let asks = Amounts::of([(thing, more)]);
         let asker = Asker::volume(seen.me, seen.volume);
         seen.allowance.check(seen.claims, asker, &asks)?;
     }
-    let pool = valid.pool.to_string();
-    let facts = seen.pool.and_then(|p| p.facts.map(|facts| (p, facts)));
+    room(seen.claims, (&valid.pool, &valid.host), seen.pool, more)
+}
+
+/// A driver that cannot grow a volume under a guest is not asked to.
+fn may_grow(seen: &Seen<'_>) -> Result<(), Fact> {
+    let off = |said: &Observation| {
+        let Detail::Vm { guest, .. } = &said.detail else {
+            return false;
+        };
+        matches!(guest, Guest::Absent | Guest::Stopped | Guest::Crashed)
+    };
+    // What is not known to be off may be writing.
+    let attached = seen.claims.attachments.contains_key(&id(seen.me));
+    let in_use = attached && !seen.holder_said.is_some_and(off);
+    let why = seen
+        .pool
+        .and_then(|pool| lacks(pool.facts, Verb::GrowOnline));
+    match why {
+        Some(why) if in_use => Err(Fact::PoolLacks {
+            pool: seen.volume.spec.pool.clone(),
+            verb: Verb::GrowOnline,
+            why: why.to_owned(),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a pool, which is named with its host, may promise `more` bytes.
+pub(crate) fn room(
+    claims: &Claims,
+    (pool, host): (&PoolName, &HostName),
+    found: Option<PoolSeen<'_>>,
+    more: u64,
+) -> Result<(), Fact> {
+    let facts = found.and_then(|found| found.facts.map(|facts| (found, facts)));
     let Some((pool_seen, facts)) = facts else {
         return Err(Fact::PoolUnknown {
-            pool,
-            host: valid.host.to_string(),
+            pool: pool.to_string(),
+            host: host.to_string(),
         });
     };
     let limit = promise_limit(facts.capacity, pool_seen.pool.spec.promise_percent);
-    let left = limit
-        .0
-        .saturating_sub(seen.claims.promised_in(&valid.pool).0);
+    let left = limit.0.saturating_sub(claims.promised_in(pool).0);
+    let pool = pool.to_string();
     match more <= left {
         true => Ok(()),
         false => Err(Fact::PoolFull {
@@ -109,7 +161,7 @@ pub fn item(seen: &Seen<'_>, valid: &ValidVolume, claim: &Claimed<VolumeClaim>) 
             pool: claim.value.pool.clone(),
             size: claim.value.size,
             source: valid.source.clone(),
-            restore: None,
+            restore: claim.value.restore.clone(),
         }),
     }
 }
@@ -126,10 +178,11 @@ fn carried(
     match sight::of_item(&claim.value.host, presence, &item, seen.said) {
         Sight::AsAsked(_) => {}
         Sight::OnTheWay(detail) => found.push(match detail {
-            dc_types::report::Detail::Volume { size, .. } if size.0 > 0 => Fact::Growing {
+            Detail::Volume { size, .. } if size.0 > 0 && size < claim.value.size => Fact::Growing {
                 from: size.to_string(),
                 to: claim.value.size.to_string(),
             },
+            Detail::Volume { size, .. } if size.0 > 0 => Fact::LookedFor,
             _ => Fact::Creating,
         }),
         Sight::Told(fact) => found.push(fact),
@@ -139,6 +192,10 @@ fn carried(
         found,
         ..Plan::default()
     }
+}
+
+fn of_spec(seen: &Seen<'_>) -> Disposition {
+    disposition(seen.volume.spec.reclaim, seen.volume.spec.erase_method)
 }
 
 fn plan_deletion(seen: &Seen<'_>) -> Plan {
@@ -155,20 +212,38 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             by: vec![format!("machine {by}")],
         });
     }
+    let snapshots = seen.claims.snapshots_of(id);
+    let by: Vec<String> = snapshots
+        .map(|snapshot| format!("snapshot {}", snapshot.value.owner))
+        .collect();
+    if !by.is_empty() {
+        return Plan::found(Fact::StillUsed { by });
+    }
     if seen.grant_removal == Removal::Pending {
         return Plan::found(Fact::Deleting);
+    }
+    if let Some(erased) = seen.claims.erased.get(&id) {
+        // Its certificate is made first, then all of it is let go.
+        let txn = Txn::new(format!("volume {}: erased, let go", seen.me))
+            .unchanged(keys::erased(id), erased.revision)
+            .delete(keys::erased(id))
+            .unchanged(keys::volume(id), claim.revision)
+            .delete(keys::volume(id));
+        return Plan {
+            certify: Some(Box::new(certificate(&erased.value, seen.volume))),
+            ..Plan::claim(txn)
+        };
     }
     let host = &claim.value.host;
     match seen.removal {
         Removal::NotAsked => {
-            let spec = &seen.volume.spec;
             let release = PendingRelease {
                 host: host.clone(),
                 release: Release {
                     key: key(seen.me),
                     epoch: claim.epoch,
                     object: seen.me.clone(),
-                    disposition: disposition(spec.reclaim, spec.erase_method),
+                    disposition: of_spec(seen),
                 },
             };
             let txn = Txn::new(format!("volume {}: release", seen.me))
@@ -186,6 +261,24 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             },
             Some(Presence::Connected | Presence::Never) | None => Fact::Deleting,
         }),
+        // The ledger is about to hold what the host said of it.
+        Removal::Done
+            if seen
+                .claims
+                .releases
+                .contains_key(&(host.clone(), key(seen.me))) =>
+        {
+            Plan::found(Fact::Deleting)
+        }
+        Removal::Done if erases(of_spec(seen)) => {
+            // It was confirmed to an operator that did not keep what was said.
+            let erased = record(&claim.value, of_spec(seen), None);
+            Plan::claim(
+                Txn::new(format!("volume {}: erased, not told how", seen.me))
+                    .unchanged(keys::volume(id), claim.revision)
+                    .claim(keys::erased(id), &erased),
+            )
+        }
         Removal::Done => Plan::claim(
             Txn::new(format!("volume {}: let go", seen.me))
                 .unchanged(keys::volume(id), claim.revision)

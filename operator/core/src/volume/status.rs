@@ -3,6 +3,7 @@
 use dc_crds::VolumeStatus;
 use dc_types::report::Detail;
 
+use super::qos::{describe, validate_qos};
 use super::{Seen, id};
 use crate::conditions::{Draft, Judged, merge};
 use crate::object::{self, Life};
@@ -38,6 +39,11 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
             _ => "Creating",
         },
     };
+    let restored = seen.said.and_then(|said| match &said.detail {
+        Detail::Volume { restored, .. } => restored.clone(),
+        Detail::None | Detail::Image { .. } | Detail::Snapshot { .. } | Detail::Vm { .. } => None,
+    });
+    let qos = validate_qos(seen.volume.spec.qos.as_ref()).ok();
     let there = seen.said.and_then(|said| match &said.detail {
         Detail::Volume { size, .. } => Some(size.to_string()),
         Detail::None | Detail::Image { .. } | Detail::Snapshot { .. } | Detail::Vm { .. } => None,
@@ -50,5 +56,8 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
         size: there.or_else(|| old.and_then(|old| old.size.clone())),
         attached_to: attached,
         host: claim.map(|claim| claim.value.host.to_string()),
+        restored: restored.or_else(|| old.and_then(|old| old.restored.clone())),
+        qos: qos.as_ref().and_then(describe),
+        snapshots: i64::try_from(seen.claims.snapshots_of(id).count()).unwrap_or(i64::MAX),
     }
 }

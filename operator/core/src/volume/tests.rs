@@ -160,3 +160,161 @@ fn unknown_pools_and_bad_sizes_are_refused() {
         Fact::SizeInvalid { .. }
     ));
 }
+
+#[test]
+fn the_socs_storage_is_kept_apart() {
+    use dc_crds::pool::OwnerClass;
+    let mut sim = Sim::new();
+    sim.pools.get_mut(POOL).unwrap().spec.owner_class = OwnerClass::Soc;
+    sim.add_volume("stray", "1Gi");
+    sim.look();
+    assert_eq!(
+        sim.plan_of("volume stray").found,
+        [Fact::ClassDiffers {
+            pool: POOL.into(),
+            pool_class: "soc",
+            department: "so-nnmt".into(),
+            class: "shared",
+        }]
+    );
+    assert!(sim.ledger.claims.volumes.is_empty());
+    sim.department = OwnerClass::Soc;
+    sim.look();
+    assert_eq!(sim.plan_of("volume stray").found, []);
+    // And the other way round.
+    sim.pools.get_mut(POOL).unwrap().spec.owner_class = OwnerClass::Shared;
+    sim.add_volume("other", "1Gi");
+    sim.look();
+    assert!(matches!(
+        sim.plan_of("volume other").found[0],
+        Fact::ClassDiffers { .. }
+    ));
+    assert_eq!(
+        sim.plan_of("volume stray").found,
+        [],
+        "what lies there stays"
+    );
+}
+
+fn erased(sim: &mut Sim, name: &str) {
+    use dc_crds::volume::{EraseMethod, Reclaim};
+    sim.add_volume(name, "1Gi");
+    let volume = sim.volumes.get_mut(name).unwrap();
+    volume.spec.reclaim = Reclaim::Erase;
+    volume.spec.erase_method = EraseMethod::Zero;
+    let by = std::collections::BTreeMap::from([(
+        dc_crds::ERASE_ORDERED_BY.to_owned(),
+        "an@sonla.gov.vn".to_owned(),
+    )]);
+    volume.metadata.annotations = Some(by);
+    sim.look();
+    delete(&mut sim.volumes.get_mut(name).unwrap().metadata);
+}
+
+#[test]
+fn an_erased_volume_leaves_one_certificate_with_what_its_host_said() {
+    use dc_crds::certificate::{ErasedBy, ErasureResult};
+    let mut sim = Sim::new();
+    erased(&mut sim, "data");
+    sim.look();
+    assert!(sim.volumes.is_empty() && sim.ledger.claims.volumes.is_empty());
+    assert!(sim.ledger.claims.erased.is_empty());
+    let certificate = sim.certificates.values().next().unwrap();
+    let spec = &certificate.spec;
+    assert_eq!(sim.certificates.len(), 1);
+    assert_eq!(
+        (spec.volume.as_str(), spec.department.as_str()),
+        ("data", "so-nnmt")
+    );
+    assert_eq!(
+        (spec.method, spec.result),
+        (ErasedBy::Zero, ErasureResult::Verified)
+    );
+    assert_eq!((spec.extents, spec.bytes, spec.size), (3, 3 << 20, 1 << 30));
+    assert_eq!(spec.ordered_by.as_deref(), Some("an@sonla.gov.vn"));
+    assert_eq!(spec.began_at.as_deref(), Some("2023-11-14T22:13:20Z"));
+    // One whose bytes were kept leaves none.
+    sim.add_volume("kept", "1Gi");
+    sim.look();
+    delete(&mut sim.volumes.get_mut("kept").unwrap().metadata);
+    sim.look();
+    assert!(sim.volumes.is_empty());
+    assert_eq!(sim.certificates.len(), 1);
+}
+
+#[test]
+fn the_claim_of_an_erased_volume_goes_only_with_its_certificate() {
+    let mut sim = Sim::new();
+    erased(&mut sim, "data");
+    // The release is recorded, and confirmed; then the operator dies.
+    while sim.ledger.claims.erased.is_empty() {
+        let plan = sim.decide_volume("data");
+        sim.play(&plan);
+    }
+    let plan = sim.decide_volume("data");
+    let unsigned = plan.certify.as_ref().expect("it is certified first");
+    assert_eq!(
+        sim.decide_volume("data"),
+        plan,
+        "the same, however often it is decided"
+    );
+    assert!(
+        plan.txn.is_some(),
+        "and only then let go, in one transaction"
+    );
+    assert!(unsigned.name.starts_with("so-nnmt.data."));
+}
+
+#[test]
+fn a_host_that_says_nothing_of_its_erasure_leaves_a_certificate_that_says_so() {
+    use dc_crds::certificate::ErasureResult;
+    let mut sim = Sim::new();
+    erased(&mut sim, "data");
+    let me = me(&sim, "data");
+    let plan = sim.decide_volume("data");
+    assert!(sim.ledger.commit(plan.txn.as_ref().unwrap()));
+    // Confirmed to an operator that knew of no certificates.
+    let storage = host(STORAGE);
+    let claim = sim.ledger.claims.volumes[&id(&me)].epoch;
+    sim.hosts
+        .get_mut(&storage)
+        .unwrap()
+        .released
+        .insert(key(&me), claim);
+    sim.ledger
+        .delete(&dc_types::claim::keys::release(&storage, &key(&me)));
+    sim.look();
+    let certificate = sim.certificates.values().next().unwrap();
+    assert_eq!(certificate.spec.result, ErasureResult::Unproven);
+    assert!(sim.volumes.is_empty());
+}
+
+#[test]
+fn a_pool_that_cannot_grow_under_a_guest_grows_once_the_guest_is_off() {
+    use dc_types::report::Verb;
+    let mut sim = Sim::new();
+    sim.lacks(Verb::GrowOnline, "only while nobody writes");
+    sim.add_volume("data", "1Gi");
+    sim.add_vm("web");
+    sim.vm("web").spec.disks.push(disk("data", Some("data")));
+    sim.look();
+    sim.volumes.get_mut("data").unwrap().spec.size = "2Gi".into();
+    sim.look();
+    assert_eq!(
+        sim.plan_of("volume data").found,
+        [Fact::PoolLacks {
+            pool: POOL.into(),
+            verb: Verb::GrowOnline,
+            why: "only while nobody writes".into(),
+        }]
+    );
+    let size = |sim: &Sim| {
+        let me = me(sim, "data");
+        sim.ledger.claims.volumes[&id(&me)].value.size
+    };
+    assert_eq!(size(&sim), Bytes(1 << 30));
+    sim.vm("web").spec.power_state = dc_crds::vm::PowerState::Stopped;
+    sim.look();
+    assert_eq!(size(&sim), Bytes(2 << 30));
+    assert_eq!(sim.plan_of("volume data").found, []);
+}

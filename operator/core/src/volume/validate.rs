@@ -1,14 +1,17 @@
 //! What one Volume asks, checked against what it names.
 
-use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec};
+use dc_crds::volume::{EraseMethod, Reclaim, SnapshotSource, SourceSpec, VolumeSpec};
 use dc_crds::{StoragePool, Volume};
 use dc_types::plan::{Disposition, VolumeSource};
-use dc_types::report::{Detail, ItemState, Observation};
+use dc_types::report::{Detail, ItemState, Observation, Verb};
 use dc_types::{Bytes, HostName, ImageUid, InstanceId, PoolName};
 
-use super::{ImageSeen, Named, Seen, SourceSeen, id};
+use super::qos::validate_qos;
+use super::restore::find_snapshot;
+use super::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, id};
 use crate::object;
 use crate::place::Presence;
+use crate::pool::lacks;
 use crate::words::Fact;
 
 /// A volume that may be claimed, or is.
@@ -33,6 +36,8 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
         access: _,
         reclaim,
         erase_method,
+        qos,
+        restore: _,
     } = &seen.volume.spec;
     let mut wrong = Vec::new();
     if seen.system == Named::Absent {
@@ -45,6 +50,7 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
             error: format!("size: {error}"),
         });
     });
+    wrong.extend(validate_qos(qos.as_ref()).err());
     let place = pool_and_host(seen, pool).map_err(|fact| wrong.push(fact));
     if wrong.is_empty()
         && let (Ok(size), Ok((pool, host))) = (size, place)
@@ -72,6 +78,7 @@ pub fn disposition(reclaim: Reclaim, method: EraseMethod) -> Disposition {
         (Reclaim::Retain, _) => Disposition::Retain,
         (Reclaim::Erase, EraseMethod::Discard) => Disposition::EraseDiscard,
         (Reclaim::Erase, EraseMethod::Zero) => Disposition::EraseZero,
+        (Reclaim::Erase, EraseMethod::Random) => Disposition::EraseRandom,
     }
 }
 
@@ -107,17 +114,41 @@ fn pool_and_host(seen: &Seen<'_>, name: &str) -> Result<(PoolName, HostName), Fa
             });
         }
     };
-    match &facts.fault {
-        Some(fault) => Err(Fact::PoolFaulty {
+    if let Some(fault) = &facts.fault {
+        return Err(Fact::PoolFaulty {
             pool: name.to_owned(),
             fault: fault.clone(),
+        });
+    }
+    may_lie_in(seen, &pool)?;
+    Ok((named, host))
+}
+
+/// A pool takes volumes of its own class, and only what it can do to them is promised of them.
+fn may_lie_in(seen: &Seen<'_>, pool: &PoolSeen<'_>) -> Result<(), Fact> {
+    let (name, class) = (&seen.volume.spec.pool, pool.pool.spec.owner_class);
+    if class != seen.class {
+        return Err(Fact::ClassDiffers {
+            pool: name.clone(),
+            pool_class: class.name(),
+            department: seen.me.namespace.clone(),
+            class: seen.class.name(),
+        });
+    }
+    let spec = &seen.volume.spec;
+    let discards = (spec.reclaim, spec.erase_method) == (Reclaim::Erase, EraseMethod::Discard);
+    match lacks(pool.facts, Verb::Discard) {
+        Some(why) if discards => Err(Fact::PoolLacks {
+            pool: name.clone(),
+            verb: Verb::Discard,
+            why: why.to_owned(),
         }),
-        None => Ok((named, host)),
+        Some(_) | None => Ok(()),
     }
 }
 
 /// Whether the bytes are there, so that what they were made from no longer matters.
-fn is_made(said: Option<&Observation>) -> bool {
+pub(crate) fn is_made(said: Option<&Observation>) -> bool {
     said.is_some_and(|said| {
         said.state == ItemState::Ready
             || matches!(said.detail, Detail::Volume { size, .. } if size.0 > 0)
@@ -130,8 +161,15 @@ fn validate_source(
     pool: &PoolName,
     size: Bytes,
 ) -> Result<VolumeSource, Fact> {
-    let SourceSpec { image, volume } = source;
+    let SourceSpec {
+        image,
+        volume,
+        snapshot,
+    } = source;
     let made = is_made(seen.said);
+    if let Some(snapshot) = snapshot {
+        return from_snapshot(seen, snapshot, pool, size, made);
+    }
     match (image, volume) {
         (None, None) => Ok(VolumeSource::Blank),
         (Some(name), _) => match seen.image {
@@ -198,6 +236,43 @@ fn from_image(
         }),
         _ => Ok(VolumeSource::Image(uid)),
     }
+}
+
+fn from_snapshot(
+    seen: &Seen<'_>,
+    named: &SnapshotSource,
+    pool: &PoolName,
+    size: Bytes,
+    made: bool,
+) -> Result<VolumeSource, Fact> {
+    let SnapshotSource { name, volume } = named;
+    let found = find_snapshot(seen, seen.from_snapshot, name, |of| match volume {
+        Some(volume) => of.volume == *volume,
+        None => true,
+    });
+    let claim = match found {
+        Ok(claim) => claim,
+        // Once it is there it no longer needs what it was made from.
+        Err(_) if made => return Ok(VolumeSource::Blank),
+        Err(fact) => return Err(fact),
+    };
+    if !made && claim.pool != *pool {
+        return Err(Fact::SnapshotElsewhere {
+            snapshot: name.clone(),
+            pool: claim.pool.to_string(),
+        });
+    }
+    if !made && claim.size > size {
+        return Err(Fact::SnapshotLarger {
+            snapshot: name.clone(),
+            source: claim.size.to_string(),
+            size: size.to_string(),
+        });
+    }
+    Ok(VolumeSource::Snapshot {
+        volume: claim.volume,
+        snapshot: claim.snapshot,
+    })
 }
 
 fn from_volume(

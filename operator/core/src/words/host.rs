@@ -69,6 +69,8 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
             "máy chủ chưa kiểm tra được tình trạng của mình; sẽ tự thử lại"
         }
         "WaitsForNetwork" | "NetworkMissing" => "đang chờ mạng được thiết lập trên máy chủ",
+        "HeldForSnapshot" => "đang tạm giữ máy ảo trong giây lát để chụp volume",
+        "Thawing" => "đang mở lại hệ thống tệp sau khi chụp; nếu lâu, hãy khởi động lại máy ảo",
         "Starting" => "đang khởi động",
         "Stopping" => "đang dừng",
         "Releasing" => "đang thu hồi",

@@ -1,5 +1,7 @@
 //! Words for pools, images and volumes.
 
+use dc_types::report::Verb;
+
 use super::Standing::{Moving, Settled, Troubled, Unseen};
 use super::platform::list;
 use super::{Fact, Words};
@@ -88,6 +90,42 @@ fn pools(fact: &Fact) -> Option<Words> {
                 "vùng {pool} đã cam kết {percent}% của {limit} được phép, vượt mức cảnh báo \
                  {warn}%; khi đạt 100% volume mới bị từ chối: hãy bổ sung dung lượng, xoá bớt \
                  volume, hoặc tăng promisePercent"
+            ),
+        ),
+        Fact::PoolLacks { pool, verb, why } => {
+            let (en, vi) = match verb {
+                Verb::GrowOnline => (
+                    "stop the machine that has the volume, and it grows",
+                    "hãy dừng máy ảo đang giữ volume, sau đó volume sẽ được tăng",
+                ),
+                Verb::Snapshot
+                | Verb::Clone
+                | Verb::ChangedExtents
+                | Verb::Fence
+                | Verb::Discard => ("use a pool that can", "hãy dùng vùng khác"),
+            };
+            Words::new(
+                Troubled,
+                "PoolLacks",
+                format!("pool {pool} cannot do this ({verb:?}): {why}; {en}"),
+                format!("vùng {pool} không hỗ trợ thao tác này ({verb:?}): {why}; {vi}"),
+            )
+        }
+        Fact::ClassDiffers {
+            pool,
+            pool_class,
+            department,
+            class,
+        } => Words::new(
+            Troubled,
+            "ClassDiffers",
+            format!(
+                "pool: {pool} is for {pool_class} storage and Department {department} uses \
+                 {class}; name a pool of its class, `kubectl get pool` shows them"
+            ),
+            format!(
+                "pool: {pool} thuộc loại {pool_class}, còn cơ quan {department} dùng loại \
+                 {class}; hãy chọn vùng cùng loại, xem `kubectl get pool`"
             ),
         ),
         Fact::PoolHasRoom { percent } => Words::new(
@@ -214,6 +252,26 @@ fn volumes(fact: &Fact) -> Option<Words> {
             "Attached",
             format!("there, and attached to {vm}"),
             format!("sẵn sàng, đang gắn vào {vm}"),
+        ),
+        Fact::LookedFor => Words::new(
+            Moving,
+            "LookedFor",
+            "waiting for its host to say how it stands",
+            "đang chờ máy chủ báo tình trạng",
+        ),
+        Fact::QosInvalid { error } => Words::new(
+            Troubled,
+            "QosInvalid",
+            format!(
+                "{error}; give IOPS as a number and bandwidth as bytes a second, such as 100Mi"
+            ),
+            format!("{error}; ghi IOPS bằng số và băng thông bằng byte mỗi giây, ví dụ 100Mi"),
+        ),
+        Fact::VolumeErased { certificate } => Words::new(
+            Settled,
+            "Erased",
+            format!("erased; the evidence is ErasureCertificate {certificate}"),
+            format!("đã xoá dữ liệu; bằng chứng là ErasureCertificate {certificate}"),
         ),
         Fact::VolumeReleased { note } => Words::new(
             Settled,

@@ -54,6 +54,8 @@ impl Read {
             None => Named::Absent,
         };
         let system_lease = found.and_then(|system| system.spec.lease.clone());
+        // A snapshot asks for its guest to be held by a claim under its id.
+        look.claim(me.uid.0);
         let class = look.class("", &vm.spec.class);
         let mut cards = Vec::new();
         for card in &vm.spec.interfaces {

@@ -25,7 +25,7 @@ fn started() -> Simulator {
 
 #[test]
 fn a_start_prepares_everything_then_plugs_then_lets_the_guest_run() {
-    let simulator = Simulator::new(World::of(fixture::vm()));
+    let mut simulator = Simulator::new(World::of(fixture::vm()));
     assert_eq!(
         simulator.names(),
         [
@@ -51,7 +51,7 @@ fn a_machine_waits_for_its_network_and_for_the_guard_of_each_card() {
     for missing in whole.ready.clone() {
         let mut world = World::of(fixture::vm());
         world.ready.remove(&missing);
-        let simulator = Simulator::new(world);
+        let mut simulator = Simulator::new(world);
         assert_eq!(simulator.plan(), [], "{missing}");
         assert_eq!(next_look(&simulator.world.wanted(), &simulator.seen), None);
         assert_eq!(simulator.reason(), "WaitsForNetwork");
@@ -331,6 +331,7 @@ fn a_release_stops_the_machine_and_leaves_nothing() {
     assert_eq!(released(&simulator).len(), 1);
     let Seen {
         now: _,
+        freezes: _,
         domains,
         foreign: _,
         secrets,

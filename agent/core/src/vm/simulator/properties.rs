@@ -5,7 +5,7 @@ use dc_types::plan::{ItemBody, OnStop, Power as WantedPower};
 use dc_types::report::{Guest, ItemState};
 use proptest::prelude::*;
 
-use super::Simulator;
+use super::{Agent, Simulator};
 use crate::vm::fixture::{self, World, epoch};
 use crate::vm::seen::{Off, Paused, Power, TapPlace};
 use crate::vm::step::Act;
@@ -47,6 +47,9 @@ enum Event {
     CutAfter(usize),
     Reboot,
     Later(i64),
+    /// A hold is asked for, or taken back.
+    Hold(Option<u64>),
+    Agent(Agent),
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -63,6 +66,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (0usize..14).prop_map(Event::CutAfter),
         Just(Event::Reboot),
         (0i64..2000).prop_map(Event::Later),
+        prop::option::of(100u64..103).prop_map(Event::Hold),
+        prop_oneof![Just(Agent::Answers), Just(Agent::Silent)].prop_map(Event::Agent),
     ]
 }
 
@@ -101,6 +106,8 @@ fn happen(simulator: &mut Simulator, event: &Event) {
             simulator.set_power(Power::Off(Off::Unknown));
         }
         Event::Later(seconds) => simulator.seen.now += seconds,
+        Event::Hold(id) => simulator.world.change(|vm| vm.hold = id.map(fixture::hold)),
+        Event::Agent(agent) => simulator.agent = agent,
     }
 }
 
@@ -115,8 +122,11 @@ proptest! {
         for event in &events {
             happen(&mut simulator, event);
         }
+        // A guest that stays frozen for ever needs an agent that never answers again.
+        simulator.agent = Agent::Answers;
         simulator.settle();
         prop_assert_eq!(simulator.plan(), []);
+        prop_assert!(!simulator.frozen, "left frozen");
         let ItemBody::Vm(vm) = simulator.world.vm_item().body.clone() else {
             panic!("not a machine");
         };

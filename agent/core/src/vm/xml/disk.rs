@@ -3,10 +3,14 @@
 //! Nothing is cached on the host. An error of the storage stops the guest rather than reaching it:
 //! a full pool pauses it, and it goes on when there is room.
 
-use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, RbdCluster};
+use std::collections::BTreeMap;
+
+use dc_types::Bytes;
+use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, Qos, RbdCluster};
 
 use super::Element;
 use super::secret::secret_uuid;
+use crate::vm::seen::LiveDisk;
 
 /// QEMU takes this many bytes of a virtio disk's serial.
 const SERIAL_MAX: usize = 20;
@@ -49,6 +53,10 @@ pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
                 .attr("bus", "virtio"),
         )
         .child(Element::new("serial").text(serial(disk)));
+    let limits = render_limits(&disk.qos);
+    if !limits.is_unlimited() {
+        element = element.child(render_iotune(&limits));
+    }
     if index == 0 {
         element = element.child(Element::new("boot").attr("order", 1));
     }
@@ -101,8 +109,73 @@ pub fn target_name(index: usize) -> String {
     format!("vd{}", char::from(letter))
 }
 
+/// Limits as libvirt keeps them: the length of a burst has a meaning beside one alone.
+#[must_use]
+pub fn render_limits(qos: &Qos) -> Qos {
+    let bursts = qos.iops_burst > 0 || qos.bandwidth_burst.0 > 0;
+    Qos {
+        burst_s: if bursts { qos.burst_s.max(1) } else { 0 },
+        ..*qos
+    }
+}
+
+/// Reads and writes together, as a volume is limited; libvirt's names.
+fn render_iotune(limits: &Qos) -> Element {
+    let Qos {
+        iops,
+        iops_burst,
+        bandwidth,
+        bandwidth_burst,
+        burst_s,
+    } = *limits;
+    let length = |burst: u64| if burst > 0 { u64::from(burst_s) } else { 0 };
+    let fields = [
+        ("total_bytes_sec", bandwidth.0),
+        ("total_iops_sec", iops),
+        ("total_bytes_sec_max", bandwidth_burst.0),
+        ("total_iops_sec_max", iops_burst),
+        ("total_bytes_sec_max_length", length(bandwidth_burst.0)),
+        ("total_iops_sec_max_length", length(iops_burst)),
+    ];
+    let set = fields.into_iter().filter(|(_, value)| *value > 0);
+    Element::new("iotune").children(set.map(|(name, value)| Element::new(name).text(value)))
+}
+
+/// The disks of a domain as libvirt shows it, by their serial; nothing of what cannot be read.
+#[must_use]
+pub fn read_live_disks(domain: &str) -> BTreeMap<String, LiveDisk> {
+    let Ok(document) = roxmltree::Document::parse(domain) else {
+        return BTreeMap::new();
+    };
+    let disks = document
+        .descendants()
+        .filter(|node| node.has_tag_name("disk"));
+    disks.filter_map(read_live_disk).collect()
+}
+
+fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
+    let child = |name| disk.children().find(|node| node.has_tag_name(name));
+    let serial = child("serial")?.text()?.to_owned();
+    let device = child("target")?.attribute("dev")?.to_owned();
+    let number = |name| {
+        let field = child("iotune")?.children().find(|n| n.has_tag_name(name))?;
+        field.text()?.trim().parse::<u64>().ok()
+    };
+    let number = |name| number(name).unwrap_or_default();
+    let lengths = number("total_bytes_sec_max_length").max(number("total_iops_sec_max_length"));
+    let qos = render_limits(&Qos {
+        iops: number("total_iops_sec"),
+        iops_burst: number("total_iops_sec_max"),
+        bandwidth: Bytes(number("total_bytes_sec")),
+        bandwidth_burst: Bytes(number("total_bytes_sec_max")),
+        burst_s: u32::try_from(lengths).unwrap_or(u32::MAX),
+    });
+    Some((serial, LiveDisk { device, qos }))
+}
+
 /// What the guest sees as `/dev/disk/by-id/virtio-<serial>`: the volume's id, cut to fit.
-fn serial(disk: &DiskItem) -> String {
+#[must_use]
+pub fn serial(disk: &DiskItem) -> String {
     disk.volume.0.simple().to_string()[..SERIAL_MAX].to_owned()
 }
 
@@ -172,6 +245,30 @@ mod tests {
             !xml.contains(&fixture::cephx().key.0),
             "the key is in {xml}"
         );
+    }
+
+    #[test]
+    fn limits_are_written_as_libvirt_reads_them_and_read_back_the_same() {
+        let mut disk = fixture::disk(7);
+        assert!(!render_disk(&disk, 0).render().contains("iotune"));
+        disk.qos = Qos {
+            iops: 300,
+            iops_burst: 900,
+            bandwidth: Bytes(10 << 20),
+            bandwidth_burst: Bytes(0),
+            burst_s: 5,
+        };
+        let xml = render_disk(&disk, 0).render();
+        assert!(xml.contains("<total_iops_sec_max>900<"), "{xml}");
+        assert!(!xml.contains("total_bytes_sec_max"), "{xml}");
+        let live = read_live_disks(&format!("<domain>{xml}</domain>"));
+        let live = &live[&serial(&disk)];
+        assert_eq!((live.device.as_str(), live.qos), ("vda", disk.qos));
+        // Without a burst its length says nothing, here and there.
+        disk.qos.iops_burst = 0;
+        let xml = render_disk(&disk, 0).render();
+        let live = read_live_disks(&format!("<domain>{xml}</domain>"));
+        assert_eq!(live[&serial(&disk)].qos, render_limits(&disk.qos));
     }
 
     #[test]

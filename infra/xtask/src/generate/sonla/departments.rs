@@ -4,6 +4,7 @@ use dc_crds::Department;
 use dc_crds::department::{
     DepartmentKind, DepartmentSpec, DisplayName, Members, Subject, SubjectKind,
 };
+use dc_crds::pool::OwnerClass;
 use serde_json::Value;
 
 use super::manifest;
@@ -32,6 +33,7 @@ fn named(body: &Body, systems: &[&System]) -> Value {
         domain: (!body.domain.is_empty()).then(|| body.domain.clone()),
         members: members(&body.slug),
         quota: Some(quota::of(systems)),
+        owner_class: OwnerClass::Shared,
     };
     manifest::<Department>(None, &body.slug, "members, quota", &spec)
 }
@@ -47,6 +49,7 @@ fn commune(number: usize) -> Value {
         domain: None,
         members: members(&name),
         quota: Some(quota::of(&[])),
+        owner_class: OwnerClass::Shared,
     };
     manifest::<Department>(None, &name, "name, displayName, members, quota", &spec)
 }

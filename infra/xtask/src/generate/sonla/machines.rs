@@ -198,6 +198,7 @@ fn disk(name: &str, size: &str, image: Option<&str>, pool: &str) -> Disk {
             source: SourceSpec {
                 image: image.map(str::to_owned),
                 volume: None,
+                snapshot: None,
             },
             // Data outlives a mistaken delete; a root disk is made again from its image.
             reclaim: if image.is_some() {
@@ -206,6 +207,7 @@ fn disk(name: &str, size: &str, image: Option<&str>, pool: &str) -> Disk {
                 Reclaim::Retain
             },
             erase_method: EraseMethod::Discard,
+            qos: None,
         }),
     }
 }

@@ -1,0 +1,73 @@
+//! What the operator sees and decides of a volume, in the data centre of the tests.
+
+use dc_types::Epoch;
+
+use super::{STORAGE, Sim, host};
+use crate::object;
+use crate::plan::Plan;
+use crate::sight::Removal;
+use crate::vm;
+use crate::volume::{self, Named};
+
+impl Sim {
+    /// What the operator decides for a volume now; nothing is carried out.
+    pub fn decide_volume(&self, name: &str) -> Plan {
+        let object = self.volumes[name].clone();
+        let me = object::object_ref(&object.metadata).unwrap();
+        let storage = host(STORAGE);
+        let claim = self.ledger.claims.volumes.get(&volume::id(&me));
+        let epoch = claim.map_or(Epoch::default(), |claim| claim.epoch);
+        let facts = self.host_objects[&storage].1.pools[0].clone();
+        let source = object.spec.source.volume.as_ref();
+        let source = source.and_then(|name| self.volumes.get(name));
+        let source_said = source.and_then(|source| {
+            let me = object::object_ref(&source.metadata)?;
+            self.said(&storage, &volume::key(&me))
+        });
+        let grant = vm::grant_key(volume::id(&me));
+        let pending = self
+            .ledger
+            .claims
+            .releases
+            .contains_key(&(storage.clone(), grant));
+        let said = self.said(&storage, &volume::key(&me));
+        let named = |name: Option<&String>| self.snapshots.get(name?);
+        let attached = self.ledger.claims.attachments.get(&volume::id(&me));
+        let holder = attached.and_then(|attached| {
+            let claim = self.ledger.claims.vms.get(&attached.value.vm)?;
+            self.said(&claim.value.host, &vm::key(&claim.value.owner))
+        });
+        let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
+        volume::plan(&volume::Seen {
+            allowance: self.allowance(&classes, &ahead),
+            volume: &object,
+            me: &me,
+            system: Named::There,
+            pool: self
+                .pools
+                .get(&object.spec.pool)
+                .map(|pool| volume::PoolSeen {
+                    pool,
+                    presence: self.presence(&storage),
+                    facts: Some(&facts),
+                }),
+            image: None,
+            source: source.map(|volume| volume::SourceSeen {
+                volume,
+                said: source_said.as_ref(),
+            }),
+            from_snapshot: named(object.spec.source.snapshot.as_ref().map(|s| &s.name)),
+            restore: named(object.spec.restore.as_ref().map(|r| &r.snapshot)),
+            class: self.department,
+            holder_said: holder.as_ref(),
+            claims: &self.ledger.claims,
+            said: said.as_ref(),
+            removal: self.removal(&storage, &volume::key(&me), epoch),
+            grant_removal: match pending {
+                true => Removal::Pending,
+                false => Removal::Done,
+            },
+            note: None,
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! What is left of a volume that was erased: a certificate, made from what its storage host said.
+//!
+//! The host's words are put into the ledger in the same transaction that ends the release, so that
+//! they are there as long as no certificate stands. The certificate's name comes from the volume's
+//! uid: it is made once, however often it is tried.
+
+use dc_crds::certificate::{ErasedBy, ErasureCertificateSpec, ErasureResult, Signature};
+use dc_crds::{ERASE_ORDERED_BY, Volume};
+use dc_types::claim::{ErasedVolume, PendingRelease, VolumeClaim, keys};
+use dc_types::plan::{Disposition, ItemKind};
+use dc_types::report::{Erasure, Released};
+use dc_types::{InstanceId, ObjectRef};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::claims::Claims;
+use crate::txn::Txn;
+
+/// A certificate that is not signed yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsigned {
+    pub name: String,
+    /// With an empty signature.
+    pub spec: ErasureCertificateSpec,
+}
+
+/// Whether a disposition ends with nothing to read.
+#[must_use]
+pub fn erases(disposition: Disposition) -> bool {
+    match disposition {
+        Disposition::EraseDiscard | Disposition::EraseZero | Disposition::EraseRandom => true,
+        Disposition::Remove | Disposition::Retain => false,
+    }
+}
+
+/// Adds what the host said of an erasure to the transaction that ends its release.
+#[must_use]
+pub fn note(txn: Txn, claims: &Claims, pending: &PendingRelease, released: &Released) -> Txn {
+    let PendingRelease { host: _, release } = pending;
+    if release.key.kind != ItemKind::Volume || !erases(release.disposition) {
+        return txn;
+    }
+    let volume = InstanceId(release.key.id);
+    let Some(claim) = claims.volumes.get(&volume) else {
+        return txn;
+    };
+    if claims.erased.contains_key(&volume) {
+        return txn;
+    }
+    let erased = record(&claim.value, release.disposition, released.erasure.as_ref());
+    txn.claim(keys::erased(volume), &erased)
+}
+
+/// What is kept of an erasure; `erasure` is `None` when the host did not say how it went.
+#[must_use]
+pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure>) -> ErasedVolume {
+    let VolumeClaim {
+        volume,
+        owner,
+        pool,
+        host,
+        size,
+        restore: _,
+    } = claim;
+    ErasedVolume {
+        volume: *volume,
+        owner: owner.clone(),
+        pool: pool.clone(),
+        host: host.clone(),
+        size: *size,
+        method,
+        erasure: erasure.cloned(),
+    }
+}
+
+#[must_use]
+pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
+    let ErasedVolume {
+        volume: id,
+        owner,
+        pool,
+        host,
+        size,
+        method,
+        erasure,
+    } = erased;
+    let annotations = volume.metadata.annotations.as_ref();
+    let deleted = volume.metadata.deletion_timestamp.as_ref();
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let of = |pick: fn(&Erasure) -> u64| erasure.as_ref().map_or(0, |e| number(pick(e)));
+    let at = |pick: fn(&Erasure) -> i64| {
+        let second = erasure.as_ref().map(pick)?;
+        Timestamp::from_second(second).ok().map(|at| at.to_string())
+    };
+    Unsigned {
+        name: certificate_name(owner, *id),
+        spec: ErasureCertificateSpec {
+            department: owner.namespace.clone(),
+            system: volume.spec.system.clone(),
+            volume: owner.name.clone(),
+            volume_uid: owner.uid.to_string(),
+            instance_id: id.to_string(),
+            pool: pool.to_string(),
+            host: host.to_string(),
+            size: number(size.0),
+            // What was done, where the host says so; else what it was told.
+            method: method_of(erasure.as_ref().map_or(*method, |erasure| erasure.method)),
+            began_at: at(|e| e.began_at),
+            ended_at: at(|e| e.ended_at),
+            extents: of(|e| e.extents),
+            bytes: of(|e| e.bytes.0),
+            verified_bytes: of(|e| e.verified.0),
+            result: match erasure {
+                None => ErasureResult::Unproven,
+                Some(erasure) if erasure.verified >= *size => ErasureResult::Verified,
+                Some(_) => ErasureResult::PartlyVerified,
+            },
+            ordered_by: annotations.and_then(|a| a.get(ERASE_ORDERED_BY)).cloned(),
+            deleted_at: deleted.map(|at| at.0.to_string()),
+            signature: Signature {
+                algorithm: String::new(),
+                key_id: String::new(),
+                value: String::new(),
+            },
+        },
+    }
+}
+
+/// Department and volume for people, and enough of the uid to be the only one.
+#[must_use]
+pub fn certificate_name(owner: &ObjectRef, volume: InstanceId) -> String {
+    format!("{}.{}.{volume}", owner.namespace, owner.name)
+}
+
+fn method_of(disposition: Disposition) -> ErasedBy {
+    match disposition {
+        Disposition::EraseZero => ErasedBy::Zero,
+        Disposition::EraseRandom => ErasedBy::Random,
+        // The others are never recorded as an erasure.
+        Disposition::EraseDiscard | Disposition::Remove | Disposition::Retain => ErasedBy::Discard,
+    }
+}
+
+/// What is signed: the name, and the spec without its signature, as JSON with sorted keys and no
+/// spaces.
+#[must_use]
+pub fn signed_text(name: &str, spec: &ErasureCertificateSpec) -> String {
+    let mut value = serde_json::to_value(spec).expect("a spec is always representable as JSON");
+    let fields = value.as_object_mut().expect("a spec is an object");
+    fields.remove("signature");
+    fields.insert("name".to_owned(), name.into());
+    // Keys of serde_json's maps are sorted, unless a crate asks for their order to be kept.
+    let sorted: std::collections::BTreeMap<_, _> = fields.iter().collect();
+    serde_json::to_string(&sorted).expect("it was JSON before")
+}
