@@ -8,3 +8,4 @@ mod rebuilding;
 mod requests;
 mod rules;
 mod sessions;
+mod storage;

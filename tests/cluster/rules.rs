@@ -24,7 +24,7 @@ async fn with_chart() -> (TestControlPlane, Kubectl) {
 fn object(kind: &str, name: &str, spec: &str) -> String {
     let namespaced = matches!(
         kind,
-        "InformationSystem" | "VirtualMachine" | "Volume" | "Subnet"
+        "InformationSystem" | "VirtualMachine" | "Volume" | "VolumeSnapshot" | "Subnet"
     );
     let namespace = if namespaced {
         ", namespace: so-nnmt"
@@ -39,6 +39,110 @@ fn object(kind: &str, name: &str, spec: &str) -> String {
 
 /// A new object that must be refused: kind, name, spec, and what the answer must say.
 const REFUSED: &[(&str, &str, &str, &str)] = &[
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {iops: 0}}",
+        "qos.iops",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {iops: 99999999}}",
+        "qos.iops",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {iops: 300, iopsBurst: 200}}",
+        "not less than qos.iops",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {iopsBurst: 200}}",
+        "which it needs",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {bandwidth: fast}}",
+        "qos.bandwidth",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {bandwidth: '1'}}",
+        "from 64Ki to 1Ti",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {bandwidth: 20Mi, bandwidthBurst: 10Mi}}",
+        "not less than qos.bandwidth",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, qos: {iops: 300, burstSeconds: 5}}",
+        "needs iopsBurst or bandwidthBurst",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, source: {image: i, snapshot: {name: x}}}",
+        "at most one of image, volume and snapshot",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, source: {snapshot: {name: 'a/../b'}}}",
+        "source.snapshot.name",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, restore: {snapshot: x}}",
+        "restore.order",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, restore: {snapshot: x, order: ''}}",
+        "restore.order",
+    ),
+    (
+        "Volume",
+        "v",
+        "{system: s, pool: p, size: 1Gi, reclaim: Erase, eraseMethod: Burn}",
+        "eraseMethod",
+    ),
+    (
+        "VolumeSnapshot",
+        "v",
+        "{system: s}",
+        "exactly one of volume and vm",
+    ),
+    (
+        "VolumeSnapshot",
+        "v",
+        "{system: s, vm: m, volume: v}",
+        "exactly one of volume and vm",
+    ),
+    ("VolumeSnapshot", "v", "{system: s, vm: 'M;rm'}", "spec.vm"),
+    ("VolumeSnapshot", "v", "{vm: m}", "spec.system"),
+    (
+        "StoragePool",
+        "v",
+        "{driver: {iscsi: {host: h}}, ownerClass: mine}",
+        "ownerClass",
+    ),
+    (
+        "Department",
+        "v",
+        "{displayName: {vi: a, en: b}, kind: office, ownerClass: police}",
+        "ownerClass",
+    ),
     (
         "Volume",
         "v",
@@ -58,7 +162,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Volume",
         "v",
         "{system: s, pool: p, size: 1Gi, source: {image: i, volume: w}}",
-        "source: at most one of image and volume",
+        "source: at most one of image, volume and snapshot",
     ),
     (
         "Volume",
@@ -233,6 +337,30 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "{driver: {iscsi: {host: a}}}",
         "{driver: {iscsi: {host: b}}}",
         "a pool stays where its data is",
+    ),
+    (
+        "StoragePool",
+        "{driver: {iscsi: {host: a}}}",
+        "{driver: {iscsi: {host: a}}, ownerClass: soc}",
+        "a pool keeps its class",
+    ),
+    (
+        "Department",
+        "{displayName: {vi: a, en: b}, kind: office}",
+        "{displayName: {vi: a, en: b}, kind: office, ownerClass: soc}",
+        "a department keeps its class",
+    ),
+    (
+        "VolumeSnapshot",
+        "{system: s, vm: m}",
+        "{system: s, vm: other}",
+        "a snapshot is of one moment",
+    ),
+    (
+        "Volume",
+        "{system: s, pool: p, size: 1Gi}",
+        "{system: s, pool: p, size: 1Gi, source: {snapshot: {name: x}}}",
+        "cannot change once the volume is made",
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! Joining and sessions, over TLS, against a real API server and a real ledger: who may speak for
 //! a host, and what a host is told.
 
-mod agent;
+pub mod agent;
 pub mod running;
 
 use dc_lab::chart;

@@ -9,9 +9,9 @@ use dc_agent_core::names::{domain_name, netns_name, tap_name};
 use dc_agent_core::vm::plan;
 use dc_agent_core::vm::step::Act;
 use dc_lab::process::Identity;
-use dc_types::MiB;
-use dc_types::plan::{DiskSource, Firmware, OnStop, Power, Secret};
-use dc_types::report::{Guest, ItemState, Stop};
+use dc_types::plan::{DiskSource, Firmware, Hold, OnStop, Power, Secret};
+use dc_types::report::{Consistency, Guest, HoldState, ItemState, Stop};
+use dc_types::{Epoch, MiB};
 
 use crate::carrier::Carrier;
 use order::{Order, TRANSIT};
@@ -69,6 +69,75 @@ async fn a_machine_boots_with_its_addresses_and_stops_clean_and_leaves_nothing()
     let in_netns = carrier.run(&format!("ip -n {netns} -br link"))?;
     ensure!(!in_netns.contains(&tap_name(order.vm.vm, 0)), "{in_netns}");
     ensure!(carrier.console(order.vm.vm).is_empty(), "the log is left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_guest_is_held_for_a_snapshot_let_go_by_itself_and_limited_while_it_runs() -> Result<()> {
+    let (carrier, mut order) = carrier("held").await?;
+    let tools = carrier.tools().await?;
+    order.vm.disks[0].qos.iops = 100;
+    order
+        .settle(&carrier, &tools, "the guest runs", |seen| {
+            seen.guest == Guest::Running
+        })
+        .await?;
+    order.console_says(&carrier, 1, "dc-tiny: ready").await?;
+    let (vm, before) = (&order.vm, qemu(&carrier, &order)?);
+    let domain = domain_name(&vm.department, &vm.name, vm.vm);
+    let limits = || carrier.run(&format!("virsh blkdeviotune {domain} vda"));
+    let says = |text: &str, wanted: &str| {
+        let mut lines = text.lines().map(|line| line.replace(' ', ""));
+        lines.any(|line| line == wanted)
+    };
+    ensure!(says(&limits()?, "total_iops_sec:100"), "{}", limits()?);
+    order.vm.disks[0].qos.iops = 50;
+    order.vm.disks[0].qos.iops_burst = 80;
+    order.vm.disks[0].qos.burst_s = 3;
+    let limited = order.settle(&carrier, &tools, "the limit is another", |seen| {
+        seen.state == ItemState::Ready
+    });
+    limited.await?;
+    for line in [
+        "total_iops_sec:50",
+        "total_iops_sec_max:80",
+        "total_iops_sec_max_length:3",
+    ] {
+        ensure!(says(&limits()?, line), "no {line}: {}", limits()?);
+    }
+
+    // No agent is in this guest: it is paused, and no more than that is said.
+    let hold = |revision, deadline_s| Hold {
+        id: Epoch {
+            incarnation: 1,
+            revision,
+        },
+        deadline_s,
+    };
+    order.vm.hold = Some(hold(90, 60));
+    let held = order.settle(&carrier, &tools, "it is held", |seen| {
+        seen.held
+            .is_some_and(|held| held.state == HoldState::Holding)
+    });
+    ensure!(held.await?.held.map(|held| held.level) == Some(Consistency::Crash));
+    let state = carrier.run(&format!("virsh domstate {domain}"))?;
+    ensure!(state.trim() == "paused", "{state}");
+    order.vm.hold = None;
+    let kept = order.settle(&carrier, &tools, "it goes on", |seen| {
+        seen.guest == Guest::Running
+    });
+    ensure!(kept.await?.held.map(|held| held.state) == Some(HoldState::Kept));
+
+    // Nobody takes this one back.
+    order.vm.hold = Some(hold(91, 2));
+    let broken = order.settle(&carrier, &tools, "it is let go", |seen| {
+        let id = Some(hold(91, 2).id);
+        seen.guest == Guest::Running && seen.held.map(|held| held.id) == id
+    });
+    ensure!(broken.await?.held.map(|held| held.state) == Some(HoldState::Broken));
+    ensure!(qemu(&carrier, &order)? == before, "another QEMU runs");
+    let netns = netns_name(TRANSIT);
+    carrier.run(&format!("ip netns exec {netns} ping -c1 -w20 10.1.0.5"))?;
     Ok(())
 }
 

@@ -114,6 +114,25 @@ impl Province {
             std::fs::write(self.joins().join(format!("{host}.json")), json).unwrap();
         }
         self.run_agents(&[]);
+        self.own().await;
+    }
+
+    /// The same without the agent of the storage host, which the test plays itself.
+    pub async fn start_agents_but_storage(&mut self) {
+        for (host, roles) in HOSTS {
+            if roles == "[storage]" {
+                continue;
+            }
+            let token = self.place.token(host).await;
+            let json = serde_json::to_vec(&token).unwrap();
+            std::fs::write(self.joins().join(format!("{host}.json")), json).unwrap();
+        }
+        self.run_agents(&[]);
+        self.own().await;
+    }
+
+    /// What is the department's, once it has its namespace.
+    async fn own(&self) {
         self.wait_namespace().await;
         self.place.apply(OWNED);
     }

@@ -124,6 +124,16 @@ impl Credentials {
         endpoint.tls_config(tls).unwrap().connect().await.unwrap()
     }
 
+    /// As [`session`](Self::session), with an operator that may not be there.
+    pub async fn try_session(&self, hello: Hello) -> Result<Line, Status> {
+        if tokio::net::TcpStream::connect(&self.address).await.is_err() {
+            // Its port is closed until it is back.
+            tokio::time::sleep(QUIET).await;
+            return Err(Status::unavailable("nobody listens"));
+        }
+        self.session(hello).await
+    }
+
     pub async fn session(&self, hello: Hello) -> Result<Line, Status> {
         let (say, said) = mpsc::channel(16);
         say.send(AgentSays::Hello(Box::new(hello)).to_wire())
@@ -149,10 +159,24 @@ impl Line {
         self.say.send(says.to_wire()).await.unwrap();
     }
 
+    /// The same to an operator that may have ended by now.
+    pub async fn try_say(&self, says: AgentSays) {
+        // What follows finds out.
+        let _ = self.say.send(says.to_wire()).await;
+    }
+
     /// The next message, or why there is none.
     pub async fn next(&mut self) -> Result<FromOperator, Status> {
         let message = tokio::time::timeout(DEADLINE, self.hear.message()).await;
         match message.expect("the operator is silent")? {
+            Some(message) => Ok(receive(message).unwrap()),
+            None => Err(Status::cancelled("the session was closed")),
+        }
+    }
+
+    /// The next message, however long it takes.
+    pub async fn listen(&mut self) -> Result<FromOperator, Status> {
+        match self.hear.message().await? {
             Some(message) => Ok(receive(message).unwrap()),
             None => Err(Status::cancelled("the session was closed")),
         }

@@ -16,7 +16,7 @@ use dc_types::plan::{
     ItemKind, Items, NetworkItem, NetworkRole, NicItem, OnStop, Power, Qos, Release, Secret,
     SeedItem, Segment, VmItem, ZoneType,
 };
-use dc_types::report::{Detail, Guest, ItemState, Stop};
+use dc_types::report::{Detail, Guest, HoldSeen, ItemState, Stop};
 use dc_types::{
     Bytes, DepartmentName, Epoch, InstanceId, Mac, MiB, ObjectRef, ObjectUid, SubnetUid, Vni,
 };
@@ -42,6 +42,7 @@ pub struct Looked {
     pub state: ItemState,
     pub guest: Guest,
     pub last_stop: Option<Stop>,
+    pub held: Option<HoldSeen>,
     pub released: bool,
 }
 
@@ -106,6 +107,7 @@ impl Order {
                 },
                 stop_deadline_s: 60,
                 on_stop: OnStop::Restart,
+                hold: None,
             },
             epoch: epoch(10),
             released: false,
@@ -190,7 +192,10 @@ impl Order {
         let observation = status.observations.into_iter().next();
         let observation = observation.ok_or_else(|| anyhow!("nothing is said of the machine"))?;
         let Detail::Vm {
-            guest, last_stop, ..
+            guest,
+            last_stop,
+            held,
+            ..
         } = observation.detail
         else {
             bail!("not a machine's detail: {:?}", observation.detail);
@@ -200,6 +205,7 @@ impl Order {
             state: observation.state,
             guest,
             last_stop,
+            held: held.as_deref().copied(),
             released: !status.released.is_empty(),
         })
     }
