@@ -5,7 +5,7 @@ use dc_crds::condition::types;
 use dc_crds::pool::{PoolLack, PoolOrphan, UseSample};
 use dc_crds::{ConditionStatus, StoragePoolStatus};
 use dc_types::Bytes;
-use dc_types::report::{Lack, Orphan, PoolPlace};
+use dc_types::report::{Lack, Orphan};
 use k8s_openapi::jiff::Timestamp;
 
 use super::Seen;
