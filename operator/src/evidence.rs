@@ -229,7 +229,11 @@ mod tests {
         let (key, known) = key();
         let certificate = key.sign(&unsigned());
         assert_eq!(verify(&certificate, &known), Ok(()));
-        assert_eq!(key.sign(&unsigned()).spec, certificate.spec, "the same each time");
+        assert_eq!(
+            key.sign(&unsigned()).spec,
+            certificate.spec,
+            "the same each time"
+        );
         let changes: [fn(&mut ErasureCertificate); 4] = [
             |c| c.spec.ordered_by = Some("binh@sonla.gov.vn".into()),
             |c| c.spec.result = ErasureResult::Unproven,
