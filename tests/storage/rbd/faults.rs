@@ -1,5 +1,7 @@
 //! Parts of the cluster die, fill or go away under a writing client.
 
+use std::time::Duration;
+
 use dc_host::drivers::DriverError;
 use dc_lab::ceph::{Daemon, POOL};
 use dc_lab::wait::{Look, until};
@@ -9,7 +11,10 @@ use uuid::Uuid;
 
 use super::{Bench, Client};
 use crate::inside::inside;
-use crate::site::{DEADLINE, MIB, volume};
+use crate::site::{MIB, volume};
+
+/// What a pool that has just become full is asked waits a minute before it gives up.
+const FULL_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Every write that was acknowledged is there, whatever died meanwhile.
 async fn writes_go_on_when_it_dies(daemon: Daemon) {
@@ -70,7 +75,7 @@ fn a_full_pool_is_told_and_a_writer_waits_until_there_is_room() {
             };
             bench.make(2, &VolumeSource::Blank).await;
             quota(MIB);
-            let full = until("the pool to be full", DEADLINE, async || {
+            let full = until("the pool to be full", FULL_DEADLINE, async || {
                 let snapshot = SnapshotId(Uuid::new_v4());
                 match bench.driver.create_snapshot(volume(2), snapshot).await {
                     Err(DriverError::PoolFull { .. }) => Look::Holds(()),
@@ -84,11 +89,13 @@ fn a_full_pool_is_told_and_a_writer_waits_until_there_is_room() {
             waiting.tell("write -q -P 4 8M 8M\nflush\nquit");
             assert!(waiting.child.try_wait().unwrap().is_none());
             quota(0);
-            let gone_on = until("the writer to go on", DEADLINE, async || {
-                match waiting.child.try_wait().unwrap() {
-                    Some(_) => Look::Holds(()),
-                    None => Look::NotYet("it waits".to_owned()),
-                }
+            let gone_on = until("the writer to go on", FULL_DEADLINE, async || match waiting
+                .child
+                .try_wait()
+                .unwrap()
+            {
+                Some(_) => Look::Holds(()),
+                None => Look::NotYet("it waits".to_owned()),
             });
             gone_on.await.unwrap();
             Client::of(1, 6).act(&["read -P 3 0 8M", "read -P 4 8M 8M"]);

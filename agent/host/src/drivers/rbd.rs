@@ -268,7 +268,8 @@ impl Driver for RbdDriver {
         see_size(size)?;
         let pool = self.see_pool().await?;
         // Without a turn: the turns of two volumes made from each other would wait for each other.
-        making::create(pool, volume, size, source).await
+        let made = making::create(pool, volume, size, source).await;
+        pool.explain(&format!("making volume {volume}"), made).await
     }
 
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
@@ -282,7 +283,9 @@ impl Driver for RbdDriver {
         }
         pool.see_room(&format!("growing volume {volume}")).await?;
         let grown = pool.rbd.resize_image(&image, asked, Shrink::Refused).await;
-        grown.map_err(|error| self.told(error))
+        let grown = grown.map_err(|error| self.told(error));
+        pool.explain(&format!("growing volume {volume}"), grown)
+            .await
     }
 
     async fn note_volume(&self, volume: InstanceId, note: &Note) -> Result<(), DriverError> {
@@ -330,7 +333,9 @@ impl Driver for RbdDriver {
             .await?;
         let name = snapshot.to_string();
         let taken = pool.rbd.create_snapshot(&image, &name).await;
-        taken.map_err(|error| self.told(error))
+        let taken = taken.map_err(|error| self.told(error));
+        pool.explain(&format!("taking snapshot {snapshot}"), taken)
+            .await
     }
 
     async fn delete_snapshot(

@@ -98,6 +98,21 @@ impl Pool {
         }
     }
 
+    /// A pool that became full while something was done is silent until the doing gives up.
+    pub async fn explain<T>(
+        &self,
+        what: &str,
+        done: Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        match done {
+            Err(DriverError::PoolUnusable { pool, fault }) => match self.see_room(what).await {
+                Err(full @ DriverError::PoolFull { .. }) => Err(full),
+                _ => Err(DriverError::PoolUnusable { pool, fault }),
+            },
+            other => other,
+        }
+    }
+
     /// What a write fails with when the pool is full is a silence that has lasted too long.
     pub async fn told_after_writing(&self, what: &str, error: RbdError) -> DriverError {
         match self.see_room(what).await {
