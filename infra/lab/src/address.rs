@@ -27,10 +27,14 @@ pub enum Port {
     StandbyAgents,
     StandbyHttp,
     SimulatedAgents,
+    Dex,
+    /// The departments' API.
+    Api,
+    ApiHttp,
 }
 
 impl Port {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Etcd,
         Self::EtcdPeer,
         Self::Ledger,
@@ -42,6 +46,9 @@ impl Port {
         Self::StandbyAgents,
         Self::StandbyHttp,
         Self::SimulatedAgents,
+        Self::Dex,
+        Self::Api,
+        Self::ApiHttp,
     ];
 }
 

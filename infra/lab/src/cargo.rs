@@ -39,9 +39,10 @@ pub fn command() -> Command {
 pub struct Programs {
     pub operator: PathBuf,
     pub agent: PathBuf,
+    pub api: PathBuf,
 }
 
-/// Builds operator and agent if they are not current. Cargo shows its own progress.
+/// Builds operator, agent and API if they are not current. Cargo shows its own progress.
 pub fn build_programs() -> Result<Programs> {
     build(&[], "debug")
 }
@@ -60,12 +61,14 @@ fn build(profile: &[&str], folder: &str) -> Result<Programs> {
             "dc-operator",
             "--package",
             "dc-agent",
+            "--package",
+            "dc-api",
         ])
         .args(profile)
         .status()
         .context("cannot run cargo")?;
     if !built.success() {
-        bail!("the operator and the agent cannot be built; cargo has said why above");
+        bail!("the operator, the agent and the API cannot be built; cargo has said why above");
     }
     let folder = target_dir().join(folder);
     let program = |name: &str| -> Result<PathBuf> {
@@ -76,6 +79,7 @@ fn build(profile: &[&str], folder: &str) -> Result<Programs> {
     Ok(Programs {
         operator: program("dc-operator")?,
         agent: program("dc-agent")?,
+        api: program("dc-api")?,
     })
 }
 

@@ -40,7 +40,7 @@ pub async fn ensure(plane: &ControlPlane) -> Result<()> {
         name: "datacenter",
         namespace: NAMESPACE,
         chart: &chart,
-        values: &[("operator.deploy", "false")],
+        values: &[("operator.deploy", "false"), ("api.deploy", "false")],
     };
     helm::ensure(
         plane.tools().path(Tool::Helm)?,

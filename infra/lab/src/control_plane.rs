@@ -39,13 +39,7 @@ impl ControlPlane {
     /// Starts what does not run, and waits until all of it answers.
     pub async fn ensure(lab: &Lab, durability: Durability) -> Result<Self> {
         let tools = Toolbox::ensure(&Cache::from_env()?)?;
-        let names = [
-            "localhost",
-            "kubernetes",
-            "kubernetes.default.svc",
-            "127.0.0.1",
-        ];
-        let pki = Pki::ensure(&lab.subfolder("pki")?, &names.map(str::to_owned))?;
+        let pki = pki(lab)?;
         let store = Etcd::new(lab, &tools, Role::Store, durability);
         let ledger = Etcd::new(lab, &tools, Role::Ledger, durability);
         store.ensure().await?;
@@ -115,6 +109,17 @@ impl ControlPlane {
     pub fn store(&self) -> Option<&Etcd> {
         self.store.as_ref()
     }
+}
+
+/// The lab's certificates, made where they are missing.
+pub fn pki(lab: &Lab) -> Result<Pki> {
+    let names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default.svc",
+        "127.0.0.1",
+    ];
+    Pki::ensure(&lab.subfolder("pki")?, &names.map(str::to_owned))
 }
 
 /// One look at a daemon that is starting: a failed probe means "not yet" as long as the process

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod agents;
+pub mod api;
 pub mod apt;
 pub mod cache;
 pub mod cargo;
@@ -14,6 +15,7 @@ pub mod ceph;
 pub mod chart;
 pub mod console;
 pub mod control_plane;
+pub mod dex;
 pub mod helm;
 pub mod images;
 pub mod inventory;

@@ -28,6 +28,9 @@ pub struct Pki {
     pub server: Pair,
     pub admin: Pair,
     pub controller_manager: Pair,
+    /// The identity provider's, and the departments' API's.
+    pub dex: Pair,
+    pub api: Pair,
     /// The pair that signs service account tokens; the first is a bare public key.
     pub service_accounts: Pair,
 }
@@ -37,6 +40,7 @@ impl Pki {
     /// reached by.
     pub fn ensure(dir: &Path, server_names: &[String]) -> Result<Self> {
         let ca = Authority::ensure(dir)?;
+        let local = ["localhost", "127.0.0.1"].map(str::to_owned);
         Ok(Self {
             ca: ca.pair.cert.clone(),
             server: ca.ensure_signed(dir, "server", "kube-apiserver", None, server_names)?,
@@ -48,6 +52,8 @@ impl Pki {
                 None,
                 &[],
             )?,
+            dex: ca.ensure_signed(dir, "dex", "dex", None, &local)?,
+            api: ca.ensure_signed(dir, "api", "dc-api", None, &local)?,
             service_accounts: ensure_token_keys(dir)?,
         })
     }

@@ -22,10 +22,12 @@ pub enum Tool {
     KubeControllerManager,
     Kubectl,
     Helm,
+    /// The identity provider: only where the departments' API is wanted.
+    Dex,
 }
 
 impl Tool {
-    /// The quick ones first, so that a broken tool chain shows early.
+    /// The control plane's. The quick ones first, so that a broken tool chain shows early.
     pub const ALL: [Self; 7] = [
         Self::Etcd,
         Self::Etcdctl,
@@ -45,6 +47,7 @@ impl Tool {
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
+            Self::Dex => "dex",
         }
     }
 
@@ -57,6 +60,7 @@ impl Tool {
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Dex => "github.com/dexidp/dex/cmd/dex",
         }
     }
 
@@ -64,6 +68,7 @@ impl Tool {
         let cluster = work_tree().join("infra/cluster");
         match self {
             Self::Helm => cluster.join("helm"),
+            Self::Dex => cluster.join("dex"),
             _ => cluster,
         }
     }
@@ -151,7 +156,8 @@ fn find_cached(cache: &Cache, tool: Tool) -> Result<Option<PathBuf>> {
     Ok(place.map(|place| place.join(tool.program())))
 }
 
-fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
+/// One tool, at the pinned version.
+pub fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
     let Recipe {
         dir,
         link_flags,
@@ -160,7 +166,7 @@ fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
     let place = cache.get_or_make(SHELF, &entry, |place| {
         let what = match tool {
             Tool::KubeApiserver => "building kube-apiserver (about 4 minutes when cold)".to_owned(),
-            Tool::KubeControllerManager | Tool::Kubectl | Tool::Helm => {
+            Tool::KubeControllerManager | Tool::Kubectl | Tool::Helm | Tool::Dex => {
                 format!("building {} (about 1 minute when cold)", tool.program())
             }
             Tool::Etcd | Tool::Etcdctl | Tool::Etcdutl => format!("building {}", tool.program()),
@@ -205,10 +211,18 @@ fn build(tool: Tool, dir: &Path, link_flags: &str, out: &Path) -> Result<()> {
     }
     let mut go = Command::new("go");
     go.current_dir(dir)
-        .env("CGO_ENABLED", "0")
+        .env("CGO_ENABLED", cgo(tool))
         .args(["build", "-trimpath", "-ldflags"]);
     go.arg(link_flags).arg("-o").arg(out).arg(tool.package());
     progress::run(&mut go).map(drop)
+}
+
+/// Static binaries, but for Dex: one of its storages does not compile without cgo.
+fn cgo(tool: Tool) -> &'static str {
+    match tool {
+        Tool::Dex => "1",
+        _ => "0",
+    }
 }
 
 /// Kubernetes takes its version from the linker; without it the server calls itself v0.0.0.
@@ -269,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_tool_is_pinned_by_a_tool_line() {
-        for tool in Tool::ALL {
+        for tool in Tool::ALL.into_iter().chain([Tool::Dex]) {
             let go_mod = read(&tool.module_dir().join("go.mod")).unwrap();
             assert!(go_mod.contains(tool.package()), "{tool:?}");
         }

@@ -175,5 +175,10 @@ fn generate() -> Result<()> {
     let files = xtask::generate::all(&work_tree())?;
     let changed = xtask::generate::write(&work_tree(), &files)?;
     println!("{} generated files, {changed} changed", files.len());
+    // Made by the API itself, of the types of its bodies; a test of it proves it current.
+    let mut api = dc_lab::cargo::command();
+    api.args(["run", "--quiet", "--package", "dc-api", "--", "openapi"]);
+    let document = dc_lab::progress::run(&mut api)?;
+    std::fs::write(work_tree().join("docs/openapi.json"), document)?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use dc_lab::lab::{Lab, LabName};
 use dc_lab::operator::{Agents, Replica};
 use dc_lab::process;
 use dc_lab::status::{self, Counts};
-use dc_lab::{agents, machines, simulated};
+use dc_lab::{agents, api, dex, machines, simulated};
 use serde::Serialize;
 
 use crate::lab::kubectl_of;
@@ -42,6 +42,11 @@ pub struct Endpoints {
     pub ledger: String,
     /// `/metrics`, `/healthz`, `/readyz`.
     pub operator: String,
+    /// For departments, over TLS, and where one signs in.
+    pub departments: String,
+    pub identity: String,
+    /// Names and passwords of the lab's users, readable by their owner alone.
+    pub logins: std::path::PathBuf,
     /// gRPC over mTLS, for agents.
     pub operator_agents: String,
     /// By host: `/metrics` and `/healthz`; one for all simulated hosts.
@@ -134,6 +139,9 @@ fn endpoints(lab: &Lab, state: &State) -> Endpoints {
         api_server: state.given_cluster.is_none().then(|| api_server::url(lab)),
         ledger: format!("http://{}", lab.addresses().loopback(Port::Ledger)),
         operator: Replica::First.http_url(lab),
+        departments: api::url(lab),
+        identity: dex::issuer(lab),
+        logins: dex::logins_file(lab),
         operator_agents: Replica::First.agents_address(lab, reach).to_string(),
         agents,
     }
@@ -198,8 +206,20 @@ fn render_doors(report: &Report) -> String {
     }
     if let Some(endpoints) = &report.endpoints {
         let Endpoints {
-            operator, agents, ..
+            operator,
+            agents,
+            departments,
+            identity,
+            logins,
+            ..
         } = endpoints;
+        lines.push(format!(
+            "departments' API: {departments}/api/v1   (docs/api.md)"
+        ));
+        lines.push(format!(
+            "sign-on: {identity}   (users: {})",
+            logins.display()
+        ));
         lines.push(format!("metrics: curl {operator}/metrics   (operator)"));
         let agents = agents.iter();
         lines.extend(agents.map(|(host, url)| format!("         curl {url}/metrics   ({host})")));

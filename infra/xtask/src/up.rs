@@ -15,7 +15,7 @@ use dc_lab::operator::{self, Agents, Replica};
 use dc_lab::process::Ensured;
 use dc_lab::progress;
 use dc_lab::toolbox::{Tool, Toolbox};
-use dc_lab::{chart, machines, simulated};
+use dc_lab::{api, chart, dex, machines, simulated};
 
 use crate::state::State;
 use crate::{Hosts, Storage, UpArgs, manifests, status};
@@ -43,6 +43,7 @@ pub async fn run(args: &UpArgs) -> Result<()> {
     let plane = start_control_plane(&lab, &mut state).await?;
     install_chart(&plane).await?;
     start_operator(&plane, &programs, args.hosts).await?;
+    start_api(&plane, &programs).await?;
     match args.hosts {
         Hosts::Real => {
             let (size, storage) = (Size::MACHINES, args.storage.of_lab());
@@ -73,7 +74,7 @@ fn build_tools(state: &State) -> Result<()> {
 }
 
 fn build_programs() -> Result<Programs> {
-    let step = progress::step("building the operator and the agent");
+    let step = progress::step("building the operator, the agent and the API");
     let programs = cargo::build_programs()?;
     step.done("built");
     Ok(programs)
@@ -115,6 +116,14 @@ async fn start_simulated(plane: &ControlPlane, programs: &Programs) -> Result<()
     let step = progress::step("starting the simulated hosts");
     simulated::ensure(plane, &programs.agent, Size::SIMULATED).await?;
     simulated::ensure_images(&plane.kubectl()?, Size::SIMULATED)?;
+    step.done("they answer");
+    Ok(())
+}
+
+async fn start_api(plane: &ControlPlane, programs: &Programs) -> Result<()> {
+    let step = progress::step("starting the identity provider and the departments' API");
+    let dex = dex::ensure(plane).await?;
+    api::ensure(plane, &programs.api, &dex, &[]).await?;
     step.done("they answer");
     Ok(())
 }

@@ -37,6 +37,14 @@ pub fn plain() -> Result<Client> {
     builder(config(RootCertStore::empty())?.with_no_client_auth())
 }
 
+/// Trusts the lab's CA, and is nobody.
+pub fn trusting(ca: &std::path::Path) -> Result<Client> {
+    let pem = fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&pem)?)?;
+    builder(config(roots)?.with_no_client_auth())
+}
+
 /// Trusts the lab's CA and is the lab's administrator.
 pub fn admin(pki: &Pki) -> Result<Client> {
     let read = |path: &std::path::Path| {

@@ -147,6 +147,72 @@ fn everybody() -> Vec<Value> {
     ]
 }
 
+/// What the departments' API shows.
+const SERVED_KINDS: &[&str] = &[
+    "departments",
+    "informationsystems",
+    "virtualmachines",
+    "volumes",
+    "subnets",
+];
+/// What departments may change through the API. It may do so as somebody only: of all that a user
+/// may do, these verbs on these kinds, and never as Kubernetes' own users (constrained
+/// impersonation). By itself it may look, ask for reviews, and nothing else.
+const WRITTEN_KINDS: &[&str] = &["virtualmachines", "volumes"];
+const AS_A_USER: &[&str] = &[
+    "impersonate-on:user-info:create",
+    "impersonate-on:user-info:delete",
+    "impersonate-on:user-info:get",
+    "impersonate-on:user-info:patch",
+];
+
+fn api() -> Vec<Value> {
+    let rules = [
+        rule(DC, SERVED_KINDS, READ),
+        rule(
+            "authorization.k8s.io",
+            &["subjectaccessreviews"],
+            &["create"],
+        ),
+        rule(
+            "authentication.k8s.io",
+            &["groups", "users"],
+            &["impersonate:user-info"],
+        ),
+        rule(DC, WRITTEN_KINDS, AS_A_USER),
+        rule(
+            "events.k8s.io",
+            &["events"],
+            &["impersonate-on:user-info:list"],
+        ),
+    ];
+    // The list of people.
+    let own = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "dc-api", "namespace": "{{ .Release.Namespace }}"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"],
+                   "resourceNames": ["dc-api-people"], "verbs": READ}]});
+    let account = json!([{"kind": "ServiceAccount", "name": "dc-api",
+                          "namespace": "{{ .Release.Namespace }}"}]);
+    vec![
+        cluster_role("dc-api", &rules),
+        binding(
+            "ClusterRoleBinding",
+            "dc-api",
+            role_ref("ClusterRole", "dc-api"),
+            account.clone(),
+            false,
+        ),
+        own,
+        binding(
+            "RoleBinding",
+            "dc-api",
+            role_ref("Role", "dc-api"),
+            account,
+            true,
+        ),
+    ]
+}
+
 /// Roles of the province, bound to groups of the identity provider by its administrator: the
 /// operator of the centre, who grants, and the auditor, who reads. Neither reads Secrets.
 fn province() -> Vec<Value> {
@@ -170,6 +236,7 @@ fn province() -> Vec<Value> {
 pub fn add(files: &mut Files) -> Result<()> {
     for (name, objects) in [
         ("operator", operator()),
+        ("api", api()),
         ("everybody", everybody()),
         ("province", province()),
     ] {

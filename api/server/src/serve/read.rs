@@ -1,0 +1,146 @@
+//! Lists and single objects.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::IntoResponse;
+use kube::Resource as _;
+use serde::{Deserialize, Serialize};
+
+use super::{Answered, Place, Served, may, shown};
+use crate::app::App;
+use crate::door::{self, Caller, body};
+use crate::etag::Condition;
+use crate::page::{Page, token_after};
+use crate::problem::Problem;
+use crate::resources::{Facts, Kind, view};
+use crate::rights::reviews::Answer;
+use crate::rights::{Resource, Verb, is_name};
+
+/// What a list is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    limit: Option<usize>,
+    #[serde(rename = "continue")]
+    token: Option<String>,
+    system: Option<String>,
+    state: Option<String>,
+    ready: Option<Readiness>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Readiness {
+    True,
+    False,
+    Unknown,
+}
+
+/// One page.
+#[derive(Serialize)]
+pub struct List<V> {
+    pub items: Vec<V>,
+    /// Ask with it for the next page; absent on the last one.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+pub async fn list<K: Kind>(
+    State(served): State<Served<K>>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answered {
+    let Path(department) = path.map_err(|_| Problem::NotFound)?;
+    let place = Place::list(department)?;
+    let asked: Asked = body::query(&uri)?;
+    if asked
+        .system
+        .as_deref()
+        .is_some_and(|system| !is_name(system))
+    {
+        return Err(Problem::unreadable("system", "the name of a system"));
+    }
+    let page = Page::parse(asked.limit, asked.token.as_deref())?;
+    see(&served.app, &caller, Verb::List, K::RESOURCE, &place).await?;
+    let is_meant = |object: &K::Object| is_meant::<K>(object, &asked);
+    let after = page.after.as_deref();
+    let (objects, more) = served
+        .cache
+        .page(&place.department, after, page.limit, is_meant);
+    let last = objects.last().and_then(|object| object.meta().name.clone());
+    let token = last.filter(|_| more).map(|name| token_after(&name));
+    let items = objects.iter().map(|object| K::view(object)).collect();
+    Ok(Json(List { items, token }).into_response())
+}
+
+pub async fn one<K: Kind>(
+    State(served): State<Served<K>>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answered {
+    let Path(path) = path.map_err(|_| Problem::NotFound)?;
+    let place = Place::object(path)?;
+    let Nothing {} = body::query(&uri)?;
+    see(&served.app, &caller, Verb::Get, K::RESOURCE, &place).await?;
+    let name = place.name.as_deref().unwrap_or_default();
+    let object = served.cache.get(&place.department, name);
+    let object = object.ok_or(Problem::NotFound)?;
+    let now = view::etag(object.meta());
+    if Condition::has_already(door::text(&headers, &header::IF_NONE_MATCH), &now) {
+        let tag = [(header::ETAG, now.to_string())];
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    Ok(shown::<K>(StatusCode::OK, &object))
+}
+
+/// Parameters of what takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Lets pass who may see it; to everybody else it is not there. The department has to be there:
+/// whoever may see all of them is told of those that are.
+pub async fn see(
+    app: &App,
+    caller: &Caller,
+    verb: Verb,
+    resource: Resource,
+    place: &Place,
+) -> Result<(), Problem> {
+    let answer = may(app, caller, verb, resource, place).await?;
+    let there = app.departments.get("", &place.department).is_some();
+    match (answer, there) {
+        (Answer::Yes, true) => Ok(()),
+        _ => Err(Problem::NotFound),
+    }
+}
+
+fn is_meant<K: Kind>(object: &K::Object, asked: &Asked) -> bool {
+    let Asked {
+        limit: _,
+        token: _,
+        system,
+        state,
+        ready,
+    } = asked;
+    let facts: Facts<'_> = K::facts(object);
+    system
+        .as_deref()
+        .is_none_or(|system| facts.system == Some(system))
+        && state
+            .as_deref()
+            .is_none_or(|state| facts.state == Some(state))
+        && ready.is_none_or(|ready| readiness::<K>(object) == ready)
+}
+
+fn readiness<K: Kind>(object: &K::Object) -> Readiness {
+    match K::meta(object).ready.status {
+        view::Verdict::True => Readiness::True,
+        view::Verdict::False => Readiness::False,
+        view::Verdict::Unknown => Readiness::Unknown,
+    }
+}
