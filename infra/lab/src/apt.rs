@@ -22,6 +22,8 @@ const CORE: &[&str] = &[
     "pkg-config",
     "procps",
     "protobuf-compiler",
+    // In which the tests of the API install what compares it with its document.
+    "python3-venv",
 ];
 
 /// What the machines of a lab run, and what their images are built with.

@@ -23,6 +23,8 @@ pub enum Part {
     Unit,
     /// The operator against the real API server.
     Cluster,
+    /// The departments' API against the real API server and a real identity provider.
+    Api,
     /// The agent against real libvirt and QEMU.
     Host,
     /// Zones and subnets against real nftables.
@@ -54,11 +56,12 @@ const PURE: &[&str] = &[
 ];
 
 impl Part {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lint,
         Self::Pure,
         Self::Unit,
         Self::Cluster,
+        Self::Api,
         Self::Host,
         Self::Network,
         Self::Storage,
@@ -69,7 +72,7 @@ impl Part {
         match self {
             Self::Pure => Needs::Nothing,
             Self::Lint => Needs::Headers,
-            Self::Cluster => Needs::ControlPlane,
+            Self::Cluster | Self::Api => Needs::ControlPlane,
             // dc-host's unit tests try the real tools where they can.
             Self::Unit | Self::Network | Self::E2e => Needs::Machines,
             Self::Host | Self::Storage => Needs::MachinesWithCeph,
@@ -82,6 +85,7 @@ impl Part {
             Self::Pure => "pure",
             Self::Unit => "unit",
             Self::Cluster => "cluster",
+            Self::Api => "api",
             Self::Host => "host",
             Self::Network => "network",
             Self::Storage => "storage",
@@ -108,7 +112,9 @@ pub fn run(part: Part) -> Result<Tally> {
             tally::run_tests(&mut command)
         }
         Part::Unit => unit(),
-        Part::Cluster | Part::Host | Part::Network | Part::Storage | Part::E2e => suite(part),
+        Part::Cluster | Part::Api | Part::Host | Part::Network | Part::Storage | Part::E2e => {
+            suite(part)
+        }
     }
 }
 
