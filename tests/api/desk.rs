@@ -43,6 +43,7 @@ pub const NOBODYS: &str = "no-such-department";
 pub const ADMINISTRATOR: &str = "administrator@so-khcn";
 pub const OPERATOR: &str = "operator@so-khcn";
 pub const STRANGER: &str = "administrator@so-y-te";
+pub const NEIGHBOUR: &str = "operator@so-y-te";
 pub const AUDITOR: &str = "auditor@province";
 pub const CENTRE: &str = "operator@province";
 

@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use super::Make;
-use super::desk::{ADMINISTRATOR, CENTRE, DEADLINE, Desk, OURS, STRANGER, THEIRS, new_volume};
+use super::desk::{ADMINISTRATOR, DEADLINE, Desk, NEIGHBOUR, OURS, STRANGER, THEIRS, new_volume};
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
     vec![
@@ -118,7 +118,7 @@ fn removed(desk: &Desk) -> Result<()> {
         }
         // A change made now reaches nobody by this stream: it is closed.
         let path = format!("{THEIRS}/virtualmachines/web-1");
-        let changed = desk.patch(CENTRE, &path, &json!({"restart": "after the end"}));
+        let changed = desk.patch(NEIGHBOUR, &path, &json!({"restart": "after the end"}));
         changed.await?.expect(200)?;
         ensure!(stream.next().await.is_err(), "the stream goes on");
         Ok(())

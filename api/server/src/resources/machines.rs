@@ -330,6 +330,7 @@ fn disk(new: NewDisk) -> Disk {
                 source: source.spec(),
                 reclaim,
                 erase_method,
+                qos: None,
             }
         }),
     }

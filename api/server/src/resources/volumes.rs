@@ -33,13 +33,14 @@ pub struct VolumeView {
     pub attached_to: Option<String>,
 }
 
-/// What it was made from; blank when both are absent.
+/// What it was made from; blank when all are absent.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = VolumeSource)]
 pub struct SourceView {
     pub image: Option<String>,
     pub volume: Option<String>,
+    pub snapshot: Option<String>,
 }
 
 /// What happens to the bytes when the volume is deleted.
@@ -92,7 +93,11 @@ impl NewSource {
     #[must_use]
     pub fn spec(self) -> SourceSpec {
         let Self { image, volume } = self;
-        SourceSpec { image, volume }
+        SourceSpec {
+            image,
+            volume,
+            snapshot: None,
+        }
     }
 }
 
@@ -151,6 +156,7 @@ impl Kind for Volumes {
             source: SourceView {
                 image: spec.source.image.clone(),
                 volume: spec.source.volume.clone(),
+                snapshot: spec.source.snapshot.as_ref().map(|from| from.name.clone()),
             },
             reclaim: ReclaimRule::of(spec.reclaim, spec.erase_method),
             state: status.state,
@@ -199,6 +205,8 @@ impl Create for Volumes {
             access: Access::Exclusive,
             reclaim,
             erase_method,
+            qos: None,
+            restore: None,
         };
         let mut volume = Volume::new("", spec);
         volume.metadata = ObjectMeta {
