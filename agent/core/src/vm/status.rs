@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::InstanceId;
 use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind, VmItem};
-use dc_types::report::{Detail, Guest, ItemState, Observation, Released, Stop, Trouble};
+use dc_types::report::{Detail, Guest, HoldState, ItemState, Observation, Released, Stop, Trouble};
 
 use super::judge::{
     Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
@@ -93,18 +93,28 @@ fn observe(
         epoch: item.epoch,
         hash: item.hash(),
         state,
-        detail: detail(guest, domain, &record),
+        detail: detail(guest, domain, &record, seen.records.get(&vm.vm)),
     }
 }
 
-fn detail(guest: Guest, domain: Option<&Domain>, record: &Record) -> Detail {
+fn detail(
+    guest: Guest,
+    domain: Option<&Domain>,
+    record: &Record,
+    stored: Option<&Record>,
+) -> Detail {
+    // That it is held is told once it is written down: an agent that died in between could not say
+    // whether it lasted.
+    let written = stored.and_then(|stored| stored.hold) == record.hold;
+    let held = record.hold.and_then(|hold| hold.told());
+    let held = held.filter(|held| written || held.state != HoldState::Holding);
     Detail::Vm {
         guest,
         last_stop: record.last_stop,
         machine_type: domain.map(|domain| domain.metadata.machine_type.clone()),
         started_at: record.started_at,
         restart: record.restart.clone(),
-        held: record.hold.and_then(|hold| hold.told()).map(Box::new),
+        held: held.map(Box::new),
     }
 }
 

@@ -51,13 +51,14 @@ fn a_guest_is_frozen_then_paused_and_only_then_called_held() {
     assert_eq!(simulator.held(), None);
     assert_eq!(simulator.turn(), ["note", "pause"]);
     assert!(simulator.frozen);
+    assert_eq!(simulator.held(), None, "not written down yet");
+    assert_eq!(simulator.turn(), ["note"]);
     let held = simulator.held().unwrap();
     assert_eq!(held.id, epoch(100));
     assert_eq!(
         (held.level, held.state),
         (Consistency::FileSystem, HoldState::Holding)
     );
-    assert_eq!(simulator.turn(), ["note"]);
     assert_eq!(simulator.turn(), [""; 0], "nothing more while it is held");
 
     simulator.world.change(|vm| vm.hold = None);
