@@ -53,6 +53,8 @@ pub enum ReclaimRule {
     Discard,
     /// All blocks are written with zeros, then given back.
     Zero,
+    /// All blocks are written with random bytes, then with zeros, then given back.
+    Random,
 }
 
 impl ReclaimRule {
@@ -61,6 +63,7 @@ impl ReclaimRule {
             (Reclaim::Retain, _) => Self::Retain,
             (Reclaim::Erase, EraseMethod::Discard) => Self::Discard,
             (Reclaim::Erase, EraseMethod::Zero) => Self::Zero,
+            (Reclaim::Erase, EraseMethod::Random) => Self::Random,
         }
     }
 
@@ -70,6 +73,7 @@ impl ReclaimRule {
             Self::Retain => (Reclaim::Retain, EraseMethod::Discard),
             Self::Discard => (Reclaim::Erase, EraseMethod::Discard),
             Self::Zero => (Reclaim::Erase, EraseMethod::Zero),
+            Self::Random => (Reclaim::Erase, EraseMethod::Random),
         }
     }
 }
