@@ -126,7 +126,11 @@ impl VolumeRecord {
             }
             Note::Restored(order) => record.restored = Some(order.clone()),
             Note::Fenced(proof) => record.fence = Some(proof.clone()),
-            Note::Gone(gone) => record.gone = Some(gone.clone()),
+            Note::Gone(gone) => {
+                // What had begun of snapshots was of these bytes; of a whole one they do not go.
+                record.snapshots.clear();
+                record.gone = Some(gone.clone());
+            }
         }
         Some(record)
     }

@@ -84,7 +84,7 @@ async fn make<K: Create>(
         ..PostParams::default()
     };
     let data = serde_json::to_vec(object).map_err(|_| Problem::Internal)?;
-    let requests = deed.requests::<K>();
+    let requests = deed.requests();
     let request = requests
         .create(&params, data)
         .map_err(|_| Problem::Internal)?;
@@ -150,7 +150,7 @@ pub async fn change<K: Change>(
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let request = deed.requests::<K>();
+        let request = deed.requests();
         let request = request.patch(&name, &params, &KubePatch::Merge(patch));
         let request = request.map_err(|_| Problem::Internal)?;
         let person = &caller.person;
@@ -194,7 +194,7 @@ pub async fn delete<K: Kind>(
             preconditions,
             ..DeleteParams::default()
         };
-        let request = deed.requests::<K>().delete(&name, &params);
+        let request = deed.requests().delete(&name, &params);
         let request = request.map_err(|_| Problem::Internal)?;
         let person = &caller.person;
         let deleted = deed.carry_out(send::<Value>(&app.client, person, Verb::Delete, request));
@@ -251,7 +251,7 @@ impl<'a> Deed<'a> {
         self
     }
 
-    fn requests<K: Kind>(&self) -> Request {
+    fn requests(&self) -> Request {
         Request::new(self.path.clone())
     }
 

@@ -6,19 +6,21 @@
 //! made and not there: lost, none is taken in its place: it would be of another moment
 //! ```
 
-use dc_types::plan::{Item, Release, SnapshotItem};
+use dc_types::plan::{Item, ItemKey, ItemKind, Release, SnapshotItem};
 use dc_types::report::Detail;
 use dc_types::{InstanceId, PoolName, SnapshotId};
 
 use super::volume::{present_size, sound};
 use super::{Judged, Removal, faulty, usable};
 use crate::storage::known::Known;
-use crate::storage::record::{Making, Note, SnapshotRecord};
+use crate::storage::record::{Making, Note, SnapshotRecord, VolumeRecord};
 use crate::storage::seen::VolumeSeen;
 use crate::storage::step::Step;
 use crate::storage::trouble::StorageTrouble;
+use crate::wanted::Wanted;
 
 pub(super) fn snapshot(
+    wanted: &Wanted<'_>,
     seen: &Known<'_>,
     item: &Item,
     body: &SnapshotItem,
@@ -68,6 +70,8 @@ pub(super) fn snapshot(
             }
         }
         _ if record.is_none() || present_size(there).is_none() => waits(missing),
+        // Its bytes go before the snapshot would be taken.
+        _ if is_released(wanted, *volume, record) => waits(StorageTrouble::Releasing),
         (known, taken) => {
             let note = |making| Step::Note {
                 key: item.key,
@@ -92,6 +96,11 @@ pub(super) fn snapshot(
             Ok(Judged::Steps(steps.collect(), Detail::None))
         }
     }
+}
+
+fn is_released(wanted: &Wanted<'_>, volume: InstanceId, record: Option<&VolumeRecord>) -> bool {
+    let released = wanted.released_up_to(&ItemKey::new(ItemKind::Volume, volume.0));
+    released.is_some_and(|epoch| record.is_some_and(|record| record.epoch <= epoch))
 }
 
 /// Of which volume it is is not in a release: all of them are looked at.

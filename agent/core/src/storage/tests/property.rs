@@ -205,3 +205,47 @@ proptest! {
         }
     }
 }
+
+/// Found by the property above, once in many runs.
+#[test]
+fn no_snapshot_is_begun_of_a_volume_that_is_released() {
+    let revisions = [3, 5, 7];
+    let all = revisions
+        .iter()
+        .flat_map(|a| revisions.map(|b| (*a, b)))
+        .flat_map(|(a, b)| revisions.map(|c| (a, b, c)));
+    for ((asked, made, released), (steps, erase)) in
+        all.flat_map(|all| (0..6).flat_map(move |n| [(all, (n, false)), (all, (n, true))]))
+    {
+        let mut model = Model::new();
+        for event in [
+            Event::PutSnapshot {
+                n: 3,
+                revision: asked,
+            },
+            Event::PutVolume {
+                n: 3,
+                revision: made,
+                gib: 1,
+            },
+            Event::Steps(steps),
+            Event::Release {
+                kind: ItemKind::Volume,
+                n: 3,
+                revision: released,
+                erase,
+            },
+        ] {
+            happen(&mut model, &event);
+        }
+        model.settle();
+        assert_eq!(model.plan(), []);
+        for there in model.seen.pools[&pool()].contents.volumes.values() {
+            let known = there
+                .record
+                .iter()
+                .flat_map(|record| record.snapshots.keys());
+            assert!(known.eq(there.snapshots.keys()), "{there:#?}");
+        }
+    }
+}
