@@ -93,7 +93,7 @@ pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Known<'_>, item: &Item) -> 
     }
     let judged = match &item.body {
         ItemBody::Image(body) => image::image(seen, item, body),
-        ItemBody::Volume(body) => volume::volume(seen, item, body),
+        ItemBody::Volume(body) => volume::volume(wanted, seen, item, body),
         ItemBody::Snapshot(body) => snapshot::snapshot(wanted, seen, item, body),
         ItemBody::Grant(body) => grant::grant(wanted, seen, item, body),
         ItemBody::Network(_) | ItemBody::Endpoint(_) | ItemBody::Vm(_) => {

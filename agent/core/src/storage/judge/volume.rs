@@ -13,7 +13,7 @@ use dc_types::plan::{
     Disposition, Item, ItemKey, ItemKind, Release, RestoreOrder, VolumeItem, VolumeSource,
 };
 use dc_types::report::Detail;
-use dc_types::{Bytes, InstanceId, PoolName};
+use dc_types::{Bytes, InstanceId, PoolName, SnapshotId};
 
 use super::{
     Gone, Judged, Removal, faulty, find, grant_removal_steps, listed, live, sensible, usable,
@@ -30,7 +30,12 @@ use crate::wanted::Wanted;
 /// and each change would be a report.
 const ALLOCATED_STEP: u64 = 64 << 20;
 
-pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result<Judged, Judged> {
+pub(super) fn volume(
+    wanted: &Wanted<'_>,
+    seen: &Known<'_>,
+    item: &Item,
+    body: &VolumeItem,
+) -> Result<Judged, Judged> {
     sensible(validate_volume(body))?;
     let pool = usable(seen, &body.pool)?;
     let Some(there) = pool.contents.volumes.get(&body.volume) else {
@@ -58,6 +63,7 @@ pub(super) fn volume(seen: &Known<'_>, item: &Item, body: &VolumeItem) -> Result
                 restored: there.record.as_ref().and_then(|r| r.restored.clone()),
             };
             let change = Change {
+                wanted,
                 seen,
                 pool,
                 item,
@@ -164,6 +170,7 @@ fn owned(record: Option<&VolumeRecord>, item: &Item) -> bool {
 
 /// A volume that is there, and what is asked of it.
 struct Change<'a> {
+    wanted: &'a Wanted<'a>,
     seen: &'a Known<'a>,
     pool: &'a PoolSeen,
     item: &'a Item,
@@ -214,7 +221,7 @@ impl Change<'_> {
         listed(self.pool)?;
         let (key, body) = (self.item.key, self.body);
         if let Some(RestoreOrder { snapshot, order: _ }) = restore
-            && !self.there.snapshots.contains_key(snapshot)
+            && !self.keeps(*snapshot)
         {
             return Err(StorageTrouble::SourceMissing {
                 source: format!("snapshot {snapshot} of the volume"),
@@ -252,6 +259,18 @@ impl Change<'_> {
             size,
         }));
         Ok(steps)
+    }
+}
+
+impl Change<'_> {
+    /// Whether a snapshot is there and stays: one that is released goes before it is read.
+    fn keeps(&self, snapshot: SnapshotId) -> bool {
+        let record = self.there.record.as_ref();
+        let known = record.and_then(|record| record.snapshots.get(&snapshot));
+        let key = ItemKey::new(ItemKind::Snapshot, snapshot.0);
+        let released = self.wanted.released_up_to(&key);
+        let goes = released.is_some_and(|epoch| known.is_none_or(|known| known.epoch <= epoch));
+        self.there.snapshots.contains_key(&snapshot) && !goes
     }
 }
 
