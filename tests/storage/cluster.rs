@@ -47,6 +47,7 @@ impl Cluster {
         }
     }
 
+    #[cfg(feature = "rbd-row")]
     /// Takes the pool away, or gives it back.
     pub fn rename_pool(&self, away: bool) {
         let (from, to) = match away {
@@ -56,6 +57,7 @@ impl Cluster {
         self.ask(&["osd", "pool", "rename", from, to]);
     }
 
+    #[cfg(feature = "rbd-row")]
     /// An image that somebody makes by hand, in the namespace that is in its name.
     pub fn make_image(&self, name: &str) {
         let rbd = |args: &[&str]| {

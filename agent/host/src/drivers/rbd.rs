@@ -159,8 +159,13 @@ impl RbdDriver {
     }
 
     async fn image_of(&self, volume: InstanceId) -> Result<ImageName, DriverError> {
-        records::expect(&self.pool, volume).await?;
-        Ok(names::volume(volume))
+        match records::read(&self.pool, volume).await? {
+            Some(_) => Ok(names::volume(volume)),
+            None => Err(DriverError::NotThere {
+                pool: self.pool.name.clone(),
+                what: format!("volume {volume}"),
+            }),
+        }
     }
 
     /// A snapshot of a volume, which has one; with the volume's image.

@@ -56,7 +56,7 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         },
         Some(old) if old.value.size < valid.size => {
             let more = valid.size.0 - old.value.size.0;
-            match may_grow(seen).and_then(|()| allowed(seen, valid, more)) {
+            match allowed(seen, valid, more).and_then(|()| may_grow(seen)) {
                 Err(fact) => carried(seen, valid, old, Some(fact)),
                 Ok(()) => Plan::claim(
                     Txn::new(format!("volume {}: grow", seen.me))
