@@ -86,8 +86,19 @@ impl Place {
         self.real_operator_at(free_port()).await
     }
 
-    /// The same at the address of one that has ended.
+    /// The same at the address of one that has ended. A process that is killed gives its address
+    /// back at once; a runtime that is shut down does it when its tasks have been dropped.
     pub async fn real_operator_at(&self, listen: SocketAddr) -> Operator {
+        until(
+            "the address to be free again",
+            DEADLINE,
+            async || match TcpListener::bind(listen) {
+                Ok(_) => Look::Holds(()),
+                Err(error) => Look::NotYet(error.to_string()),
+            },
+        )
+        .await
+        .unwrap();
         self.run(listen, |client| {
             let controllers = Controllers::start(client);
             move |parts, term| controllers.clone().lead(parts, term)
