@@ -14,7 +14,8 @@
 //! - Only what grows is asked about: a limit below what is held takes nothing away.
 //!
 //! A machine and the volumes of its templates are one wish: its volumes are not made before there is
-//! room for all of it, so that two machines never hold half of what both need.
+//! room for all of it, and once they are being made nobody goes before it, so that two machines never
+//! hold half of what both need.
 
 use std::collections::BTreeMap;
 

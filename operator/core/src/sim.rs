@@ -305,6 +305,7 @@ impl Sim {
             subnets: &self.subnets.values().collect::<Vec<_>>(),
             sizes: &ClassSizes::read(self.classes.values()),
             classes: &self.classes(),
+            begun: &BTreeSet::new(),
         };
         quota::wishes(&objects, &self.ledger.claims)
     }

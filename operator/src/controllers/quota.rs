@@ -3,18 +3,20 @@
 //!
 //! Limits and claims are read anew for each look. Wishes only say who comes first: they are worked
 //! out by the look at the department, within a second after something has changed, and the other
-//! looks use what it found; whoever was kept waiting by an old picture is woken by the next one.
+//! looks use what it found; whoever was kept waiting by an old picture is woken by the next one. Who
+//! is not in the picture yet has it made anew, so that of many that come at once each sees the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use dc_crds::{Department, Subnet, VirtualMachine, Volume};
 use dc_operator_core::claims::Claims;
-use dc_operator_core::quota::wish::{ClassSizes, Wisher, ahead, reserved};
+use dc_operator_core::quota::wish::{ClassSizes, Wisher, ahead, begin, knows, reserved};
 use dc_operator_core::quota::{
     AheadOf, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish, used,
 };
 use dc_operator_core::words::Fact;
+use dc_types::ObjectUid;
 
 use super::interest::Thing;
 use super::look::Look;
@@ -25,12 +27,15 @@ use crate::stores::{Key, Kind};
 #[derive(Default)]
 pub struct Wishes {
     by_department: Mutex<HashMap<String, Arc<Vec<Wish>>>>,
+    /// Machines whose volumes this operator is making and may not see yet.
+    begun: Mutex<BTreeSet<ObjectUid>>,
 }
 
 impl Wishes {
     /// Works them out anew.
     pub fn recount(&self, context: &Context, department: &str, claims: &Claims) -> Arc<Vec<Wish>> {
-        let wishes = Arc::new(read_wishes(context, department, claims));
+        let begun = lock(&self.begun).clone();
+        let wishes = Arc::new(read_wishes(context, department, claims, &begun));
         lock(&self.by_department).insert(department.to_owned(), wishes.clone());
         wishes
     }
@@ -38,6 +43,33 @@ impl Wishes {
     fn last(&self, context: &Context, department: &str, claims: &Claims) -> Arc<Vec<Wish>> {
         let last = lock(&self.by_department).get(department).cloned();
         last.unwrap_or_else(|| self.recount(context, department, claims))
+    }
+
+    /// The last picture, or a new one if the asker is not in it.
+    fn with(
+        &self,
+        context: &Context,
+        department: &str,
+        claims: &Claims,
+        asker: Asker,
+    ) -> Arc<Vec<Wish>> {
+        let last = self.last(context, department, claims);
+        match knows(&last, asker) {
+            true => last,
+            false => self.recount(context, department, claims),
+        }
+    }
+
+    /// Notes whether volumes of a machine are being made. Told within the decision about them, so
+    /// that the next decision knows of it.
+    pub fn note_begun(&self, department: &str, machine: ObjectUid, making: bool) {
+        if !making {
+            lock(&self.begun).remove(&machine);
+        } else if lock(&self.begun).insert(machine)
+            && let Some(wishes) = lock(&self.by_department).get_mut(department)
+        {
+            begin(Arc::make_mut(wishes), machine);
+        }
     }
 
     pub fn forget(&self, department: &str) {
@@ -73,7 +105,7 @@ impl<'a> Read<'a> {
             return Amounts::default();
         };
         let wishes = &self.context.wishes;
-        let wishes = wishes.last(self.context, &self.department, claims);
+        let wishes = wishes.with(self.context, &self.department, claims, asker);
         ahead(&wishes, claims, asker, limits)
     }
 
@@ -124,7 +156,12 @@ pub fn classes(context: &Context) -> PoolClasses {
 }
 
 /// What the objects of a department want, from the caches.
-fn read_wishes(context: &Context, department: &str, claims: &Claims) -> Vec<Wish> {
+fn read_wishes(
+    context: &Context,
+    department: &str,
+    claims: &Claims,
+    begun: &BTreeSet<ObjectUid>,
+) -> Vec<Wish> {
     let classes = classes(context);
     let stores = &context.stores;
     let vms = stores.vms.in_namespace(department);
@@ -138,6 +175,7 @@ fn read_wishes(context: &Context, department: &str, claims: &Claims) -> Vec<Wish
         subnets: &references::<Subnet>(&subnets),
         sizes: &sizes,
         classes: &classes,
+        begun,
     };
     dc_operator_core::quota::wishes(&objects, claims)
 }

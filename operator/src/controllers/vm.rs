@@ -66,6 +66,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     cephx_key: &cephx_key,
                 };
                 let mut plan = plan(&seen);
+                let making = !plan.make.is_empty();
+                context.wishes.note_begun(&me.namespace, me.uid, making);
                 plan.found.splice(0..0, found.cloned());
                 let judged = Judged {
                     generation: object::generation(&vm.metadata),
@@ -87,6 +89,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     })
     .await?;
     if settled == Settled::gone() {
+        context.wishes.note_begun(&me.namespace, me.uid, false);
         context.secrets.forget(me.uid);
     }
     Ok(settled)

@@ -1,3 +1,4 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
 
 use super::*;
@@ -142,6 +143,42 @@ fn of_wishes_a_moment_old_those_that_were_served_since_hold_nobody_up() {
     let new = dc_types::ObjectUid(uuid::Uuid::from_u128(99));
     assert_eq!(of(new, None).get(&storage()), 3 << 30);
     assert_eq!(of(new, Some(old[1].uid)).get(&storage()), 1 << 30);
+}
+
+#[test]
+fn nobody_goes_before_a_machine_whose_volumes_are_being_made() {
+    let mut sim = Sim::new();
+    sim.add_vm("a");
+    sim.add_vm("b");
+    let some = limits(serde_json::json!({"virtualMachines": 1}));
+    let mut wishes = sim.wishes();
+    let names = |wishes: &[Wish]| -> Vec<String> {
+        let names = wishes.iter().map(|wish| wish.name.clone());
+        names.collect()
+    };
+    assert_eq!(names(&wishes), ["a", "b"]);
+    let [a, b] = [0, 1].map(|at| Asker {
+        uid: wishes[at].uid,
+        machine: None,
+    });
+    let none = Claims::new(1);
+    let ahead = |wishes: &[Wish], asker| {
+        let ahead = wish::ahead(wishes, &none, asker, &some);
+        ahead.get(&Thing::VirtualMachines)
+    };
+    assert_eq!((ahead(&wishes, a), ahead(&wishes, b)), (0, 1));
+    wish::begin(&mut wishes, b.uid);
+    assert_eq!(names(&wishes), ["b", "a"]);
+    assert_eq!((ahead(&wishes, a), ahead(&wishes, b)), (1, 0));
+
+    // The volumes that are there say the same to whoever did not see them begun.
+    sim.add_volume("b-root", "10Gi");
+    let volume = sim.volumes.get_mut("b-root").unwrap();
+    volume.metadata.owner_references = Some(vec![OwnerReference {
+        uid: b.uid.to_string(),
+        ..OwnerReference::default()
+    }]);
+    assert_eq!(names(&sim.wishes()), ["b", "b-root", "a"]);
 }
 
 #[test]

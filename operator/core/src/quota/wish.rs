@@ -1,6 +1,6 @@
-//! What the objects of a department want and do not hold yet, oldest first.
+//! What the objects of a department want and do not hold yet, in their turn.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume};
 use dc_types::{Bytes, InstanceId, MiB, ObjectRef, ObjectUid, SubnetUid};
@@ -18,6 +18,8 @@ pub struct Objects<'a> {
     pub subnets: &'a [&'a Subnet],
     pub sizes: &'a ClassSizes,
     pub classes: &'a PoolClasses,
+    /// Machines whose volumes were allowed and may not be among `volumes` yet.
+    pub begun: &'a BTreeSet<ObjectUid>,
 }
 
 /// vCPUs and memory of each machine class. One that does not read has none; its machines say so.
@@ -60,6 +62,9 @@ pub enum Wisher {
 /// What one object wants beyond what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
+    /// There was room for the whole machine, and its volumes are being made: nobody goes before it
+    /// any more, whoever comes in the same second with a smaller uid either.
+    pub begun: bool,
     pub age: Age,
     pub uid: ObjectUid,
     pub kind: Wisher,
@@ -70,6 +75,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// Who has begun goes first, then the older.
+    fn turn(&self) -> (bool, Age) {
+        (!self.begun, self.age)
+    }
+
     fn is_served(&self, claims: &Claims) -> bool {
         revision(claims, self.kind, self.uid) != self.revision
     }
@@ -106,15 +116,27 @@ impl Asker {
 
     #[must_use]
     pub fn volume(me: &ObjectRef, volume: &Volume) -> Self {
-        let mut owners = volume.metadata.owner_references.iter().flatten();
         Self {
             uid: me.uid,
-            machine: owners.find_map(|owner| owner.uid.parse().ok()),
+            machine: machine_of(&volume.metadata),
         }
     }
 }
 
-/// All wishes of a department, the oldest first. An object that is being deleted wants nothing; one
+/// The machine whose template a volume was made from.
+fn machine_of(volume: &ObjectMeta) -> Option<ObjectUid> {
+    let mut owners = volume.owner_references.iter().flatten();
+    owners.find_map(|owner| owner.uid.parse().ok())
+}
+
+fn machines_with_volumes(volumes: &[&Volume]) -> HashSet<ObjectUid> {
+    let machines = volumes
+        .iter()
+        .filter_map(|volume| machine_of(&volume.metadata));
+    machines.collect()
+}
+
+/// All wishes of a department in their turn: who has begun, then the oldest. An object that is being deleted wants nothing; one
 /// whose class or pool is not there wants as much as can be told.
 #[must_use]
 pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
@@ -124,23 +146,35 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
         subnets,
         sizes: _,
         classes: _,
+        begun,
     } = objects;
-    let ages: HashMap<&str, Age> = vms
+    let ages: HashMap<ObjectUid, Age> = vms
         .iter()
-        .filter_map(|vm| Some((vm.metadata.uid.as_deref()?, age(&vm.metadata)?)))
+        .filter_map(|vm| age(&vm.metadata))
+        .map(|age| (age.uid, age))
         .collect();
     let there: HashSet<&str> = volumes
         .iter()
         .filter_map(|volume| volume.metadata.name.as_deref())
         .collect();
     let mut all = Vec::new();
+    let has_volumes = machines_with_volumes(volumes);
     let mut wish = |meta: &ObjectMeta, kind, age, asks: Amounts| {
         if asks.is_empty() || object::life(meta) == Life::Deleting {
             return;
         }
         if let (Some(uid), Some(name)) = (object::uid(meta), meta.name.clone()) {
+            let revision = revision(claims, kind, uid);
+            let begun = match kind {
+                Wisher::Vm => {
+                    begun.contains(&uid) || (revision.is_none() && has_volumes.contains(&uid))
+                }
+                Wisher::Volume => revision.is_none() && machine_of(meta).is_some(),
+                Wisher::Subnet => false,
+            };
             all.push(Wish {
-                revision: revision(claims, kind, uid),
+                begun,
+                revision,
                 age,
                 uid,
                 kind,
@@ -161,8 +195,8 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
     }
     for volume in *volumes {
         if let Some(own) = age(&volume.metadata) {
-            let mut owners = volume.metadata.owner_references.iter().flatten();
-            let of_machine = owners.find_map(|owner| ages.get(owner.uid.as_str()));
+            let machine = machine_of(&volume.metadata);
+            let of_machine = machine.and_then(|machine| ages.get(&machine));
             let asks = of_volume(objects, volume, claims);
             wish(
                 &volume.metadata,
@@ -179,8 +213,27 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
             wish(&subnet.metadata, Wisher::Subnet, age, asks);
         }
     }
-    all.sort_by_key(|wish| (wish.age, wish.uid));
+    sort(&mut all);
     all
+}
+
+fn sort(wishes: &mut [Wish]) {
+    wishes.sort_by_key(|wish| (wish.turn(), wish.uid));
+}
+
+/// Notes that the volumes of a machine are being made, in a picture made before.
+pub fn begin(wishes: &mut [Wish], machine: ObjectUid) {
+    if let Some(wish) = wishes.iter_mut().find(|wish| wish.uid == machine) {
+        wish.begun = true;
+        sort(wishes);
+    }
+}
+
+/// Whether a picture has the object, or the machine that it is a part of.
+#[must_use]
+pub fn knows(wishes: &[Wish], asker: Asker) -> bool {
+    let is_asker = |wish: &Wish| wish.uid == asker.uid || Some(wish.uid) == asker.machine;
+    wishes.iter().any(is_asker)
 }
 
 fn age(meta: &ObjectMeta) -> Option<Age> {
@@ -258,17 +311,17 @@ pub fn ahead(wishes: &[Wish], claims: &Claims, asker: Asker, limits: &Limits) ->
     let Asker { uid, machine } = asker;
     let mine = wishes.iter().find(|wish| wish.uid == uid);
     // The machine's wish holds what its template asks for until its volume is among the wishes.
-    let (age, instead) = match (mine, machine) {
-        (Some(mine), _) => (Some(mine.age), None),
+    let (turn, instead) = match (mine, machine) {
+        (Some(mine), _) => (Some(mine.turn()), None),
         (None, Some(machine)) => {
             let whole = wishes.iter().find(|wish| wish.uid == machine);
-            (whole.map(|wish| wish.age), Some(machine))
+            (whole.map(Wish::turn), Some(machine))
         }
         (None, None) => (None, None),
     };
     let mut ahead = Amounts::default();
     for wish in wishes {
-        if age.is_some_and(|age| wish.age > age) {
+        if turn.is_some_and(|turn| wish.turn() > turn) {
             break;
         }
         let other = wish.uid != uid && Some(wish.uid) != instead;
