@@ -68,7 +68,8 @@ impl Wishes {
         } else if lock(&self.begun).insert(machine)
             && let Some(wishes) = lock(&self.by_department).get_mut(department)
         {
-            begin(Arc::make_mut(wishes), machine);
+            let wishes: &mut Vec<Wish> = Arc::make_mut(wishes);
+            begin(wishes, machine);
         }
     }
 
