@@ -32,6 +32,9 @@ pub fn run(asked: &[Part]) -> Result<()> {
             total += run_part(part)?;
         }
     }
+    for said in &total.said {
+        println!("FAILED {said}");
+    }
     println!("{} passed, {} failed", total.passed, total.failed);
     if total.failed > 0 {
         bail!("not everything passed");
@@ -69,10 +72,7 @@ fn prepare(parts: &[Part]) -> Option<Tally> {
         Ok(()) => None,
         Err(error) => {
             progress::note(format!("the tests could not be prepared: {error:#}"));
-            Some(Tally {
-                passed: 0,
-                failed: 1,
-            })
+            Some(Tally::one(false))
         }
     }
 }

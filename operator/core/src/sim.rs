@@ -424,6 +424,7 @@ impl Sim {
             claims: &self.ledger.claims,
             index: &self.index,
             spread: &BTreeMap::new(),
+            wished: &BTreeSet::new(),
             said: said.as_ref(),
             removal: on.map_or(Removal::NotAsked, |(on, epoch)| {
                 self.removal(&on, &vm::key(me), epoch)

@@ -14,13 +14,14 @@
 //! - When its lease is over it is stopped, and keeps all it holds.
 //! - A machine that becomes invalid later keeps what it holds and goes on as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use dc_crds::lease::Lease;
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
 use dc_types::plan::{Chap, ItemKey, ItemKind, Portal, RbdCluster, Secret};
 use dc_types::report::{HostFacts, Observation, PoolPlace};
-use dc_types::{Epoch, HostName, InstanceId, ObjectRef, PoolName};
+use dc_types::{Epoch, HostName, InstanceId, ObjectRef, PoolName, SubnetUid};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -69,6 +70,8 @@ pub struct Seen<'a> {
     pub index: &'a Index,
     /// How many machines of its spread group each host has.
     pub spread: &'a BTreeMap<HostName, u32>,
+    /// The addresses that other machines ask for by hand in the subnets of its cards.
+    pub wished: &'a BTreeSet<(SubnetUid, IpAddr)>,
     /// What the machine's host says of it.
     pub said: Option<&'a Observation>,
     pub removal: Removal,

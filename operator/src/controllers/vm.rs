@@ -60,6 +60,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     allowance: budget.allowance(&ahead),
                     index,
                     spread: &read.spread(claims),
+                    wished: &read.wished,
                     said: read.said.as_ref(),
                     removal: removals.machine,
                     chap: &chap,

@@ -144,24 +144,9 @@ fn lint() -> Result<Tally> {
 }
 
 fn checked(what: &str, passed: bool) -> Tally {
-    let (word, tally) = match passed {
-        true => (
-            "ok",
-            Tally {
-                passed: 1,
-                failed: 0,
-            },
-        ),
-        false => (
-            "FAILED",
-            Tally {
-                passed: 0,
-                failed: 1,
-            },
-        ),
-    };
+    let word = if passed { "ok" } else { "FAILED" };
     progress::note(format!("{what}: {word}"));
-    tally
+    Tally::one(passed)
 }
 
 /// Every crate that is neither pure nor the collection of suites.
@@ -186,10 +171,7 @@ fn suite(part: Part) -> Result<Tally> {
         .find(|package| package.name == SUITES);
     if !suites.is_some_and(|package| package.tests.contains(part.name())) {
         progress::note(format!("{SUITES} has no test target {part}"));
-        return Ok(Tally {
-            passed: 0,
-            failed: 1,
-        });
+        return Ok(Tally::one(false));
     }
     let mut command = cargo::command();
     command.args(["test", "--package", SUITES, "--test", part.name()]);

@@ -6,16 +6,61 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     pub passed: usize,
     pub failed: usize,
+    /// For each failure that has a name: the name, and the beginning of what it said.
+    pub said: Vec<String>,
+}
+
+impl Tally {
+    #[must_use]
+    pub fn one(passed: bool) -> Self {
+        Self {
+            passed: usize::from(passed),
+            failed: usize::from(!passed),
+            said: Vec::new(),
+        }
+    }
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.said.extend(other.said);
+    }
+}
+
+/// So much of what a failed test said is shown again at the end.
+const SAID_LINES: usize = 6;
+
+/// Finds in a test program's output what failed tests said.
+#[derive(Default)]
+struct Said {
+    found: Vec<String>,
+    left: usize,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        let heading = line.strip_prefix("---- ");
+        if let Some(name) = heading.and_then(|rest| rest.strip_suffix(" ----")) {
+            let name = name.strip_suffix(" stdout").unwrap_or(name);
+            self.found.push(name.to_owned());
+            self.left = SAID_LINES;
+        } else if line.starts_with("failures:") || line.starts_with("Stack backtrace") {
+            self.left = 0;
+        } else if self.left > 0
+            && !line.trim().is_empty()
+            && let Some(last) = self.found.last_mut()
+        {
+            self.left -= 1;
+            let shown: String = line.chars().take(600).collect();
+            last.push_str("\n    ");
+            last.push_str(&shown);
+        }
     }
 }
 
@@ -28,11 +73,13 @@ pub fn run_tests(command: &mut Command) -> Result<Tally> {
         .spawn()
         .context("cannot run cargo")?;
     let mut total = Tally::default();
+    let mut said = Said::default();
     let stdout = child.stdout.take().context("cargo's output is not there")?;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
+        said.hear(&line);
         if let Some(tally) = parse_result_line(&line) {
             total += tally;
         }
@@ -40,6 +87,7 @@ pub fn run_tests(command: &mut Command) -> Result<Tally> {
     if !child.wait()?.success() && total.failed == 0 {
         total.failed = 1;
     }
+    total.said = said.found;
     Ok(total)
 }
 
@@ -57,6 +105,7 @@ fn parse_result_line(line: &str) -> Option<Tally> {
     Some(Tally {
         passed: count(" passed")?,
         failed: count(" failed")?,
+        said: Vec::new(),
     })
 }
 
@@ -72,7 +121,8 @@ mod tests {
             parse_result_line(line),
             Some(Tally {
                 passed: 12,
-                failed: 3
+                failed: 3,
+                said: vec![]
             })
         );
         assert_eq!(parse_result_line("test wait ... ok"), None);
@@ -81,13 +131,7 @@ mod tests {
     #[test]
     fn a_command_that_fails_without_a_result_is_one_failure() {
         let tally = run_tests(Command::new("sh").args(["-c", "echo broken; exit 101"])).unwrap();
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 0,
-                failed: 1
-            }
-        );
+        assert_eq!(tally, Tally::one(false));
     }
 
     #[test]
@@ -99,8 +143,39 @@ mod tests {
             tally,
             Tally {
                 passed: 3,
-                failed: 1
+                failed: 1,
+                said: vec![]
             }
+        );
+    }
+
+    #[test]
+    fn what_a_failed_test_said_is_kept_without_its_backtrace() {
+        let lines = [
+            "failures:",
+            "",
+            "---- one stdout ----",
+            "",
+            "thread 'one' panicked at a.rs:1:2:",
+            "left is not right",
+            "Stack backtrace:",
+            "   0: core",
+            "---- two ----",
+            "it is not so",
+            "",
+            "failures:",
+            "    one",
+        ];
+        let mut said = Said::default();
+        for line in lines {
+            said.hear(line);
+        }
+        assert_eq!(
+            said.found,
+            [
+                "one\n    thread 'one' panicked at a.rs:1:2:\n    left is not right",
+                "two\n    it is not so"
+            ]
         );
     }
 }

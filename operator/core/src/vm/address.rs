@@ -2,8 +2,10 @@
 //!
 //! Of every prefix the first address is the gateway and the next two are the platform's. Guests
 //! that ask for nothing get the first free one from the tenth on, or from the fourth where a
-//! prefix is small, so that a department has some low numbers to give out by hand.
+//! prefix is small, so that a department has some low numbers to give out by hand. One that another
+//! machine's object asks for is left to it while there are others.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dc_types::claim::keys;
@@ -45,6 +47,8 @@ fn nth_v6(net: Ipv6Net, n: u32) -> Ipv6Addr {
 /// What is already taken: by claims, and by cards of the same machine that are being claimed.
 pub struct Taken<'a> {
     pub claims: &'a Claims,
+    /// What other machines ask for by hand and have not claimed yet.
+    pub wished: &'a BTreeSet<(SubnetUid, IpAddr)>,
     pub also: Vec<String>,
 }
 
@@ -55,6 +59,20 @@ impl Taken<'_> {
 
     fn take(&mut self, key: String) {
         self.also.push(key);
+    }
+
+    /// The first free one that nobody wishes for, else the first free one.
+    fn first_free<A: Into<IpAddr> + Copy>(
+        &mut self,
+        subnet: SubnetUid,
+        among: impl Iterator<Item = A> + Clone,
+    ) -> Option<A> {
+        let is_free = |address: &A| !self.has(&keys::address(subnet, (*address).into()));
+        let is_wished = |address: &A| self.wished.contains(&(subnet, (*address).into()));
+        let unwished = among.clone().filter(|address| !is_wished(address));
+        let found = unwished.chain(among).find(is_free)?;
+        self.take(keys::address(subnet, found.into()));
+        Some(found)
     }
 }
 
@@ -96,15 +114,9 @@ pub fn choose_v4(
     } else {
         FIRST_GUEST_SMALL
     };
-    for n in first..size - 1 {
-        let address = nth_v4(net, n);
-        let key = keys::address(asker.subnet, IpAddr::V4(address));
-        if !taken.has(&key) {
-            taken.take(key);
-            return Ok(Some(address));
-        }
-    }
-    Err(full(asker, net.to_string()))
+    let among = (first..size - 1).map(|n| nth_v4(net, n));
+    let found = taken.first_free(asker.subnet, among);
+    found.map(Some).ok_or_else(|| full(asker, net.to_string()))
 }
 
 /// As [`choose_v4`].
@@ -131,15 +143,9 @@ pub fn choose_v6(
         )?;
         return Ok(Some(address));
     }
-    for n in FIRST_GUEST..V6_SEARCH {
-        let address = nth_v6(net, n);
-        let key = keys::address(asker.subnet, IpAddr::V6(address));
-        if !taken.has(&key) {
-            taken.take(key);
-            return Ok(Some(address));
-        }
-    }
-    Err(full(asker, net.to_string()))
+    let among = (FIRST_GUEST..V6_SEARCH).map(|n| nth_v6(net, n));
+    let found = taken.first_free(asker.subnet, among);
+    found.map(Some).ok_or_else(|| full(asker, net.to_string()))
 }
 
 fn absent<T>(asker: Asker<'_>, asked: Option<IpAddr>) -> Result<Option<T>, Fact> {
@@ -246,10 +252,29 @@ mod tests {
     }
 
     fn taken(claims: &Claims) -> Taken<'_> {
+        static NONE: BTreeSet<(SubnetUid, IpAddr)> = BTreeSet::new();
         Taken {
             claims,
+            wished: &NONE,
             also: vec![],
         }
+    }
+
+    #[test]
+    fn what_another_asks_for_by_hand_is_left_to_it_while_there_are_others() {
+        let claims = Claims::new(1);
+        let net: Ipv4Net = "10.1.0.0/29".parse().unwrap();
+        let wished = ["10.1.0.4", "10.1.0.6"].map(|ip| (asker().subnet, ip.parse().unwrap()));
+        let wished = BTreeSet::from(wished);
+        let mut taken = Taken {
+            wished: &wished,
+            ..taken(&claims)
+        };
+        let mut next = || choose_v4(&mut taken, asker(), Some(net), None);
+        for expected in ["10.1.0.5", "10.1.0.4", "10.1.0.6"] {
+            assert_eq!(next(), Ok(Some(expected.parse().unwrap())));
+        }
+        assert!(matches!(next(), Err(Fact::SubnetFull { .. })));
     }
 
     #[test]

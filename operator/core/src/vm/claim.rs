@@ -98,6 +98,7 @@ pub fn held_keys(claim: &VmClaim) -> Vec<String> {
 fn claim_cards(seen: &Seen<'_>, valid: &ValidVm) -> Result<Vec<CardClaim>, Fact> {
     let mut taken = Taken {
         claims: seen.claims,
+        wished: seen.wished,
         also: Vec::new(),
     };
     let mut cards = Vec::new();

@@ -1,17 +1,18 @@
 //! What is read around one machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dc_crds::lease::Lease;
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
 use dc_operator_core::claims::Claims;
-use dc_operator_core::object;
+use dc_operator_core::object::{self, Life};
 use dc_operator_core::sight::Removal;
 use dc_operator_core::vm::{CardSeen, DiskSeen, Way, grant_key, id, key, volume_name};
 use dc_operator_core::volume::{self, Named};
 use dc_types::report::Observation;
-use dc_types::{HostName, InstanceId, ObjectRef};
+use dc_types::{HostName, InstanceId, ObjectRef, SubnetUid};
 
 use crate::controllers::look::Look;
 
@@ -23,6 +24,8 @@ pub struct Read {
     disks: Vec<DiskRead>,
     /// The other machines of its spread group.
     group: Vec<InstanceId>,
+    /// What other machines ask for by hand in the subnets of its cards.
+    pub wished: BTreeSet<(SubnetUid, IpAddr)>,
     /// The host of its claim.
     host: Option<HostName>,
     pub said: Option<Observation>,
@@ -82,6 +85,11 @@ impl Read {
             system,
             system_lease,
             class,
+            wished: match host {
+                // It has its addresses.
+                Some(_) => BTreeSet::new(),
+                None => wished(look, &cards, me),
+            },
             cards,
             disks,
             group: match host {
@@ -184,6 +192,30 @@ fn read_disk(look: &mut Look<'_>, namespace: &str, name: &str) -> DiskRead {
         at: Some((id, host)),
         volume,
     }
+}
+
+/// Objects of one kind are seen in the order in which they were made, so a machine that was asked for
+/// first with an address of its own is among them.
+fn wished(look: &Look<'_>, cards: &[CardRead], me: &ObjectRef) -> BTreeSet<(SubnetUid, IpAddr)> {
+    let subnets: BTreeMap<&str, SubnetUid> = cards
+        .iter()
+        .filter_map(|(subnet, _)| {
+            let meta = &subnet.as_ref()?.metadata;
+            Some((meta.name.as_deref()?, SubnetUid(object::uid(meta)?.0)))
+        })
+        .collect();
+    let vms = look.context.stores.vms.in_namespace(&me.namespace);
+    let others = vms.iter().filter(|vm| {
+        object::uid(&vm.metadata) != Some(me.uid) && object::life(&vm.metadata) != Life::Deleting
+    });
+    let mut wished = BTreeSet::new();
+    for card in others.flat_map(|vm| &vm.spec.interfaces) {
+        if let Some(&subnet) = subnets.get(card.subnet.as_str()) {
+            let (v4, v6) = (card.ipv4.map(IpAddr::V4), card.ipv6.map(IpAddr::V6));
+            wished.extend([v4, v6].into_iter().flatten().map(|ip| (subnet, ip)));
+        }
+    }
+    wished
 }
 
 fn group(look: &Look<'_>, vm: &VirtualMachine, me: &ObjectRef) -> Vec<InstanceId> {
