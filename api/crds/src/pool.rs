@@ -93,7 +93,7 @@ fn default_warn_percent() -> u32 {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.iscsi) != has(self.rbd)").message("driver: name exactly one of iscsi and rbd"))]
+#[x_kube(validation = Rule::new("(has(self.iscsi) ? 1 : 0) + (has(self.rbd) ? 1 : 0) + (has(self.directory) ? 1 : 0) == 1").message("driver: name exactly one of iscsi, rbd and directory"))]
 pub struct Driver {
     /// The project's own SAN node: tgt over a reflink file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,23 +101,65 @@ pub struct Driver {
     /// A pool of a Ceph cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rbd: Option<RbdDriver>,
+    /// A folder of a compute host, whose volumes the machines of that host alone can open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryDriver>,
+}
+
+/// Which driver a pool names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverKind {
+    Iscsi,
+    Rbd,
+    Directory,
+}
+
+impl DriverKind {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            DriverKind::Iscsi => "iscsi",
+            DriverKind::Rbd => "rbd",
+            DriverKind::Directory => "directory",
+        }
+    }
 }
 
 impl Driver {
-    /// As people know it.
+    /// The API server lets no object through that names none, or several.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match (&self.iscsi, &self.rbd) {
-            (_, None) => "iscsi",
-            (_, Some(_)) => "rbd",
+    pub fn kind(&self) -> DriverKind {
+        let Self {
+            iscsi: _,
+            rbd,
+            directory,
+        } = self;
+        match (rbd, directory) {
+            (_, Some(_)) => DriverKind::Directory,
+            (Some(_), None) => DriverKind::Rbd,
+            (None, None) => DriverKind::Iscsi,
         }
     }
 
-    /// The storage host whose agent works with the pool.
+    /// As people know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The host whose agent works with the pool.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
-        let iscsi = self.iscsi.as_ref().map(|driver| driver.host.as_str());
-        iscsi.or(self.rbd.as_ref().map(|driver| driver.host.as_str()))
+        let Self {
+            iscsi,
+            rbd,
+            directory,
+        } = self;
+        let iscsi = iscsi.as_ref().map(|driver| driver.host.as_str());
+        let rbd = rbd.as_ref().map(|driver| driver.host.as_str());
+        let directory = directory.as_ref().map(|driver| driver.host.as_str());
+        directory.or(rbd).or(iscsi)
     }
 }
 
@@ -137,6 +179,18 @@ pub struct IscsiDriver {
 pub struct RbdDriver {
     /// The storage host whose agent works with the pool; its configuration says which cluster it is
     /// and what the pool is called there. Machines reach the cluster themselves.
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectoryDriver {
+    /// The compute host that has the folder; its agent's configuration says where. A machine with a
+    /// volume of this pool runs there and nowhere else.
     #[schemars(
         regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
         length(max = 63)

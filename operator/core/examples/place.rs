@@ -57,6 +57,7 @@ fn request(number: u32) -> Request {
             Firmware::Bios
         },
         machine_type: None,
+        only: None,
         zones: vec![if number.is_multiple_of(2) {
             ZoneType::Dmz
         } else {

@@ -5,7 +5,7 @@
 //! is rebuilt for a machine; one placement is one pass over packed rows.
 //!
 //! Filters, all of which must pass: role, connection, maintenance, zone types, vCPUs, memory,
-//! machine type, firmware, CPU model. Among those left the order is: fewest machines of the spread
+//! machine type, firmware, CPU model, and the one host that has its volumes in a folder. Among those left the order is: fewest machines of the spread
 //! group, then the lowest share of memory promised, then the name.
 //!
 //! It does not reserve anything: the claim does, and the caller decides and claims one at a time.
@@ -76,6 +76,17 @@ pub struct Request {
     pub zones: Vec<ZoneType>,
     /// How many machines of its spread group each host has.
     pub spread: BTreeMap<HostName, u32>,
+    /// The one host that it can run on, when its volumes lie there.
+    pub only: Option<Only>,
+}
+
+/// A host that machines are bound to by directory pools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Only {
+    pub host: HostName,
+    /// The pools that are folders of it, and the volumes in them; for people.
+    pub pools: Vec<String>,
+    pub volumes: Vec<String>,
 }
 
 /// Where it goes.
@@ -181,13 +192,16 @@ impl Index {
     }
 
     fn verdicts(&self, request: &Request) -> Vec<Verdict> {
+        let only = request.only.as_ref().map(|only| &only.host);
+        let is_only = |host: &HostName| only == Some(host);
         let mut all: Vec<Verdict> = self
             .rows
             .iter()
-            .filter(|row| row.state.duty == Duty::Compute)
+            .filter(|row| row.state.duty == Duty::Compute || is_only(&row.state.name))
             .map(|row| verdict::judge(row, request))
             .collect();
-        all.sort_by(|a, b| a.host.cmp(&b.host));
+        // Long lists are cut, and of the others one is as good as another.
+        all.sort_by(|a, b| (!is_only(&a.host), &a.host).cmp(&(!is_only(&b.host), &b.host)));
         all
     }
 }

@@ -1,8 +1,9 @@
 //! Storage pools: what their host says of them, and what of them was promised.
 
 use dc_crds::StoragePool;
+use dc_crds::pool::DriverKind;
 use dc_types::plan::ItemKind;
-use dc_types::report::{PoolFacts, Verb};
+use dc_types::report::{PoolFacts, PoolPlace, Verb};
 use dc_types::{HostName, ObjectRef, PoolName};
 
 use crate::claims::Claims;
@@ -39,6 +40,23 @@ pub fn lacks(facts: Option<&PoolFacts>, verb: Verb) -> Option<&str> {
     Some(&lack.why)
 }
 
+/// A pool that its host serves by another driver than its object names: whoever believed the one
+/// would place machines where the other does not let them in.
+pub(crate) fn served_otherwise(pool: &StoragePool, facts: &PoolFacts) -> Option<Fact> {
+    let served = match &facts.place {
+        PoolPlace::Iscsi => DriverKind::Iscsi,
+        PoolPlace::Rbd(_) => DriverKind::Rbd,
+        PoolPlace::Directory { folder: _ } => DriverKind::Directory,
+    };
+    let driver = &pool.spec.driver;
+    (driver.kind() != served).then(|| Fact::PoolServedOtherwise {
+        pool: facts.pool.to_string(),
+        driver: driver.name(),
+        host: driver.host().unwrap_or_default().to_owned(),
+        served: served.name(),
+    })
+}
+
 /// A pool goes when no volume, image or release of it is left.
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -60,7 +78,10 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
                 pool,
                 fault: fault.clone(),
             }),
-            None => Plan::default(),
+            None => Plan {
+                found: served_otherwise(seen.pool, facts).into_iter().collect(),
+                ..Plan::default()
+            },
         },
     }
 }

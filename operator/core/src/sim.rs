@@ -14,9 +14,9 @@ use dc_crds::{
     VolumeSnapshot, Zone,
 };
 use dc_types::claim::SubnetClaim;
-use dc_types::plan::{Chap, Item, ItemKey, RbdCluster, Secret};
-use dc_types::report::{HostFacts, Observation, PoolPlace};
-use dc_types::{Epoch, HostName, InstanceId, ObjectRef, PoolName, SubnetUid};
+use dc_types::plan::{Chap, Item, ItemKey, Secret};
+use dc_types::report::{HostFacts, Observation};
+use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use uuid::Uuid;
@@ -33,6 +33,7 @@ use crate::{subnet, vm, volume};
 
 mod ledger;
 mod objects;
+mod pools;
 mod properties;
 mod snapshots;
 mod volumes;
@@ -126,17 +127,6 @@ impl Sim {
     }
 
     /// Ends or begins a host's session.
-    /// The pool is one of Ceph.
-    pub fn set_ceph(&mut self, cluster: &RbdCluster) {
-        let facts = &mut self
-            .host_objects
-            .get_mut(&host(STORAGE))
-            .expect("it is there")
-            .1;
-        facts.portal = None;
-        facts.pools[0].place = PoolPlace::Rbd(cluster.clone());
-    }
-
     pub fn set_silent(&mut self, name: &str, silent: bool) {
         self.hosts.get_mut(&host(name)).unwrap().silent = silent;
         self.refresh(&host(name));
@@ -387,7 +377,6 @@ impl Sim {
         me: &ObjectRef,
         look: impl FnOnce(&vm::Seen<'_>) -> R,
     ) -> R {
-        let storage = host(STORAGE);
         let cards: Vec<vm::CardSeen<'_>> = object
             .spec
             .interfaces
@@ -404,7 +393,7 @@ impl Sim {
             .spec
             .disks
             .iter()
-            .map(|disk| self.disk_seen(me, disk, &storage))
+            .map(|disk| self.disk_seen(me, disk))
             .collect();
         let claim = self.ledger.claims.vms.get(&vm::id(me));
         let on = claim.map(|claim| (claim.value.host.clone(), claim.epoch));
@@ -447,17 +436,36 @@ impl Sim {
         }
     }
 
-    fn disk_seen(&self, me: &ObjectRef, disk: &Disk, storage: &HostName) -> vm::DiskSeen<'_> {
-        let volume = self.volumes.get(&vm::volume_name(&me.name, disk));
-        let volume_ref = volume.and_then(|v| object::object_ref(&v.metadata));
-        let grant = volume_ref.as_ref().map(|v| vm::grant_key(volume::id(v)));
-        let releases = &self.ledger.claims.releases;
-        let pending = grant.is_some_and(|g| releases.contains_key(&(storage.clone(), g)));
-        vm::DiskSeen {
+    fn disk_seen(&self, me: &ObjectRef, disk: &Disk) -> vm::DiskSeen<'_> {
+        let template = disk.template.as_ref().map(|template| &template.pool);
+        let wanted = template.and_then(|pool| self.pools.get(pool));
+        let unclaimed = |volume, pool| vm::DiskSeen {
             volume,
-            way: vm::Way::of(&self.host_objects[storage].1, &PoolName::new(POOL).unwrap()),
-            volume_said: volume_ref.and_then(|v| self.said(storage, &volume::key(&v))),
-            grant_said: grant.and_then(|grant| self.said(storage, &grant)),
+            reach: vm::Reach::of_wanted(pool),
+            way: None,
+            volume_said: None,
+            grant_said: None,
+            grant_removal: Removal::Done,
+        };
+        let Some(volume) = self.volumes.get(&vm::volume_name(&me.name, disk)) else {
+            return unclaimed(None, wanted);
+        };
+        let object = self.pools.get(&volume.spec.pool);
+        let volume_ref = object::object_ref(&volume.metadata).unwrap();
+        let claims = &self.ledger.claims;
+        let Some(claim) = claims.volumes.get(&volume::id(&volume_ref)) else {
+            return unclaimed(Some(volume), object);
+        };
+        let (storage, pool) = (&claim.value.host, &claim.value.pool);
+        let grant = vm::grant_key(volume::id(&volume_ref));
+        let pending = claims.releases.contains_key(&(storage.clone(), grant));
+        let way = vm::Way::of(&self.host_objects[storage].1, pool);
+        vm::DiskSeen {
+            volume: Some(volume),
+            reach: vm::Reach::of_claimed(pool, storage, object, way.as_ref()),
+            way,
+            volume_said: self.said(storage, &volume::key(&volume_ref)),
+            grant_said: self.said(storage, &grant),
             grant_removal: match pending {
                 true => Removal::Pending,
                 false => Removal::Done,

@@ -35,11 +35,13 @@ pub mod address;
 pub mod claim;
 pub mod cloud_init;
 pub mod deletion;
+pub mod home;
 pub mod items;
 pub mod plan;
 pub mod status;
 pub mod validate;
 
+pub use home::{Home, Reach};
 pub use plan::plan;
 pub use status::status;
 pub use validate::{ValidVm, validate};
@@ -89,6 +91,8 @@ pub struct CardSeen<'a> {
 pub struct DiskSeen<'a> {
     /// The volume that the disk names or its template makes.
     pub volume: Option<&'a Volume>,
+    /// From where, by what its pool is.
+    pub reach: Reach,
     /// How it is opened, as far as its storage host has said.
     pub way: Option<Way>,
     /// What the storage host says of the volume, and of its grant.
@@ -103,6 +107,10 @@ pub enum Way {
     /// At the portal of the storage host.
     Iscsi(Portal),
     Rbd(RbdCluster),
+    /// Below this folder of the storage host, by machines of that host alone.
+    File {
+        folder: String,
+    },
 }
 
 impl Way {
@@ -115,9 +123,20 @@ impl Way {
             // A pool that cannot be looked at does not know its monitors.
             PoolPlace::Rbd(cluster) if cluster.monitors.is_empty() => None,
             PoolPlace::Rbd(cluster) => Some(Self::Rbd(cluster.clone())),
-            PoolPlace::Directory { .. } => None,
+            PoolPlace::Directory { folder } => Some(Self::File {
+                folder: folder.clone(),
+            }),
         }
     }
+}
+
+/// Where a disk of a directory pool lies, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lies {
+    pub disk: String,
+    pub volume: String,
+    pub pool: String,
+    pub host: String,
 }
 
 /// The user-data, wherever it stands.

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 mod fact;
+mod home;
 mod host;
 mod machine;
 mod network;
@@ -19,6 +20,7 @@ mod storage;
 mod text;
 
 pub use fact::Fact;
+pub(crate) use platform::list;
 pub use text::{Awaited, Words};
 
 /// How an object stands, as far as one fact shows it.
@@ -42,6 +44,7 @@ impl Fact {
     pub fn words(&self) -> Words {
         platform::words(self)
             .or_else(|| machine::words(self))
+            .or_else(|| home::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

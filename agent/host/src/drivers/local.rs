@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dc_agent_core::storage::{Admits, Expose, FenceProof, GrantForm, GrantSeen};
-use dc_types::plan::GrantAccess;
+use dc_types::plan::{GrantAccess, GrantItem};
 use dc_types::report::{Lack, PoolPlace, Verb};
 use dc_types::{Epoch, HostName, InstanceId, PoolName};
 use tokio::sync::Notify;
@@ -74,8 +74,14 @@ impl LocalGrants {
     }
 
     fn path(&self, volume: InstanceId, epoch: Epoch, state: &str) -> PathBuf {
-        let name = format!("{volume}.{epoch}{state}");
-        self.root.join("grants").join(name)
+        match state {
+            // What machines are told.
+            OPEN => self.root.join(GrantItem::file_name(volume, epoch)),
+            other => {
+                let name = format!("{volume}.{epoch}{other}");
+                self.root.join("grants").join(name)
+            }
+        }
     }
 
     fn io(&self, what: &'static str, path: &Path, error: io::Error) -> DriverError {

@@ -142,6 +142,13 @@ impl GrantItem {
         format!("iqn.2025-06.vn.gov.sonla.dc:{}:{}", volume, epoch)
     }
 
+    /// Where the holder of a grant in a directory pool finds the bytes: a name below the pool's folder
+    /// that carries volume and epoch, and is never used twice.
+    #[must_use]
+    pub fn file_name(volume: InstanceId, epoch: Epoch) -> String {
+        format!("grants/{volume}.{epoch}.raw")
+    }
+
     /// The initiator name of a machine on a host.
     #[must_use]
     pub fn initiator_name(host: &HostName, vm: InstanceId) -> String {

@@ -148,6 +148,11 @@ impl Row {
                 self.state.cpu_models.contains(&asked.request.cpu_model)
             })
             && self.has_machine_type(asked)
+            && asked
+                .request
+                .only
+                .as_ref()
+                .is_none_or(|only| only.host == self.state.name)
     }
 
     fn has_machine_type(&self, asked: &Asked<'_>) -> bool {

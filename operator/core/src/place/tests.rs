@@ -25,6 +25,7 @@ fn request() -> Request {
         machine_type: None,
         zones: vec![ZoneType::Dmz],
         spread: BTreeMap::new(),
+        only: None,
     }
 }
 
@@ -150,6 +151,58 @@ fn hosts_without_the_role_are_not_spoken_of() {
     assert_eq!(verdict::smallest_change(&verdicts).en, "add a compute host");
 }
 
+fn bound(to: &str) -> Request {
+    Request {
+        only: Some(Only {
+            host: name(to),
+            pools: vec!["local-1".into()],
+            volumes: vec!["web-root".into()],
+        }),
+        ..request()
+    }
+}
+
+#[test]
+fn a_machine_that_is_bound_to_a_host_goes_there_or_nowhere() {
+    let mut resting = host("h2");
+    resting.service = Service::Maintenance;
+    let mut index = index([host("h1"), host("h2"), host("h3")]);
+    index.set_promise(&name("h2"), promise(3, 12, 3000));
+    // Neither load nor spread sends it elsewhere.
+    let mut request = bound("h2");
+    request.spread.insert(name("h2"), 3);
+    assert_eq!(index.place(&request).unwrap().host, name("h2"));
+
+    index.upsert(resting);
+    let verdicts = index.place(&request).unwrap_err();
+    let said: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "h2: maintenance (need open, have in maintenance)",
+            "h1: host of the pool (need h2, which has pool local-1, have h1)",
+            "h3: host of the pool (need h2, which has pool local-1, have h3)",
+        ]
+    );
+    let help = verdict::smallest_change(&verdicts);
+    assert_eq!(
+        help.en,
+        "end maintenance on h2; or have volume web-root in a pool that every host reaches, not in \
+         local-1"
+    );
+}
+
+#[test]
+fn the_host_of_a_pool_that_is_no_compute_host_is_spoken_of() {
+    let mut storage = host("s1");
+    storage.duty = Duty::Other;
+    let verdicts = index([storage, host("h1")])
+        .place(&bound("s1"))
+        .unwrap_err();
+    let rules: Vec<_> = verdicts.iter().map(|v| v.misses[0].rule).collect();
+    assert_eq!(rules, [Rule::Role, Rule::Home]);
+}
+
 #[test]
 fn a_pinned_machine_type_must_be_there() {
     let mut request = request();
@@ -211,7 +264,9 @@ proptest! {
     fn a_host_is_chosen_exactly_when_its_verdict_is_empty((state, used) in any_host()) {
         let mut index = index([state]);
         index.set_promise(&name("h1"), used);
-        let verdict = verdict::judge(&index.rows[0], &request());
-        prop_assert_eq!(index.place(&request()).is_ok(), verdict.misses.is_empty());
+        for request in [request(), bound("h1"), bound("h2")] {
+            let verdict = verdict::judge(&index.rows[0], &request);
+            prop_assert_eq!(index.place(&request).is_ok(), verdict.misses.is_empty());
+        }
     }
 }

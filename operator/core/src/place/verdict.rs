@@ -6,7 +6,8 @@ use dc_types::plan::ZoneType;
 use dc_types::{HostName, MiB};
 
 use super::row::Row;
-use super::{Duty, Presence, Request, Service};
+use super::{Duty, Only, Presence, Request, Service};
+use crate::words::list;
 use crate::words::size::human_memory;
 
 /// One rule of placement. The order is that of effort: what is easiest to change comes first.
@@ -21,6 +22,8 @@ pub enum Rule {
     MachineType,
     Firmware,
     Role,
+    /// A folder of another host holds what the machine needs.
+    Home,
 }
 
 impl fmt::Display for Rule {
@@ -35,6 +38,7 @@ impl fmt::Display for Rule {
             Rule::MachineType => "machine type",
             Rule::Firmware => "firmware",
             Rule::Role => "role",
+            Rule::Home => "host of the pool",
         })
     }
 }
@@ -52,6 +56,7 @@ impl Rule {
             Rule::MachineType => "loại máy",
             Rule::Firmware => "firmware",
             Rule::Role => "vai trò",
+            Rule::Home => "máy chủ của vùng lưu trữ",
         }
     }
 }
@@ -195,10 +200,33 @@ pub(super) fn judge(row: &Row, request: &Request) -> Verdict {
         abilities(row, request, &mut misses);
         misses.extend(room(row, request.vcpus, request.memory));
     }
+    misses.extend(request.only.as_ref().and_then(|only| elsewhere(name, only)));
     Verdict {
         host: name.clone(),
         misses,
     }
+}
+
+/// Its volumes lie in a folder of another host.
+fn elsewhere(name: &HostName, only: &Only) -> Option<Miss> {
+    let Only {
+        host,
+        pools,
+        volumes,
+    } = only;
+    let (pools, volumes) = (list(pools), list(volumes));
+    (name != host).then(|| Miss {
+        rule: Rule::Home,
+        need: format!("{host}, which has pool {pools}"),
+        have: name.to_string(),
+        change: Change::new(
+            format!("have volume {volumes} in a pool that every host reaches, not in {pools}"),
+            format!(
+                "đặt volume {volumes} ở vùng mà mọi máy chủ đều truy cập được, không ở {pools}"
+            ),
+        ),
+        lack: 0,
+    })
 }
 
 fn abilities(row: &Row, request: &Request, misses: &mut Vec<Miss>) {

@@ -159,16 +159,6 @@ pub fn host(name: &str, role: HostRole) -> (Host, HostFacts) {
         },
     );
     let storage = role == HostRole::Storage;
-    let pool = PoolFacts {
-        pool: PoolName::new(POOL).unwrap(),
-        capacity: Bytes(100 << 30),
-        used: Bytes(0),
-        reflink: true,
-        fault: None,
-        place: PoolPlace::Iscsi,
-        lacks: Vec::new(),
-        orphans: Vec::new(),
-    };
     let facts = HostFacts {
         boot_id: "b".into(),
         roles: vec![crate::host::role(role)],
@@ -184,9 +174,22 @@ pub fn host(name: &str, role: HostRole) -> (Host, HostFacts) {
             address: "10.250.1.9".parse().unwrap(),
             port: 3260,
         }),
-        pools: if storage { vec![pool] } else { vec![] },
+        pools: if storage { vec![pool_facts()] } else { vec![] },
     };
     (object, facts)
+}
+
+pub fn pool_facts() -> PoolFacts {
+    PoolFacts {
+        pool: PoolName::new(POOL).unwrap(),
+        capacity: Bytes(100 << 30),
+        used: Bytes(0),
+        reflink: true,
+        fault: None,
+        place: PoolPlace::Iscsi,
+        lacks: Vec::new(),
+        orphans: Vec::new(),
+    }
 }
 
 /// The one class there is.
@@ -199,13 +202,14 @@ pub fn class() -> MachineClass {
     MachineClass::new("small", spec)
 }
 
-/// The one pool there is: it promises what it has.
+/// The pool that is there from the start: it promises what it has.
 pub fn pool() -> StoragePool {
     let driver = Driver {
         iscsi: Some(IscsiDriver {
             host: STORAGE.into(),
         }),
         rbd: None,
+        directory: None,
     };
     let spec = StoragePoolSpec {
         driver,

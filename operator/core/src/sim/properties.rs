@@ -14,8 +14,12 @@ use super::{STORAGE, Sim, host};
 enum Act {
     Create(u8),
     CreateWith(u8, u8),
+    /// With its root in the directory pool of a host.
+    CreateIn(u8, u8),
     Delete(u8),
     AddVolume(u8),
+    /// In the directory pool of a host.
+    AddVolumeOf(u8, u8),
     DeleteVolume(u8),
     /// Of a machine, or of a volume.
     Snapshot(u8, u8),
@@ -32,6 +36,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0u8..10).prop_map(Act::Delete),
         (0u8..3).prop_map(Act::AddVolume),
         (0u8..3).prop_map(Act::DeleteVolume),
+        (0u8..3, 0u8..2).prop_map(|(name, host)| Act::AddVolumeOf(name, host)),
+        (0u8..10, 0u8..2).prop_map(|(vm, host)| Act::CreateIn(vm, host)),
         (0u8..3, any::<bool>()).prop_map(|(host, silent)| Act::Silence(host, silent)),
         (0u8..4, 0u8..10).prop_map(|(name, vm)| Act::Snapshot(name, vm)),
         (0u8..4, 0u8..3).prop_map(|(name, volume)| Act::SnapshotOf(name, volume)),
@@ -42,6 +48,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 const HOSTS: [&str; 3] = ["h1", "h2", STORAGE];
+/// Folders of the first two.
+const FOLDERS: [&str; 2] = ["local-1", "local-2"];
 
 fn perform(sim: &mut Sim, act: &Act) {
     let vm_name = |n: &u8| format!("vm{n}");
@@ -67,6 +75,20 @@ fn perform(sim: &mut Sim, act: &Act) {
         Act::AddVolume(n) => {
             if !sim.volumes.contains_key(&volume_name(n)) {
                 sim.add_volume(&volume_name(n), "1Gi");
+            }
+        }
+        Act::AddVolumeOf(n, folder) => {
+            if !sim.volumes.contains_key(&volume_name(n)) {
+                sim.add_volume(&volume_name(n), "1Gi");
+                let volume = sim.volumes.get_mut(&volume_name(n)).unwrap();
+                volume.spec.pool = FOLDERS[usize::from(*folder)].into();
+            }
+        }
+        Act::CreateIn(n, folder) => {
+            if !sim.vms.contains_key(&vm_name(n)) {
+                sim.add_vm(&vm_name(n));
+                let root = &mut sim.vm(&vm_name(n)).spec.disks[0];
+                root.template.as_mut().unwrap().pool = FOLDERS[usize::from(*folder)].into();
             }
         }
         Act::DeleteVolume(n) => {
@@ -114,7 +136,10 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
             let attached = claims.attachments.get(volume);
             prop_assert_eq!(attached.map(|a| a.value.vm), Some(*id), "another holds it");
             prop_assert_eq!(attached.map(|a| &a.value.host), Some(&vm.value.host));
-            prop_assert!(claims.volumes.contains_key(volume));
+            let lies = &claims.volumes[volume].value;
+            if FOLDERS.contains(&lies.pool.as_str()) {
+                prop_assert_eq!(&lies.host, &vm.value.host, "it cannot open its volume");
+            }
         }
     }
     for attached in claims.attachments.values() {
@@ -157,6 +182,9 @@ proptest! {
     #[test]
     fn nothing_is_ever_claimed_twice_and_everything_comes_to_rest(acts in acts()) {
         let mut sim = Sim::new();
+        for (folder, on) in FOLDERS.iter().zip(HOSTS) {
+            sim.add_directory_pool(folder, on);
+        }
         for act in &acts {
             perform(&mut sim, act);
             sim.look();

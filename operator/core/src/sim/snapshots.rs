@@ -101,7 +101,6 @@ impl Sim {
 
     fn with_snapshot<R>(&self, object: &VolumeSnapshot, look: impl FnOnce(&Seen<'_>) -> R) -> R {
         let me = object::object_ref(&object.metadata).unwrap();
-        let storage = host(STORAGE);
         let names = match (&object.spec.vm, &object.spec.volume) {
             (Some(vm), _) => self.vms.get(vm).map(|found| {
                 let disks = found.spec.disks.iter();
@@ -112,16 +111,17 @@ impl Sim {
         };
         let targets: Option<Vec<TargetSeen<'_>>> = names.map(|names: Vec<String>| {
             let names = names.into_iter();
-            names.map(|name| self.target_seen(name, &storage)).collect()
+            names.map(|name| self.target_seen(name)).collect()
         });
         let machine = self.machine_of(object, &me, targets.as_deref().unwrap_or_default());
         let mut members = BTreeMap::new();
         for claim in self.ledger.claims.snapshots_by(me.uid) {
             let key = snapshot::key(claim.value.snapshot);
+            let storage = &claim.value.host;
             let member = MemberSeen {
-                presence: self.presence(&storage),
-                said: self.said(&storage, &key),
-                removal: self.removal(&storage, &key, claim.epoch),
+                presence: self.presence(storage),
+                said: self.said(storage, &key),
+                removal: self.removal(storage, &key, claim.epoch),
             };
             members.insert(claim.value.snapshot, member);
         }
@@ -139,18 +139,18 @@ impl Sim {
         })
     }
 
-    fn target_seen(&self, name: String, storage: &HostName) -> TargetSeen<'_> {
+    fn target_seen(&self, name: String) -> TargetSeen<'_> {
         let volume = self.volumes.get(&name);
         let me = volume.and_then(|v| object::object_ref(&v.metadata));
-        let facts = &self.host_objects[storage].1.pools[0];
+        let storage = volume.map_or_else(|| host(STORAGE), |v| self.storage_of(v));
         TargetSeen {
-            said: me.and_then(|me| self.said(storage, &volume::key(&me))),
+            said: me.and_then(|me| self.said(&storage, &volume::key(&me))),
             pool: volume
                 .and_then(|v| self.pools.get(&v.spec.pool))
                 .map(|pool| PoolSeen {
                     pool,
-                    presence: self.presence(storage),
-                    facts: Some(facts),
+                    presence: self.presence(&storage),
+                    facts: volume.and_then(|v| self.facts_of(&storage, &v.spec.pool)),
                 }),
             name,
             volume,

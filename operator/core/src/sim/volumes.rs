@@ -2,7 +2,7 @@
 
 use dc_types::Epoch;
 
-use super::{STORAGE, Sim, host};
+use super::Sim;
 use crate::object;
 use crate::plan::Plan;
 use crate::sight::Removal;
@@ -14,15 +14,15 @@ impl Sim {
     pub fn decide_volume(&self, name: &str) -> Plan {
         let object = self.volumes[name].clone();
         let me = object::object_ref(&object.metadata).unwrap();
-        let storage = host(STORAGE);
+        let storage = self.storage_of(&object);
         let claim = self.ledger.claims.volumes.get(&volume::id(&me));
         let epoch = claim.map_or(Epoch::default(), |claim| claim.epoch);
-        let facts = self.host_objects[&storage].1.pools[0].clone();
+        let facts = self.facts_of(&storage, &object.spec.pool);
         let source = object.spec.source.volume.as_ref();
         let source = source.and_then(|name| self.volumes.get(name));
         let source_said = source.and_then(|source| {
             let me = object::object_ref(&source.metadata)?;
-            self.said(&storage, &volume::key(&me))
+            self.said(&self.storage_of(source), &volume::key(&me))
         });
         let grant = vm::grant_key(volume::id(&me));
         let pending = self
@@ -49,7 +49,7 @@ impl Sim {
                 .map(|pool| volume::PoolSeen {
                     pool,
                     presence: self.presence(&storage),
-                    facts: Some(&facts),
+                    facts,
                 }),
             image: None,
             source: source.map(|volume| volume::SourceSeen {

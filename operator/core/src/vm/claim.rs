@@ -6,7 +6,7 @@ use dc_types::claim::{AttachClaim, CardClaim, HeldBy, VmClaim, keys};
 use dc_types::{HostName, InstanceId};
 
 use super::address::{Asker, Taken, choose_mac, choose_v4, choose_v6};
-use super::{Seen, ValidVm};
+use super::{Seen, ValidVm, home};
 use crate::claims::Claimed;
 use crate::place::{Request, verdict};
 use crate::quota;
@@ -29,6 +29,7 @@ pub fn claim(seen: &Seen<'_>, valid: &ValidVm, volumes: &[InstanceId]) -> Result
         machine_type: None,
         zones: valid.cards.iter().map(|card| card.zone).collect(),
         spread: seen.spread.clone(),
+        only: home::only(seen)?,
     };
     let placed = seen.index.place(&request).map_err(|verdicts| {
         let hosts: Vec<String> = verdicts.iter().map(ToString::to_string).collect();

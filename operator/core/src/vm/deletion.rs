@@ -7,7 +7,7 @@ use dc_types::{Epoch, InstanceId};
 
 use super::claim::held_keys;
 use super::items::Held;
-use super::{Seen, grant_key, id, key};
+use super::{Seen, grant_key, home, id, key};
 use crate::claims::Claimed;
 use crate::place::Presence;
 use crate::plan::Plan;
@@ -39,9 +39,7 @@ pub(super) fn plan(seen: &Seen<'_>) -> Plan {
             }
         }
         Removal::Pending => Plan::found(match seen.index.host(host).map(|h| h.presence) {
-            Some(Presence::Silent | Presence::Never) => Fact::HostSilent {
-                host: host.to_string(),
-            },
+            Some(Presence::Silent | Presence::Never) => home::silent(seen, host),
             Some(Presence::Connected) | None => Fact::Deleting,
         }),
         Removal::Done => give_back(seen, claim),

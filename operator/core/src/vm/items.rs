@@ -58,6 +58,10 @@ pub fn grant(seen: &Seen<'_>, held: &Held<'_>, way: Option<&Way>) -> Option<Item
                 Way::Rbd(_) => GrantAccess::Rbd {
                     cephx: cephx(seen, *volume, epoch),
                 },
+                // The storage host refuses it when that is another one.
+                Way::File { folder: _ } => GrantAccess::File {
+                    local: host.clone(),
+                },
             },
         }),
     })
@@ -108,6 +112,9 @@ pub fn machine(
                     cluster,
                     image: held.volume.to_string(),
                     cephx: cephx(seen, held.volume, epoch),
+                },
+                Way::File { folder } => DiskSource::File {
+                    path: format!("{folder}/{}", GrantItem::file_name(held.volume, epoch)),
                 },
             },
             size: held.claim.value.size,

@@ -9,7 +9,7 @@ use dc_types::{Bytes, HostName, InstanceId};
 use super::claim::{Amend, amend, claim, dropped};
 use super::items::{self, Held};
 use super::validate::{DiskVolume, validate};
-use super::{DiskSeen, Seen, ValidVm, deletion};
+use super::{DiskSeen, Seen, ValidVm, deletion, home};
 use crate::claims::Claimed;
 use crate::lease::Term;
 use crate::object::{self, Life};
@@ -185,6 +185,13 @@ fn carry(
         Some(_) | None => found.push(granted.err().unwrap_or(Fact::Starting {
             host: host.to_string(),
         })),
+    }
+    // That nothing is known of it has more to it when its data lies there too.
+    let silent = Fact::HostSilent {
+        host: host.to_string(),
+    };
+    for fact in found.iter_mut().filter(|fact| **fact == silent) {
+        *fact = home::silent(seen, host);
     }
     Plan {
         carry,

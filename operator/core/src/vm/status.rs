@@ -7,7 +7,7 @@ use dc_types::claim::VmClaim;
 use dc_types::report::{Detail, Guest};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Seen, id};
+use super::{Seen, home, id};
 use crate::claims::Claimed;
 use crate::conditions::{Draft, Judged, merge};
 use crate::lease::{self, Term};
@@ -27,7 +27,11 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachi
         .words(),
         None => Fact::Deleting.words(),
     });
-    let mut drafts = vec![Draft::ready(words), placed(claim), attached(seen, claim)];
+    let mut drafts = vec![
+        Draft::ready(words),
+        placed(seen, claim),
+        attached(seen, claim),
+    ];
     // What is wrong with a lease is among what was found.
     let term = lease::judge(seen.leases.iter().copied(), seen.now).unwrap_or_default();
     drafts.extend(term.as_ref().map(Term::draft));
@@ -115,15 +119,12 @@ fn state(seen: &Seen<'_>, claim: Option<&Claimed<VmClaim>>, guest: &GuestSeen) -
     }
 }
 
-fn placed(claim: Option<&Claimed<VmClaim>>) -> Draft {
+fn placed(seen: &Seen<'_>, claim: Option<&Claimed<VmClaim>>) -> Draft {
     match claim {
         Some(claim) => Draft::new(
             types::PLACED,
             ConditionStatus::True,
-            Fact::Placed {
-                host: claim.value.host.to_string(),
-            }
-            .words(),
+            home::placed(seen, &claim.value.host).words(),
         ),
         None => Draft::new(
             types::PLACED,

@@ -9,7 +9,7 @@ use dc_types::claim::SubnetClaim;
 use dc_types::plan::{Firmware, OnStop, Power, Secret, ZoneType};
 use dc_types::{Bytes, DepartmentName, InstanceId, Mac, MiB, SubnetUid};
 
-use super::{CardSeen, DiskSeen, Seen, cloud_init, id, volume_name};
+use super::{CardSeen, DiskSeen, Seen, cloud_init, home, id, volume_name};
 use crate::lease::{self, Term};
 use crate::network;
 use crate::object::{self, Life};
@@ -93,6 +93,7 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVm, Vec<Fact>> {
     }
     let size = keep(&mut wrong, class_size(class, seen.class));
     let disks = validate_disks(seen, disks, &mut wrong);
+    wrong.extend(home::validate(seen).err());
     let cards = validate_cards(seen, interfaces, &mut wrong);
     let user_data = keep(&mut wrong, validate_user_data(seen, cloud_init.as_ref()));
     let leases = seen.leases.iter().copied();

@@ -11,7 +11,7 @@ use super::restore::find_snapshot;
 use super::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, id};
 use crate::object;
 use crate::place::Presence;
-use crate::pool::lacks;
+use crate::pool::{lacks, served_otherwise};
 use crate::words::Fact;
 
 /// A volume that may be claimed, or is.
@@ -119,6 +119,9 @@ fn pool_and_host(seen: &Seen<'_>, name: &str) -> Result<(PoolName, HostName), Fa
             pool: name.to_owned(),
             fault: fault.clone(),
         });
+    }
+    if let Some(fact) = served_otherwise(pool.pool, facts) {
+        return Err(fact);
     }
     may_lie_in(seen, &pool)?;
     Ok((named, host))

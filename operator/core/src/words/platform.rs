@@ -164,7 +164,7 @@ pub(super) fn list_or(items: &[String], none: &str) -> String {
 }
 
 /// A list in a sentence; long ones are cut, the count stays true.
-pub(super) fn list(items: &[String]) -> String {
+pub(crate) fn list(items: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown = items.iter().take(SHOWN).cloned().collect::<Vec<_>>();
     match items.len().saturating_sub(SHOWN) {

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dc_crds::lease::Lease;
-use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, Zone};
+use dc_crds::vm::Disk;
+use dc_crds::{MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::object::{self, Life};
 use dc_operator_core::sight::Removal;
-use dc_operator_core::vm::{CardSeen, DiskSeen, Way, grant_key, id, key, volume_name};
+use dc_operator_core::vm::{CardSeen, DiskSeen, Reach, Way, grant_key, id, key, volume_name};
 use dc_operator_core::volume::{self, Named};
 use dc_types::report::Observation;
 use dc_types::{HostName, InstanceId, ObjectRef, SubnetUid};
@@ -37,6 +38,7 @@ type CardRead = (Option<Arc<Subnet>>, Option<Arc<Zone>>);
 struct DiskRead {
     volume: Option<Arc<Volume>>,
     at: Option<(InstanceId, HostName)>,
+    reach: Reach,
     way: Option<Way>,
     volume_said: Option<Observation>,
     grant_said: Option<Observation>,
@@ -69,9 +71,8 @@ impl Read {
             let zone = subnet.as_ref().and_then(|s| look.zone("", &s.spec.zone));
             cards.push((subnet, zone));
         }
-        let names = vm.spec.disks.iter().map(|disk| volume_name(&me.name, disk));
-        let names: Vec<String> = names.collect();
-        let disks = names.iter().map(|name| read_disk(look, namespace, name));
+        let disks = vm.spec.disks.iter();
+        let disks = disks.map(|disk| read_disk(look, me, disk));
         let disks = disks.collect();
         let host = look.context.parts.ledger.with_claims(|claims| {
             let claim = claims.vms.get(&id(me));
@@ -114,6 +115,7 @@ impl Read {
         let disks = self.disks.iter().zip(&removals.grants);
         let disks = disks.map(|(disk, removal)| DiskSeen {
             volume: disk.volume.as_deref(),
+            reach: disk.reach.clone(),
             way: disk.way.clone(),
             volume_said: disk.volume_said.clone(),
             grant_said: disk.grant_said.clone(),
@@ -153,18 +155,27 @@ impl Read {
     }
 }
 
-fn read_disk(look: &mut Look<'_>, namespace: &str, name: &str) -> DiskRead {
-    let volume = look.volume(namespace, name);
+fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
+    let volume = look.volume(&vm.namespace, &volume_name(&vm.name, disk));
     let me = volume
         .as_ref()
         .and_then(|v| object::object_ref(&v.metadata));
+    let wanted_in = match (&volume, &disk.template) {
+        (Some(volume), _) => Some(&volume.spec.pool),
+        (None, template) => template.as_ref().map(|template| &template.pool),
+    };
+    let unclaimed = |look: &mut Look<'_>| {
+        let pool = wanted_in.and_then(|name| pool(look, name));
+        Reach::of_wanted(pool.as_deref())
+    };
     let Some(me) = me else {
         return DiskRead {
-            volume,
             at: None,
+            reach: unclaimed(look),
             way: None,
             volume_said: None,
             grant_said: None,
+            volume,
         };
     };
     look.claim(me.uid.0);
@@ -173,20 +184,24 @@ fn read_disk(look: &mut Look<'_>, namespace: &str, name: &str) -> DiskRead {
         let claim = claims.volumes.get(&id);
         claim.map(|claim| (claim.value.host.clone(), claim.value.pool.clone()))
     });
-    let Some((host, pool)) = host else {
+    let Some((host, pool_name)) = host else {
         return DiskRead {
-            volume,
             at: None,
+            reach: unclaimed(look),
             way: None,
             volume_said: None,
             grant_said: None,
+            volume,
         };
     };
     look.presence(&host);
+    let way = look
+        .facts_once(&host)
+        .and_then(|facts| Way::of(&facts, &pool_name));
+    let object = pool(look, pool_name.as_str());
     DiskRead {
-        way: look
-            .facts_once(&host)
-            .and_then(|facts| Way::of(&facts, &pool)),
+        reach: Reach::of_claimed(&pool_name, &host, object.as_deref(), way.as_ref()),
+        way,
         volume_said: look.said(&host, &volume::key(&me)),
         grant_said: look.said(&host, &grant_key(id)),
         at: Some((id, host)),
@@ -216,6 +231,13 @@ fn wished(look: &Look<'_>, cards: &[CardRead], me: &ObjectRef) -> BTreeSet<(Subn
         }
     }
     wished
+}
+
+/// A pool's driver never changes, and its status does all the time: only one that is not there is
+/// waited for.
+fn pool(look: &mut Look<'_>, name: &str) -> Option<Arc<StoragePool>> {
+    let there = look.context.stores.pools.get("", name);
+    there.or_else(|| look.pool("", name))
 }
 
 fn group(look: &Look<'_>, vm: &VirtualMachine, me: &ObjectRef) -> Vec<InstanceId> {

@@ -1,0 +1,85 @@
+//! The pools of the data centre of the tests, and who serves them.
+
+use dc_crds::Volume;
+use dc_crds::pool::{DirectoryDriver, Driver, RbdDriver};
+use dc_types::plan::RbdCluster;
+use dc_types::report::{Lack, PoolFacts, PoolPlace, Verb};
+use dc_types::{HostName, PoolName};
+
+use super::{POOL, STORAGE, Sim, host, objects};
+use crate::object;
+use crate::volume::{self, validate::pool_host};
+
+impl Sim {
+    /// The pool is one of Ceph.
+    pub fn set_ceph(&mut self, cluster: &RbdCluster) {
+        let facts = &mut self
+            .host_objects
+            .get_mut(&host(STORAGE))
+            .expect("it is there")
+            .1;
+        facts.portal = None;
+        facts.pools[0].place = PoolPlace::Rbd(cluster.clone());
+        self.pools.get_mut(POOL).unwrap().spec.driver = Driver {
+            iscsi: None,
+            rbd: Some(RbdDriver {
+                host: STORAGE.into(),
+            }),
+            directory: None,
+        };
+    }
+
+    /// A folder of a compute host, of 100 GiB.
+    pub fn add_directory_pool(&mut self, name: &str, on: &str) {
+        let mut pool = objects::pool();
+        pool.metadata.name = Some(name.into());
+        pool.spec.driver = Driver {
+            iscsi: None,
+            rbd: None,
+            directory: Some(DirectoryDriver { host: on.into() }),
+        };
+        self.pools.insert(name.into(), pool);
+        let facts = &mut self.host_objects.get_mut(&host(on)).unwrap().1;
+        facts.pools.push(PoolFacts {
+            place: PoolPlace::Directory {
+                folder: format!("/srv/{name}"),
+            },
+            pool: PoolName::new(name).unwrap(),
+            ..objects::pool_facts()
+        });
+    }
+
+    /// The agent of the pool's host serves it otherwise than its object says.
+    pub fn serve_as(&mut self, pool: &str, place: PoolPlace) {
+        let on = pool_host(&self.pools[pool]).unwrap();
+        let facts = &mut self.host_objects.get_mut(&on).unwrap().1;
+        let of_pool = facts.pools.iter_mut().find(|f| f.pool.as_str() == pool);
+        of_pool.unwrap().place = place;
+    }
+
+    /// A pool's driver cannot do this, from now on.
+    pub fn lack(&mut self, pool: &str, verb: Verb, why: &str) {
+        let on = pool_host(&self.pools[pool]).unwrap();
+        let facts = &mut self.host_objects.get_mut(&on).unwrap().1;
+        let of_pool = facts.pools.iter_mut().find(|f| f.pool.as_str() == pool);
+        of_pool.unwrap().lacks.push(Lack {
+            verb,
+            why: why.into(),
+        });
+    }
+
+    /// Where a volume lies: by its claim, else by its object.
+    pub(super) fn storage_of(&self, volume: &Volume) -> HostName {
+        let me = object::object_ref(&volume.metadata).unwrap();
+        if let Some(claim) = self.ledger.claims.volumes.get(&volume::id(&me)) {
+            return claim.value.host.clone();
+        }
+        let pool = self.pools.get(&volume.spec.pool);
+        pool.and_then(pool_host).unwrap_or_else(|| host(STORAGE))
+    }
+
+    pub(super) fn facts_of(&self, on: &HostName, pool: &str) -> Option<&PoolFacts> {
+        let pools = &self.host_objects[on].1.pools;
+        pools.iter().find(|facts| facts.pool.as_str() == pool)
+    }
+}
