@@ -25,7 +25,7 @@
 //! tgt: {socket: /run/tgtd/tgt.sock, number: 0}
 //! images_dir: /srv/images                   # where images of source `file` lie
 //! # a pool for the machines of this host alone is {name: own, driver: directory, path: /srv/own};
-//! # a host of any role may have one, and needs neither portal nor tgt for it
+//! # a compute host may have one, and needs neither portal nor tgt for it, nor the role storage
 //! # a pool of Ceph: {name: big, driver: rbd, ceph: {conf: /etc/dc/ceph.conf, user: dc-agent,
 //! # pool: dc}}; a storage host needs neither portal nor tgt for it
 //! # gateway:

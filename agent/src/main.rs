@@ -1,5 +1,6 @@
 //! `dc-agent`: runs the agent of this host, or many simulated ones.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -83,6 +84,7 @@ async fn main() -> Result<()> {
                 joins,
                 state,
                 pools,
+                folders: BTreeMap::new(),
                 operators,
             };
             run_simulated(&options, http).await

@@ -60,6 +60,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// The pools of every storage host.
     pub pools: Vec<PoolName>,
+    /// Directory pools, by the host that has one.
+    pub folders: BTreeMap<HostName, PoolName>,
     /// In addition to those of the join files.
     pub operators: Vec<String>,
 }
@@ -204,7 +206,15 @@ fn view(number: usize, found: &Found, options: &Options) -> HostView {
             .join(found.name.as_str())
             .join(what)
     };
-    let pools = options.pools.iter();
+    let iscsi = options.pools.iter().filter(|_| has(Role::Storage));
+    let iscsi = iscsi.map(|p| {
+        let folder = folder(p.as_str());
+        (p.clone(), PoolConfig::Iscsi { folder })
+    });
+    let own = options.folders.get(&found.name).map(|p| {
+        let folder = folder(p.as_str());
+        (p.clone(), PoolConfig::Directory { folder })
+    });
     HostView {
         name: found.name.clone(),
         roles: found.roles.clone(),
@@ -218,14 +228,7 @@ fn view(number: usize, found: &Found, options: &Options) -> HostView {
             address,
             port: 3260,
         }),
-        pools: if has(Role::Storage) {
-            let iscsi = |p: &PoolName| PoolConfig::Iscsi {
-                folder: folder(p.as_str()),
-            };
-            pools.map(|p| (p.clone(), iscsi(p))).collect()
-        } else {
-            BTreeMap::new()
-        },
+        pools: iscsi.chain(own).collect(),
         edge: has(Role::Gateway).then(|| EdgeView {
             interface: "ext0".to_owned(),
             ipv4: None,

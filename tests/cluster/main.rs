@@ -1,6 +1,7 @@
 //! The operator and the kinds against a real API server and a real ledger.
 
 mod bad_input;
+mod folders;
 mod ledger;
 mod machines;
 mod quota;

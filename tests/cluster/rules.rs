@@ -286,6 +286,13 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "securityLevel",
     ),
     ("StoragePool", "p", "{driver: {}}", "name exactly one"),
+    (
+        "StoragePool",
+        "p",
+        "{driver: {iscsi: {host: a}, rbd: {host: b}, directory: {host: c}}}",
+        "name exactly one",
+    ),
+    ("StoragePool", "p", "{driver: {directory: {}}}", "host"),
 ];
 
 /// A change that must be refused: kind, spec before, spec after, and what the answer must say.
@@ -336,6 +343,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "StoragePool",
         "{driver: {iscsi: {host: a}}}",
         "{driver: {iscsi: {host: b}}}",
+        "a pool stays where its data is",
+    ),
+    (
+        "StoragePool",
+        "{driver: {directory: {host: a}}}",
+        "{driver: {iscsi: {host: a}}}",
         "a pool stays where its data is",
     ),
     (

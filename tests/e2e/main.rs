@@ -11,6 +11,7 @@ mod cast;
 mod centre;
 mod debian;
 mod down;
+mod folder;
 mod guest;
 mod kills;
 mod ledger;
@@ -75,6 +76,10 @@ fn main() -> ExitCode {
         trial(
             "a_reused_name_never_gets_the_bytes_of_the_former_one",
             volumes::reused_name,
+        ),
+        trial(
+            "a_guest_lives_in_a_folder_of_its_host_and_the_next_one_is_told_why_it_cannot",
+            folder::lives_there,
         ),
         trial(
             "a_debian_guest_has_its_user_data_applied",

@@ -45,6 +45,17 @@ pub fn blank_volume(department: &str, name: &str, size: &str, reclaim: &str) -> 
     object("Volume", Some(department), name, spec)
 }
 
+/// Of all volumes of a machine.
+pub fn snapshot_of(department: &str, name: &str, vm: &str) -> Value {
+    let spec = json!({ "system": SYSTEM, "vm": vm });
+    object("VolumeSnapshot", Some(department), name, spec)
+}
+
+pub fn machine_class(name: &str, memory: &str) -> Value {
+    let spec = json!({ "vcpus": 1, "memory": memory, "cpuModel": "qemu64" });
+    object("MachineClass", None, name, spec)
+}
+
 /// A machine to be asked for; the tiny image unless said otherwise.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -59,6 +70,8 @@ pub struct Wish {
     pub store: Option<&'static str>,
     pub class: &'static str,
     pub image: &'static str,
+    /// Where its root is made.
+    pub pool: &'static str,
     pub root_size: &'static str,
     pub user_data: Option<String>,
 }
@@ -75,6 +88,7 @@ impl Wish {
             store: None,
             class: "tiny",
             image: "tiny",
+            pool: "san-1",
             root_size: "64Mi",
             user_data: None,
         }
@@ -91,11 +105,12 @@ impl Wish {
             store,
             class,
             image,
+            pool,
             root_size,
             user_data,
         } = self;
         let root = json!({
-            "pool": "san-1", "size": root_size, "reclaim": "Erase", "source": { "image": image },
+            "pool": pool, "size": root_size, "reclaim": "Erase", "source": { "image": image },
         });
         let mut disks = vec![json!({ "name": "root", "template": root })];
         if let Some(store) = store {

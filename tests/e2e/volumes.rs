@@ -136,7 +136,7 @@ async fn size_mib(guest: &mut Guest) -> Result<u64> {
 }
 
 /// Writes a text at the start of the store, and past every cache.
-async fn mark(guest: &mut Guest, text: &str) -> Result<()> {
+pub async fn mark(guest: &mut Guest, text: &str) -> Result<()> {
     guest
         .run(&format!(
             "printf '%-511s\\n' '{text}' | dd of={STORE_DEVICE} bs=512 count=1 conv=notrunc,fsync \
@@ -146,7 +146,7 @@ async fn mark(guest: &mut Guest, text: &str) -> Result<()> {
         .map(drop)
 }
 
-async fn read_mark(guest: &mut Guest) -> Result<String> {
+pub async fn read_mark(guest: &mut Guest) -> Result<String> {
     let said = guest
         .run(&format!(
             "dd if={STORE_DEVICE} bs=512 count=1 2>/dev/null | tr -d '\\000'"

@@ -22,6 +22,7 @@ use dc_lab::lab::{Lab, Owner};
 use dc_lab::machine::{Machine, MachineSpec};
 use dc_lab::process::Identity;
 use dc_lab::progress::run;
+use dc_lab::san::SanSpec;
 use dc_lab::teardown;
 use dc_types::HostName;
 use dc_types::plan::{DiskItem, GrantItem, Portal};
@@ -64,7 +65,8 @@ pub struct Carrier {
 impl Carrier {
     pub async fn new(name: &str) -> Result<Self> {
         let lab = TestLab::new(name)?;
-        let mut spec = MachineSpec::new("h1", 11, HostRole::Compute);
+        let spec = MachineSpec::new("h1", 11, HostRole::Compute);
+        let mut spec = spec.with_pool(SanSpec::default());
         spec.roles.push(HostRole::Storage);
         let machine = Machine::ensure(&lab.0, &spec).await?;
         let host = Arc::new(host_view(&machine)?);

@@ -50,7 +50,8 @@ pub use error::DriverError;
 pub use fake::FakeDriver;
 pub use folder::FolderDriver;
 pub use folder::Remembered;
-pub(crate) use pools::{fake_pools, real_pools};
+pub use local::fake::FakeLocalGrants;
+pub(crate) use pools::{fake_folders, fake_pools, real_pools};
 pub use rbd::{CephTools, RbdDriver};
 
 /// One pool.

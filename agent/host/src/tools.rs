@@ -18,7 +18,9 @@ use thiserror::Error;
 
 use crate::conntrack::{Conntrack, RealConntrack};
 use crate::dhcp::{Dhcp, RealDhcp};
-use crate::drivers::{Driver, Drivers, FakeDriver, fake_pools, real_pools};
+use crate::drivers::{
+    Driver, Drivers, FakeDriver, FakeLocalGrants, fake_folders, fake_pools, real_pools,
+};
 use crate::enter::Enter;
 use crate::firewall::{Firewall, RealFirewall};
 use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
@@ -110,6 +112,8 @@ pub struct Fakes {
     pub pools: BTreeMap<PoolName, FakeDriver>,
     /// The target daemon that serves them all.
     pub targets: FakeTargets,
+    /// What is open in those that are folders of its own.
+    pub folders: BTreeMap<PoolName, FakeLocalGrants>,
 
     // network
     pub network: FakeNetwork,
@@ -125,11 +129,13 @@ impl Fakes {
     pub fn new(host: &HostView) -> Self {
         let knobs = Knobs::new();
         let targets = FakeTargets::new(knobs.clone());
+        let folders = fake_folders(host);
         Self {
             machine: Arc::new(FakeMachine::new(knobs.clone())),
             // storage
-            pools: fake_pools(host, &knobs, &targets),
+            pools: fake_pools(host, &knobs, &targets, &folders),
             targets,
+            folders,
 
             // network
             network: FakeNetwork::new(knobs.clone()),

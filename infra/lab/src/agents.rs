@@ -32,11 +32,15 @@ const MACHINE_MEMORY: &str = "128Gi";
 /// The daemon's name within its machine.
 const DAEMON: &str = "agent";
 
-/// The pool that a storage machine's agent works with.
+/// The pool that a machine's agent works with.
 #[derive(Debug, Clone, Copy)]
 pub enum Pool<'a> {
     /// The machine's own file system, behind its tgtd.
     Folder {
+        name: &'a str,
+    },
+    /// The same, for the machines of a compute host alone.
+    Directory {
         name: &'a str,
     },
     Ceph {
@@ -125,33 +129,19 @@ fn render_config(
         "vcpus": MACHINE_VCPUS,
         "memory": MACHINE_MEMORY,
     });
+    if let Some(pool) = pool {
+        config["pools"] = json!([render_pool(machine, pool)]);
+        config["images_dir"] = json!(images_folder(machine)?);
+    }
     for role in &machine.spec().roles {
         match role {
             HostRole::Compute => config["libvirt_uri"] = json!("qemu:///system"),
             HostRole::Storage => {
-                config["pools"] = match pool.context("a storage host needs a pool")? {
-                    Pool::Folder { name } => {
-                        let path = san::pool_folder(lab, machine.name());
-                        json!([{ "name": name, "path": path }])
-                    }
-                    Pool::Ceph {
-                        name,
-                        ceph: cluster,
-                    } => json!([{
-                        "name": name,
-                        "driver": "rbd",
-                        "ceph": {
-                            "conf": cluster.configuration(),
-                            "user": ceph::AGENT_USER,
-                            "pool": ceph::POOL,
-                        },
-                    }]),
-                };
+                pool.context("a storage host needs a pool")?;
                 config["portal"] =
                     json!({ "address": address(Network::Storage), "port": san::PORTAL_PORT });
                 // tgt's own default socket, in the machine's private /run.
                 config["tgt"] = json!({});
-                config["images_dir"] = json!(images_folder(machine)?);
             }
             HostRole::Gateway => {
                 config["edge"] = json!({
@@ -167,11 +157,31 @@ fn render_config(
     Ok(config)
 }
 
+fn render_pool(machine: &Machine, pool: Pool<'_>) -> Value {
+    let path = san::pool_folder(machine.lab(), machine.name());
+    match pool {
+        Pool::Folder { name } => json!({ "name": name, "path": path }),
+        Pool::Directory { name } => json!({ "name": name, "driver": "directory", "path": path }),
+        Pool::Ceph {
+            name,
+            ceph: cluster,
+        } => json!({
+            "name": name,
+            "driver": "rbd",
+            "ceph": {
+                "conf": cluster.configuration(),
+                "user": ceph::AGENT_USER,
+                "pool": ceph::POOL,
+            },
+        }),
+    }
+}
+
 fn images_folder(machine: &Machine) -> Result<PathBuf> {
     machine.folder("images")
 }
 
-/// Puts an image into the storage machine's images folder. The file's name carries the start of
+/// Puts an image into the images folder of a machine with a pool. The file's name carries the start of
 /// its checksum: an image never changes under its name.
 pub fn ensure_image(
     machine: &Machine,

@@ -11,6 +11,9 @@ use crate::images::DiskFormat;
 /// The pool of each storage host, in their order: the province's own SAN, and the SOC's.
 pub const POOLS: [&str; 2] = ["san-1", "soc-1"];
 
+/// Directory pools of compute hosts, in their order.
+pub const FOLDERS: [&str; 1] = ["local-1"];
+
 const API_VERSION: &str = "dc.sonla.gov.vn/v1alpha1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,7 @@ impl Storage {
 pub struct HostEntry {
     pub name: String,
     pub role: HostRole,
-    /// The pool it holds, if it is a storage host.
+    /// The pool it holds: a storage host its own, a compute host a folder of its.
     pub pool: Option<&'static str>,
 }
 
@@ -63,6 +66,8 @@ pub struct Size {
     pub compute: usize,
     pub storage: usize,
     pub gateway: usize,
+    /// How many of the compute hosts have a directory pool.
+    pub folders: usize,
 }
 
 impl Size {
@@ -71,6 +76,7 @@ impl Size {
         compute: 2,
         storage: 1,
         gateway: 1,
+        folders: 1,
     };
 
     /// Room for every system of the province on simulated hosts.
@@ -78,6 +84,7 @@ impl Size {
         compute: 16,
         storage: 2,
         gateway: 1,
+        folders: 0,
     };
 
     pub fn hosts(self) -> Vec<HostEntry> {
@@ -85,6 +92,7 @@ impl Size {
             compute,
             storage,
             gateway,
+            folders,
         } = self;
         let of = |role: HostRole, count: usize| {
             (0..count).map(move |index| HostEntry {
@@ -92,7 +100,8 @@ impl Size {
                 role,
                 pool: match role {
                     HostRole::Storage => POOLS.get(index).copied(),
-                    HostRole::Compute | HostRole::Gateway => None,
+                    HostRole::Compute => FOLDERS.get(index).copied().filter(|_| index < folders),
+                    HostRole::Gateway => None,
                 },
             })
         };
@@ -102,8 +111,18 @@ impl Size {
             .collect()
     }
 
+    /// The pools of the storage hosts.
     pub fn pools(self) -> Vec<&'static str> {
-        self.hosts().iter().filter_map(|host| host.pool).collect()
+        let hosts = self.hosts();
+        let storage = hosts.iter().filter(|host| host.role == HostRole::Storage);
+        storage.filter_map(|host| host.pool).collect()
+    }
+
+    /// The directory pools.
+    pub fn folders(self) -> Vec<&'static str> {
+        let hosts = self.hosts();
+        let compute = hosts.iter().filter(|host| host.role == HostRole::Compute);
+        compute.filter_map(|host| host.pool).collect()
     }
 }
 
@@ -122,13 +141,17 @@ pub fn render_hosts(hosts: &[HostEntry], storage: Storage) -> Value {
         .collect();
     items.extend(hosts.iter().filter_map(|host| {
         let pool = host.pool?;
+        let driver = match host.role {
+            HostRole::Storage => storage.name(),
+            HostRole::Compute | HostRole::Gateway => "directory",
+        };
         Some(json!({
             "apiVersion": API_VERSION,
             "kind": "StoragePool",
             "metadata": { "name": pool },
             "spec": {
                 "class": match pool { "soc-1" => "soc", _ => "standard" },
-                "driver": { storage.name(): { "host": host.name } },
+                "driver": { driver: { "host": host.name } },
             },
         }))
     }));
@@ -191,7 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_of_machines_has_one_pool() {
+    fn a_lab_of_machines_has_a_pool_for_all_and_a_folder_of_one_host() {
         assert_eq!(Size::MACHINES.pools(), ["san-1"]);
+        assert_eq!(Size::MACHINES.folders(), ["local-1"]);
+        let rendered = render_hosts(&Size::MACHINES.hosts(), Storage::Rbd);
+        let items = rendered["items"].as_array().unwrap();
+        let driver = |name: &str| {
+            let pool = items
+                .iter()
+                .find(|item| item["kind"] == "StoragePool" && item["metadata"]["name"] == name);
+            pool.unwrap()["spec"]["driver"].clone()
+        };
+        assert_eq!(driver("san-1"), json!({ "rbd": { "host": "storage-1" } }));
+        let folder = json!({ "directory": { "host": "compute-1" } });
+        assert_eq!(driver("local-1"), folder);
     }
 }

@@ -14,7 +14,7 @@
 //! [`Machine::daemon`], and it alone makes guests, volumes and networks.
 //!
 //! The daemons started here are those that a real host's systemd would start: libvirtd on compute
-//! hosts, tgtd and the mount of its pool on storage hosts ([`crate::san`]). Ceph is started by who
+//! hosts, tgtd on storage hosts, the mount of its pool on those that have one ([`crate::san`]). Ceph is started by who
 //! wants it ([`crate::ceph`]), and ends with its machine.
 
 mod holder;
@@ -47,6 +47,8 @@ pub struct MachineSpec {
     /// Its number on all three networks, 10 to 250, unique in the lab.
     pub number: u8,
     pub roles: Vec<HostRole>,
+    /// The file system that its pool lies on, if it has one.
+    pub pool: Option<SanSpec>,
 }
 
 impl MachineSpec {
@@ -55,6 +57,16 @@ impl MachineSpec {
             name: name.into(),
             number,
             roles: vec![role],
+            pool: (role == HostRole::Storage).then(SanSpec::default),
+        }
+    }
+
+    /// The same with a file system for a pool.
+    #[must_use]
+    pub fn with_pool(self, pool: SanSpec) -> Self {
+        Self {
+            pool: Some(pool),
+            ..self
         }
     }
 
@@ -100,8 +112,13 @@ impl Machine {
         if spec.has(HostRole::Compute) {
             libvirt::ensure(&machine).await?;
         }
+        if let Some(pool) = &spec.pool {
+            san::ensure_pool(&machine, pool).await?;
+        }
         if spec.has(HostRole::Storage) {
-            san::ensure(&machine, &SanSpec::default()).await?;
+            san::ensure_tgtd(&machine)
+                .await
+                .context("cannot bring up tgtd")?;
         }
         Ok(machine)
     }
@@ -238,12 +255,12 @@ impl Machine {
         process::stop(&lab, &daemon_name(&spec.name, "agent"))?;
         ceph::stop(&self)?;
         inhabitants::end(&lab, &spec.name, Some(holder), STOP_GRACE)?;
-        if spec.has(HostRole::Storage) {
+        if spec.pool.is_some() {
             san::unmount(&self)?;
         }
         inhabitants::end(&lab, &spec.name, None, STOP_GRACE)?;
         forget_processes(&lab, &spec.name)?;
-        if spec.has(HostRole::Storage) {
+        if spec.pool.is_some() {
             san::wait_until_detached(&lab, &spec.name).await?;
         }
         Fabric::ensure(&lab)?.unplug(spec.number)?;

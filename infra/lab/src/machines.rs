@@ -15,6 +15,7 @@ use crate::join;
 use crate::kubectl::Kubectl;
 use crate::lab::Lab;
 use crate::machine::{Machine, MachineSpec};
+use crate::san::SanSpec;
 use crate::simulated::FIELD_MANAGER;
 use crate::status;
 use crate::wait::{self, Look};
@@ -29,7 +30,13 @@ const READY_DEADLINE: Duration = Duration::from_secs(180);
 pub fn specs(size: Size) -> Vec<MachineSpec> {
     let numbered = size.hosts().into_iter().zip(FIRST_NUMBER..);
     numbered
-        .map(|(host, number)| MachineSpec::new(host.name, number, host.role))
+        .map(|(host, number)| {
+            let spec = MachineSpec::new(host.name, number, host.role);
+            match (host.role, host.pool) {
+                (HostRole::Compute, Some(_)) => spec.with_pool(SanSpec::FOLDER),
+                (HostRole::Compute | HostRole::Storage | HostRole::Gateway, _) => spec,
+            }
+        })
         .collect()
 }
 
@@ -63,14 +70,15 @@ pub async fn ensure(
     join::fetch(&kubectl, &names, &joins).await?;
     for (machine, host) in machines.iter().zip(size.hosts()) {
         let pool = host.pool.map(|name| match clusters.get(machine.name()) {
-            None => Pool::Folder { name },
             Some(ceph) => Pool::Ceph { name, ceph },
+            None if host.role == HostRole::Compute => Pool::Directory { name },
+            None => Pool::Folder { name },
         });
         agents::ensure(machine, pool, &programs.agent, &joins)?;
     }
     wait_hosts_ready(lab, &kubectl, &machines).await?;
     step.done("all are ready");
-    ensure_images(&kubectl, &machines, &size.pools(), images)?;
+    ensure_images(&kubectl, &machines, size, images)?;
     Ok(machines)
 }
 
@@ -114,7 +122,7 @@ fn silent(lab: &Lab, machines: &[Machine]) -> String {
 fn ensure_images(
     kubectl: &Kubectl,
     machines: &[Machine],
-    pools: &[&str],
+    size: Size,
     images: &[(GuestImage, BuiltImage)],
 ) -> Result<()> {
     let there = kubectl.list("images.dc.sonla.gov.vn")?;
@@ -129,7 +137,7 @@ fn ensure_images(
                 image.name()
             )),
             None => {
-                make_image(kubectl, machines, pools, *image, built)
+                make_image(kubectl, machines, size, *image, built)
                     .with_context(|| format!("cannot make the image {}", image.name()))?;
             }
         }
@@ -140,19 +148,25 @@ fn ensure_images(
 fn make_image(
     kubectl: &Kubectl,
     machines: &[Machine],
-    pools: &[&str],
+    size: Size,
     image: GuestImage,
     built: &BuiltImage,
 ) -> Result<()> {
     let mut entry = None;
     for machine in machines {
-        if machine.spec().roles.contains(&HostRole::Storage) {
+        // Where a pool is, whoever adds it to an image's pools finds the file.
+        if machine.spec().pool.is_some() {
             entry = Some(agents::ensure_image(machine, image, built)?);
         }
     }
     let entry = entry.context("there is no storage machine to hold it")?;
+    let mut pools = size.pools();
+    if image == GuestImage::Tiny {
+        // Each pool unpacks its own copy, which for a large image takes both cores for a while.
+        pools.extend(size.folders());
+    }
     kubectl.apply_text(
-        &inventory::render_image(&entry, pools).to_string(),
+        &inventory::render_image(&entry, &pools).to_string(),
         FIELD_MANAGER,
     )
 }

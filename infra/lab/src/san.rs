@@ -1,7 +1,9 @@
-//! What the storage machine's own system provides: a reflink file system and an empty tgtd.
+//! What the system of a machine with a pool provides: a reflink file system, and on a storage machine
+//! an empty tgtd.
 //!
 //! The file system is XFS in a sparse file of the machine's folder, so that thin volumes may be
-//! far larger than this computer; it is mounted in the machine alone. tgtd listens on the storage
+//! far larger than this computer; it is mounted in the machine alone. A compute machine may have one
+//! too, for a directory pool. tgtd listens on the storage
 //! network, with its control socket in the machine's private /run, where `tgtadm` finds it without
 //! being told. Volumes, targets and grants are the agent's: nothing here makes or knows one.
 
@@ -41,6 +43,11 @@ impl Default for SanSpec {
     }
 }
 
+impl SanSpec {
+    /// A compute host's own disk: half a TiB beside the SAN.
+    pub const FOLDER: Self = Self { size_gib: 512 };
+}
+
 /// Where the pool lies, inside the machine.
 pub fn pool_folder(lab: &Lab, machine: &str) -> PathBuf {
     machine_folder(lab, machine).join("pool")
@@ -54,15 +61,11 @@ fn machine_folder(lab: &Lab, machine: &str) -> PathBuf {
     lab.folder().join("machines").join(machine)
 }
 
-/// The pool mounted and tgtd running.
-pub(crate) async fn ensure(machine: &Machine, spec: &SanSpec) -> Result<()> {
+/// The pool's file system, made if it is not there, and mounted.
+pub(crate) async fn ensure_pool(machine: &Machine, spec: &SanSpec) -> Result<()> {
     ensure_mounted(machine, spec)
         .await
-        .context("cannot bring up the pool")?;
-    ensure_tgtd(machine)
-        .await
-        .context("cannot bring up tgtd")
-        .map(drop)
+        .context("cannot bring up the pool")
 }
 
 async fn ensure_mounted(machine: &Machine, spec: &SanSpec) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::claims::Claims;
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::Plan;
-use crate::words::Fact;
+use crate::words::{Fact, HomeFact};
 
 pub mod forecast;
 pub mod status;
@@ -49,11 +49,13 @@ pub(crate) fn served_otherwise(pool: &StoragePool, facts: &PoolFacts) -> Option<
         PoolPlace::Directory { folder: _ } => DriverKind::Directory,
     };
     let driver = &pool.spec.driver;
-    (driver.kind() != served).then(|| Fact::PoolServedOtherwise {
-        pool: facts.pool.to_string(),
-        driver: driver.name(),
-        host: driver.host().unwrap_or_default().to_owned(),
-        served: served.name(),
+    (driver.kind() != served).then(|| {
+        Fact::Home(HomeFact::PoolServedOtherwise {
+            pool: facts.pool.to_string(),
+            driver: driver.name(),
+            host: driver.host().unwrap_or_default().to_owned(),
+            served: served.name(),
+        })
     })
 }
 

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::host::HostRole;
 use dc_crds::pool::OwnerClass;
-use dc_crds::vm::Disk;
 use dc_crds::{
     ErasureCertificate, FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume,
     VolumeSnapshot, Zone,
@@ -29,7 +28,7 @@ use crate::quota::wish::ClassSizes;
 use crate::quota::{self, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish};
 use crate::sight::Removal;
 use crate::volume::Named;
-use crate::{subnet, vm, volume};
+use crate::{subnet, vm};
 
 mod ledger;
 mod objects;
@@ -433,43 +432,6 @@ impl Sim {
             limits: Some(&self.limits),
             classes,
             ahead,
-        }
-    }
-
-    fn disk_seen(&self, me: &ObjectRef, disk: &Disk) -> vm::DiskSeen<'_> {
-        let template = disk.template.as_ref().map(|template| &template.pool);
-        let wanted = template.and_then(|pool| self.pools.get(pool));
-        let unclaimed = |volume, pool| vm::DiskSeen {
-            volume,
-            reach: vm::Reach::of_wanted(pool),
-            way: None,
-            volume_said: None,
-            grant_said: None,
-            grant_removal: Removal::Done,
-        };
-        let Some(volume) = self.volumes.get(&vm::volume_name(&me.name, disk)) else {
-            return unclaimed(None, wanted);
-        };
-        let object = self.pools.get(&volume.spec.pool);
-        let volume_ref = object::object_ref(&volume.metadata).unwrap();
-        let claims = &self.ledger.claims;
-        let Some(claim) = claims.volumes.get(&volume::id(&volume_ref)) else {
-            return unclaimed(Some(volume), object);
-        };
-        let (storage, pool) = (&claim.value.host, &claim.value.pool);
-        let grant = vm::grant_key(volume::id(&volume_ref));
-        let pending = claims.releases.contains_key(&(storage.clone(), grant));
-        let way = vm::Way::of(&self.host_objects[storage].1, pool);
-        vm::DiskSeen {
-            volume: Some(volume),
-            reach: vm::Reach::of_claimed(pool, storage, object, way.as_ref()),
-            way,
-            volume_said: self.said(storage, &volume::key(&volume_ref)),
-            grant_said: self.said(storage, &grant),
-            grant_removal: match pending {
-                true => Removal::Pending,
-                false => Removal::Done,
-            },
         }
     }
 

@@ -20,6 +20,7 @@ mod storage;
 mod text;
 
 pub use fact::Fact;
+pub use home::HomeFact;
 pub(crate) use platform::list;
 pub use text::{Awaited, Words};
 

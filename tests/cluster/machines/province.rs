@@ -26,6 +26,9 @@ const HOSTS: [(&str, &str); 4] = [
     ("gateway-1", "[gateway]"),
 ];
 
+/// Directory pools that the agents of computes serve; a test that uses one makes its object.
+const FOLDERS: [(&str, &str); 2] = [("compute-1", "local-1"), ("compute-2", "local-2")];
+
 const BASE: &str = "
 apiVersion: dc.sonla.gov.vn/v1alpha1
 kind: Department
@@ -86,6 +89,10 @@ spec:
     )
 }
 
+fn folder((host, pool): (&str, &str)) -> (HostName, PoolName) {
+    (HostName::new(host).unwrap(), PoolName::new(pool).unwrap())
+}
+
 impl Province {
     /// The objects of a province, and an API server to hold them.
     pub async fn start(name: &str) -> Self {
@@ -143,6 +150,7 @@ impl Province {
             joins: self.joins().to_owned(),
             state: Some(self.folder.path().join("state")),
             pools: vec![PoolName::new("san-1").unwrap()],
+            folders: FOLDERS.map(folder).into(),
             operators: operators.to_vec(),
         };
         self.hosts = simulate::start(&options, &Metrics::default()).unwrap();

@@ -28,6 +28,7 @@ use super::folder::blocking;
 use super::folder::layout::{remove_file, rename_new, sync_parent, volume_file};
 use super::grants::Grants;
 
+pub mod fake;
 mod holders;
 
 /// How long a fence waits for the holder to close the file before it says so; it is tried again.
@@ -197,6 +198,48 @@ impl LocalGrants {
     }
 }
 
+fn another_host(pool: &PoolName, host: &HostName) -> DriverError {
+    DriverError::unsupported(
+        pool,
+        "another host's machine",
+        format!("its volumes are files of host {host}: machines run there"),
+    )
+}
+
+/// Somebody has the file open still.
+fn slow(grant: &GrantSeen, waited_ms: u128, holders: &[String]) -> DriverError {
+    DriverError::FenceSlow {
+        what: format!(
+            "the grant of epoch {} of volume {}",
+            grant.epoch, grant.volume
+        ),
+        waited_ms,
+        why: format!(
+            "{} has the volume's file open and cannot be cut off: stop the machine",
+            holders.join(", ")
+        ),
+    }
+}
+
+fn lacks() -> Vec<Lack> {
+    let lack = |verb, why: &str| Lack {
+        verb,
+        why: why.to_owned(),
+    };
+    vec![
+        lack(
+            Verb::Fence,
+            "nobody can take an open file away from a process of the same host: the machine \
+             must have stopped",
+        ),
+        lack(
+            Verb::GrowOnline,
+            "a machine takes the size of its disk when it opens the file: it must be stopped \
+             while its volume grows",
+        ),
+    ]
+}
+
 fn same_file(a: &Path, b: &Path) -> bool {
     let of = |path| fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()));
     of(a).is_some_and(|a| of(b) == Some(a))
@@ -217,16 +260,7 @@ impl Grants for LocalGrants {
     ) -> Result<(), DriverError> {
         match &order.access {
             GrantAccess::File { local } if *local == self.host => {}
-            _ => {
-                return Err(DriverError::unsupported(
-                    &self.pool,
-                    "another host's machine",
-                    format!(
-                        "its volumes are files of host {}: machines run there",
-                        self.host
-                    ),
-                ));
-            }
+            _ => return Err(another_host(&self.pool, &self.host)),
         }
         let (volume, epoch, file) = (order.volume, order.epoch, file.to_owned());
         self.work(move |this| this.open_now(volume, epoch, &file))
@@ -249,14 +283,7 @@ impl Grants for LocalGrants {
                     break;
                 }
                 if began.elapsed() >= FENCE_LIMIT {
-                    return Err(DriverError::FenceSlow {
-                        what: format!("the grant of epoch {epoch} of volume {volume}"),
-                        waited_ms: began.elapsed().as_millis(),
-                        why: format!(
-                            "{} has the volume's file open and cannot be cut off: stop the machine",
-                            holders.join(", ")
-                        ),
-                    });
+                    return Err(slow(grant, began.elapsed().as_millis(), &holders));
                 }
                 tokio::time::sleep(PAUSE).await;
             }
@@ -287,21 +314,6 @@ impl Grants for LocalGrants {
     }
 
     fn lacks(&self) -> Vec<Lack> {
-        let lack = |verb, why: &str| Lack {
-            verb,
-            why: why.to_owned(),
-        };
-        vec![
-            lack(
-                Verb::Fence,
-                "nobody can take an open file away from a process of the same host: the machine \
-                 must have stopped",
-            ),
-            lack(
-                Verb::GrowOnline,
-                "a machine takes the size of its disk when it opens the file: it must be stopped \
-                 while its volume grows",
-            ),
-        ]
+        lacks()
     }
 }

@@ -10,6 +10,7 @@ use dc_types::PoolName;
 use super::folder::Remembered;
 use super::grants::Grants;
 use super::local::LocalGrants;
+use super::local::fake::FakeLocalGrants;
 use super::san::SanGrants;
 use super::{Driver, Drivers, FakeDriver, FolderDriver, RbdDriver};
 use crate::images::Fetcher;
@@ -78,11 +79,13 @@ fn san_roots(host: &HostView) -> Arc<BTreeMap<PoolName, PathBuf>> {
     Arc::new(roots.collect())
 }
 
-/// The pools of a fake machine, all served by one fake daemon, whatever their driver.
+/// The pools of a fake machine: those in a folder of its own have fake names there, all others are
+/// served by one fake daemon, whatever their driver.
 pub fn fake_pools(
     host: &HostView,
     knobs: &Knobs,
     targets: &FakeTargets,
+    folders: &BTreeMap<PoolName, FakeLocalGrants>,
 ) -> BTreeMap<PoolName, FakeDriver> {
     let folder = |config: &PoolConfig| match config {
         PoolConfig::Iscsi { folder } | PoolConfig::Directory { folder } => folder.clone(),
@@ -93,10 +96,29 @@ pub fn fake_pools(
         .map(|(pool, config)| (pool.clone(), folder(config)))
         .collect();
     let roots = Arc::new(roots);
-    let pools = roots.iter().map(|(pool, root)| {
-        let grants = SanGrants::new(pool.clone(), roots.clone(), Arc::new(targets.clone()));
-        let driver = FakeDriver::new(pool.clone(), root.clone(), knobs.clone(), Arc::new(grants));
+    let pools = host.pools.iter().map(|(pool, config)| {
+        let root = folder(config);
+        let grants: Arc<dyn Grants> = match folders.get(pool) {
+            Some(names) => Arc::new(names.clone()),
+            None => {
+                let targets = Arc::new(targets.clone());
+                Arc::new(SanGrants::new(pool.clone(), roots.clone(), targets))
+            }
+        };
+        let driver = FakeDriver::new(pool.clone(), root, knobs.clone(), grants);
         (pool.clone(), driver)
     });
     pools.collect()
+}
+
+/// What is open in the directory pools of a fake machine.
+pub fn fake_folders(host: &HostView) -> BTreeMap<PoolName, FakeLocalGrants> {
+    let own = host.pools.iter().filter_map(|(pool, config)| match config {
+        PoolConfig::Directory { folder } => {
+            let grants = FakeLocalGrants::new(pool.clone(), folder.clone(), host.name.clone());
+            Some((pool.clone(), grants))
+        }
+        PoolConfig::Iscsi { .. } | PoolConfig::Rbd { .. } => None,
+    });
+    own.collect()
 }

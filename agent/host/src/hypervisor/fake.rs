@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain, LiveDisk, Off, Paused, Power};
 use dc_agent_core::vm::xml::disk::read_live_disks;
-use dc_agent_core::vm::xml::secret::secret_uuid;
+use dc_agent_core::vm::xml::secret::read_secrets;
 use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretBytes, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::{Firmware, Qos};
@@ -254,10 +254,9 @@ impl State {
         if domain.is_active() {
             return Ok(());
         }
-        let grants = domain.defined.grants.clone();
-        let missing = grants
-            .iter()
-            .map(|(volume, epoch)| secret_uuid(*volume, *epoch))
+        let asked = read_secrets(&domain.xml);
+        let missing = asked
+            .into_iter()
             .find(|uuid| !self.secrets.contains_key(uuid));
         let domain = self.get(vm)?;
         if let Some(uuid) = missing {

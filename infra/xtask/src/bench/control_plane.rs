@@ -39,6 +39,7 @@ pub async fn run(args: &ControlPlaneArgs) -> Result<()> {
         compute: args.hosts,
         storage: 1,
         gateway: 1,
+        folders: 0,
     };
     simulated::ensure(&plane, &programs.agent, size).await?;
     let step = progress::step(format!("preparing {} departments", args.departments));

@@ -2,12 +2,15 @@
 
 use dc_crds::Volume;
 use dc_crds::pool::{DirectoryDriver, Driver, RbdDriver};
+use dc_crds::vm::Disk;
 use dc_types::plan::RbdCluster;
 use dc_types::report::{Lack, PoolFacts, PoolPlace, Verb};
-use dc_types::{HostName, PoolName};
+use dc_types::{HostName, ObjectRef, PoolName};
 
 use super::{POOL, STORAGE, Sim, host, objects};
 use crate::object;
+use crate::sight::Removal;
+use crate::vm;
 use crate::volume::{self, validate::pool_host};
 
 impl Sim {
@@ -81,5 +84,43 @@ impl Sim {
     pub(super) fn facts_of(&self, on: &HostName, pool: &str) -> Option<&PoolFacts> {
         let pools = &self.host_objects[on].1.pools;
         pools.iter().find(|facts| facts.pool.as_str() == pool)
+    }
+
+    /// What is read around one disk of a machine.
+    pub(super) fn disk_seen(&self, me: &ObjectRef, disk: &Disk) -> vm::DiskSeen<'_> {
+        let template = disk.template.as_ref().map(|template| &template.pool);
+        let wanted = template.and_then(|pool| self.pools.get(pool));
+        let unclaimed = |volume, pool| vm::DiskSeen {
+            volume,
+            reach: vm::Reach::of_wanted(pool),
+            way: None,
+            volume_said: None,
+            grant_said: None,
+            grant_removal: Removal::Done,
+        };
+        let Some(volume) = self.volumes.get(&vm::volume_name(&me.name, disk)) else {
+            return unclaimed(None, wanted);
+        };
+        let object = self.pools.get(&volume.spec.pool);
+        let volume_ref = object::object_ref(&volume.metadata).unwrap();
+        let claims = &self.ledger.claims;
+        let Some(claim) = claims.volumes.get(&volume::id(&volume_ref)) else {
+            return unclaimed(Some(volume), object);
+        };
+        let (storage, pool) = (&claim.value.host, &claim.value.pool);
+        let grant = vm::grant_key(volume::id(&volume_ref));
+        let pending = claims.releases.contains_key(&(storage.clone(), grant));
+        let way = vm::Way::of(&self.host_objects[storage].1, pool);
+        vm::DiskSeen {
+            volume: Some(volume),
+            reach: vm::Reach::of_claimed(pool, storage, object, way.as_ref()),
+            way,
+            volume_said: self.said(storage, &volume::key(&volume_ref)),
+            grant_said: self.said(storage, &grant),
+            grant_removal: match pending {
+                true => Removal::Pending,
+                false => Removal::Done,
+            },
+        }
     }
 }

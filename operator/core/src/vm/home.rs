@@ -19,7 +19,7 @@ use super::{DiskSeen, Lies, Seen, Way, id, volume_name};
 use crate::object::{self, Life};
 use crate::place::Only;
 use crate::volume::validate::pool_host;
-use crate::words::Fact;
+use crate::words::{Fact, HomeFact};
 
 /// From where the volumes of a disk's pool can be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,19 +125,19 @@ pub(super) fn validate(seen: &Seen<'_>) -> Result<(), Fact> {
         let elsewhere = disks.iter().find(|disk| disk.home.host != *host);
         return match elsewhere {
             None => Ok(()),
-            Some(disk) => Err(Fact::DiskElsewhere {
+            Some(disk) => Err(Fact::Home(HomeFact::DiskElsewhere {
                 lies: disk.in_words(),
                 vm_host: host.to_string(),
-            }),
+            })),
         };
     }
     let mut hosts = disks.iter().map(|disk| &disk.home.host);
     let first = hosts.next();
     match hosts.all(|host| Some(host) == first) {
         true => Ok(()),
-        false => Err(Fact::PoolsApart {
+        false => Err(Fact::Home(HomeFact::PoolsApart {
             disks: disks.iter().map(AtHome::in_words).collect(),
-        }),
+        })),
     }
 }
 
@@ -178,11 +178,11 @@ pub(super) fn silent(seen: &Seen<'_>, on: &HostName) -> Fact {
     let (host, pools) = (on.to_string(), pools_on(seen, on));
     match pools.is_empty() {
         true => Fact::HostSilent { host },
-        false => Fact::HomeSilent {
+        false => Fact::Home(HomeFact::HomeSilent {
             host,
             pools,
             deleting: object::life(&seen.vm.metadata) == Life::Deleting,
-        },
+        }),
     }
 }
 
@@ -191,11 +191,11 @@ pub(super) fn placed(seen: &Seen<'_>, on: &HostName) -> Fact {
     let (host, pools) = (on.to_string(), pools_on(seen, on));
     match pools.is_empty() {
         true => Fact::Placed { host },
-        false => Fact::PlacedHome {
+        false => Fact::Home(HomeFact::PlacedHome {
             host,
             pools,
             spread: seen.vm.spec.spread_group.clone(),
-        },
+        }),
     }
 }
 

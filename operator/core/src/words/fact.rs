@@ -3,10 +3,9 @@
 use dc_crds::request::DecisionRole;
 use dc_types::report::{Consistency, Verb};
 
-use super::{Awaited, Standing};
+use super::{Awaited, HomeFact, Standing};
 use crate::place::verdict::{Change, Rule};
 use crate::quota::Over;
-use crate::vm::Lies;
 
 /// What was found. Named after its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +26,6 @@ pub enum Fact {
     },
     HostNeverSeen {
         host: String,
-    },
-    /// A host that has a machine's volumes in its own folders does not answer.
-    HomeSilent {
-        host: String,
-        pools: Vec<String>,
-        deleting: bool,
     },
     SystemMissing {
         system: String,
@@ -77,6 +70,8 @@ pub enum Fact {
     NothingOwned,
 
     // Machines.
+    /// Of volumes that lie in a folder of one host.
+    Home(HomeFact),
     Running {
         host: String,
     },
@@ -179,15 +174,6 @@ pub enum Fact {
         disk: String,
         error: String,
     },
-    /// Its disks lie in the folders of several hosts.
-    PoolsApart {
-        disks: Vec<Lies>,
-    },
-    /// The machine is on another host than a disk of its.
-    DiskElsewhere {
-        lies: Lies,
-        vm_host: String,
-    },
     VolumesPending {
         waiting: Vec<Awaited>,
     },
@@ -217,12 +203,6 @@ pub enum Fact {
     },
     Placed {
         host: String,
-    },
-    /// On the one host that can open its volumes.
-    PlacedHome {
-        host: String,
-        pools: Vec<String>,
-        spread: Option<String>,
     },
     NotPlaced,
     Attached {
@@ -265,13 +245,6 @@ pub enum Fact {
     PoolNotServed {
         pool: String,
         host: String,
-    },
-    /// Its host has a pool of this name by another driver than the object names.
-    PoolServedOtherwise {
-        pool: String,
-        driver: &'static str,
-        host: String,
-        served: &'static str,
     },
     ImageMissing {
         image: String,

@@ -5,9 +5,40 @@ use super::platform::list;
 use super::{Fact, Words};
 use crate::vm::Lies;
 
+/// What follows from a directory pool. Named after its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HomeFact {
+    /// The disks of a machine lie in the folders of several hosts.
+    PoolsApart { disks: Vec<Lies> },
+    /// The machine is on another host than a disk of its.
+    DiskElsewhere { lies: Lies, vm_host: String },
+    /// A host that has a machine's volumes in its own folders does not answer.
+    HomeSilent {
+        host: String,
+        pools: Vec<String>,
+        deleting: bool,
+    },
+    /// On the one host that can open its volumes.
+    PlacedHome {
+        host: String,
+        pools: Vec<String>,
+        spread: Option<String>,
+    },
+    /// Its host has a pool of this name by another driver than the object names.
+    PoolServedOtherwise {
+        pool: String,
+        driver: &'static str,
+        host: String,
+        served: &'static str,
+    },
+}
+
 pub(super) fn words(fact: &Fact) -> Option<Words> {
+    let Fact::Home(fact) = fact else {
+        return None;
+    };
     Some(match fact {
-        Fact::PoolsApart { disks } => {
+        HomeFact::PoolsApart { disks } => {
             let en = disks.iter().map(|lies| {
                 let Lies {
                     disk,
@@ -43,7 +74,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                 ),
             )
         }
-        Fact::DiskElsewhere { lies, vm_host } => {
+        HomeFact::DiskElsewhere { lies, vm_host } => {
             let Lies {
                 disk,
                 volume,
@@ -65,7 +96,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                 ),
             )
         }
-        Fact::HomeSilent {
+        HomeFact::HomeSilent {
             host,
             pools,
             deleting,
@@ -96,7 +127,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                 ),
             )
         }
-        Fact::PlacedHome {
+        HomeFact::PlacedHome {
             host,
             pools,
             spread,
@@ -116,7 +147,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                 format!("đã cấp trên {host}, máy chủ duy nhất mở được vùng {pools}{vi}"),
             )
         }
-        Fact::PoolServedOtherwise {
+        HomeFact::PoolServedOtherwise {
             pool,
             driver,
             host,
@@ -135,6 +166,5 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                  tạo volume nào"
             ),
         ),
-        _ => return None,
     })
 }

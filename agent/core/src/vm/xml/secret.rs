@@ -77,6 +77,19 @@ pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
     })
 }
 
+/// The secrets that the disks of a domain name; a disk that is a file names none.
+#[must_use]
+pub fn read_secrets(domain: &str) -> Vec<Uuid> {
+    let Ok(document) = roxmltree::Document::parse(domain) else {
+        return Vec::new();
+    };
+    let nodes = document.descendants();
+    let named = nodes.filter(|node| node.has_tag_name("secret"));
+    named
+        .filter_map(|secret| secret.attribute("uuid")?.parse().ok())
+        .collect()
+}
+
 /// What a secret's XML says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretLabel {
@@ -106,6 +119,7 @@ impl SecretLabel {
 mod tests {
     use super::*;
     use crate::vm::fixture;
+    use crate::vm::xml::disk::render_disk;
 
     #[test]
     fn a_secret_is_private_and_ephemeral_and_its_xml_does_not_hold_the_value() {
@@ -154,8 +168,11 @@ mod tests {
         );
         assert_eq!(secret.value.0[..2], [1, 0]);
         assert_eq!(secret.value.0.len(), 28);
+        let named = |disk: &DiskItem| read_secrets(&render_disk(disk, 0).render());
+        assert_eq!(named(&disk), [secret.uuid]);
         disk.source = DiskSource::File { path: "/v".into() };
         assert_eq!(render_secret(vm, &disk), None);
+        assert!(named(&disk).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::conditions::Judged;
 use crate::sim::{POOL, STORAGE, Sim, delete, disk, host};
 use crate::vm::{grant_key, key};
 use crate::volume;
-use crate::words::Standing;
+use crate::words::{HomeFact, Standing};
 
 /// Two hosts with a folder each, beside the SAN.
 fn centre() -> Sim {
@@ -122,7 +122,7 @@ fn volumes_in_folders_of_two_hosts_are_refused_before_any_is_made() {
     vm.spec.disks.push(disk("data", Some("data")));
     sim.look();
     let facts = found(&sim, "web");
-    let [apart @ Fact::PoolsApart { .. }] = &facts[..] else {
+    let [apart @ Fact::Home(HomeFact::PoolsApart { .. })] = &facts[..] else {
         panic!("{facts:?}");
     };
     let words = apart.words();
@@ -149,7 +149,7 @@ fn a_disk_of_another_hosts_folder_is_refused_to_a_machine_that_goes_on_as_it_was
     sim.vm("web").spec.disks.push(data);
     sim.look();
     let facts = found(&sim, "web");
-    let [Fact::DiskElsewhere { lies, vm_host }] = &facts[..] else {
+    let [Fact::Home(HomeFact::DiskElsewhere { lies, vm_host })] = &facts[..] else {
         panic!("{facts:?}");
     };
     assert_eq!((lies.disk.as_str(), lies.host.as_str()), ("data", "h2"));
@@ -199,7 +199,7 @@ fn a_silent_host_keeps_what_lies_in_its_folder() {
     sim.set_silent("h1", true);
     sim.look();
     let facts = found(&sim, "web");
-    let Some(Fact::HomeSilent { deleting, .. }) = facts.first() else {
+    let Some(Fact::Home(HomeFact::HomeSilent { deleting, .. })) = facts.first() else {
         panic!("{facts:?}");
     };
     assert!(!deleting);
@@ -214,7 +214,7 @@ fn a_silent_host_keeps_what_lies_in_its_folder() {
     sim.vm("thief").spec.disks = vec![root];
     sim.look();
     let facts = found(&sim, "web");
-    let [Fact::HomeSilent { deleting: true, .. }] = &facts[..] else {
+    let [Fact::Home(HomeFact::HomeSilent { deleting: true, .. })] = &facts[..] else {
         panic!("{facts:?}");
     };
     let facts = found(&sim, "thief");
@@ -276,7 +276,7 @@ fn a_pool_that_is_served_otherwise_than_its_object_says_takes_no_volume() {
     add_in(&mut sim, "web", "local-1");
     sim.look();
     let plan = sim.decide_volume("web-root");
-    let [Fact::PoolServedOtherwise { driver, served, .. }] = &plan.found[..] else {
+    let [Fact::Home(HomeFact::PoolServedOtherwise { driver, served, .. })] = &plan.found[..] else {
         panic!("{plan:?}");
     };
     assert_eq!((*driver, *served), ("directory", "iscsi"));
@@ -369,7 +369,7 @@ proptest! {
         match (pools.contains(&1), pools.contains(&2)) {
             (true, true) => {
                 prop_assert_eq!(on, None);
-                let apart = matches!(found(&sim, "web")[..], [Fact::PoolsApart { .. }]);
+                let apart = matches!(found(&sim, "web")[..], [Fact::Home(HomeFact::PoolsApart { .. })]);
                 prop_assert!(apart);
             }
             (true, false) => prop_assert_eq!(on, Some(host("h1"))),
