@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain, LiveDisk, Off, Paused, Power};
 use dc_agent_core::vm::xml::disk::read_live_disks;
-use dc_agent_core::vm::xml::secret::secret_uuid;
 use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretBytes, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::{Firmware, Qos};
@@ -19,8 +18,13 @@ use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 use crate::knobs::Knobs;
+
+mod definition;
+mod disks;
+
+use definition::{read_definition, secrets_in};
 
 /// Clones share what is remembered.
 #[derive(Clone)]
@@ -116,15 +120,6 @@ impl FakeHypervisor {
     pub fn is_frozen(&self, vm: InstanceId) -> bool {
         let state = self.state();
         state.domains.get(&vm).is_some_and(|domain| domain.frozen)
-    }
-
-    /// How a disk of a running guest is limited, by its device.
-    #[must_use]
-    pub fn limits(&self, vm: InstanceId, device: &str) -> Option<Qos> {
-        let state = self.state();
-        let mut disks = state.domains.get(&vm)?.disks.values();
-        let disk = disks.find(|disk| disk.device == device)?;
-        Some(disk.qos)
     }
 
     pub fn add_foreign(&self, uuid: Uuid, name: &str) {
@@ -254,11 +249,8 @@ impl State {
         if domain.is_active() {
             return Ok(());
         }
-        let grants = domain.defined.grants.clone();
-        let missing = grants
-            .iter()
-            .map(|(volume, epoch)| secret_uuid(*volume, *epoch))
-            .find(|uuid| !self.secrets.contains_key(uuid));
+        let xml = domain.xml.clone();
+        let missing = secrets_in(&xml).find(|uuid| !self.secrets.contains_key(uuid));
         let domain = self.get(vm)?;
         if let Some(uuid) = missing {
             domain.power = Power::Off(Off::Failed);
@@ -269,23 +261,6 @@ impl State {
         domain.power = Power::Paused(Paused::Ordered);
         Ok(())
     }
-}
-
-fn read_definition(vm: InstanceId, xml: &str) -> Result<(String, Metadata), HypervisorError> {
-    let faulty = |message: String| refused("define", message);
-    let document = roxmltree::Document::parse(xml).map_err(|error| faulty(error.to_string()))?;
-    let text = |tag| {
-        let mut children = document.root_element().children();
-        let node = children.find(|node| node.has_tag_name(tag));
-        node.and_then(|node| node.text()).unwrap_or_default()
-    };
-    if text("uuid") != vm.to_string() {
-        return Err(faulty(format!("the definition is of {:?}", text("uuid"))));
-    }
-    let metadata = Metadata::find(xml)
-        .map_err(|error| faulty(error.to_string()))?
-        .ok_or_else(|| faulty("the definition carries no metadata of ours".into()))?;
-    Ok((text("name").to_owned(), metadata))
 }
 
 fn refused(call: &'static str, message: String) -> HypervisorError {
@@ -406,6 +381,28 @@ impl Hypervisor for FakeHypervisor {
             Ok(())
         })
         .await
+    }
+
+    async fn start_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        xml: &str,
+    ) -> Result<(), HypervisorError> {
+        let (device, xml) = (device.to_owned(), xml.to_owned());
+        self.act("copy", move |state| state.start_copy(vm, &device, &xml))
+            .await
+    }
+
+    async fn end_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        ending: CopyEnding,
+    ) -> Result<(), HypervisorError> {
+        let device = device.to_owned();
+        self.act("end_copy", move |state| state.end_copy(vm, &device, ending))
+            .await
     }
 
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError> {

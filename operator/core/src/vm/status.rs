@@ -67,6 +67,7 @@ impl GuestSeen {
                 started_at,
                 restart: _,
                 held: _,
+                moves: _,
             }) => Self {
                 guest: Some(*guest),
                 last_stop: last_stop.map(|stop| format!("{stop:?}")),
