@@ -299,6 +299,7 @@ mod tests {
             state: ItemState::Ready,
             detail: Detail::Vm {
                 held: None,
+                moves: Vec::new(),
                 guest,
                 last_stop: None,
                 machine_type: None,

@@ -1,9 +1,11 @@
 //! What a host says: hello, facts, observations.
 
+mod vm;
+
 use dc_types::plan::ItemHash;
 use dc_types::report::{
-    Detail, Erasure, Held, Hello, HoldSeen, HostFacts, ItemState, Lack, Observation, Orphan,
-    PoolFacts, PoolPlace, Released, Stop, Trouble,
+    Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack, Observation, Orphan, PoolFacts,
+    PoolPlace, Released, Stop, Trouble,
 };
 use dc_types::{Bytes, MiB};
 
@@ -314,6 +316,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             started_at,
             restart,
             held,
+            moves,
         } => Wire::Vm(wire::VmDetail {
             guest: guest.to_wire(),
             last_stop: last_stop.map_or(wire::Stop::Unspecified as i32, |stop| stop.to_wire()),
@@ -321,6 +324,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             started_at_unix_s: *started_at,
             restart: restart.clone(),
             held: held.as_deref().map(OnWire::to_wire),
+            moves: to_list(moves),
         }),
     })
 }
@@ -355,6 +359,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             started_at_unix_s,
             restart,
             held,
+            moves,
         })) => Detail::Vm {
             guest: choice(guest, "vm.guest")?,
             last_stop: match last_stop {
@@ -365,28 +370,9 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             started_at: started_at_unix_s,
             restart,
             held: optional(held, "vm.held")?.map(Box::new),
+            moves: list(moves, "vm.moves")?,
         },
     })
-}
-
-impl OnWire for HoldSeen {
-    type Wire = wire::HoldSeen;
-    fn to_wire(&self) -> wire::HoldSeen {
-        let Self { id, level, state } = self;
-        wire::HoldSeen {
-            id: Some(id.to_wire()),
-            level: level.to_wire(),
-            state: state.to_wire(),
-        }
-    }
-    fn from_wire(wire: wire::HoldSeen) -> Result<Self, WireError> {
-        let wire::HoldSeen { id, level, state } = wire;
-        Ok(Self {
-            id: required(id, "id")?,
-            level: choice(level, "level")?,
-            state: choice(state, "state")?,
-        })
-    }
 }
 
 impl OnWire for Trouble {

@@ -1,8 +1,8 @@
 //! Ids, epochs and enums.
 
 use dc_types::plan::{
-    Disposition, Firmware, ImageFormat, ItemHash, ItemKey, ItemKind, NetworkRole, OnStop, PeerRole,
-    Portal, Power, ZoneType,
+    Disposition, Firmware, ImageFormat, ItemHash, ItemKey, ItemKind, MirrorOrder, NetworkRole,
+    OnStop, PeerRole, Portal, Power, ZoneType,
 };
 use dc_types::report::{Accelerator, Consistency, Guest, HoldState, OrphanKind, Role, Stop, Verb};
 use dc_types::{Epoch, ObjectRef, ObjectUid, Protocol, Term};
@@ -48,6 +48,7 @@ same_names! {
     Power { On, Off }
     Firmware { Bios, Uefi }
     OnStop { Restart, RestartOnFailure, Stay }
+    MirrorOrder { Copy, Switch }
     Disposition { Remove, Retain, EraseDiscard, EraseZero, EraseRandom }
     Verb { Snapshot, Clone, ChangedExtents, GrowOnline, Fence, Discard }
     OrphanKind { Volume, Snapshot, Image, Grant, Other }

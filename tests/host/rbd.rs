@@ -16,14 +16,15 @@ use dc_lab::images::{DiskFormat, GuestImage};
 use dc_lab::progress::run;
 use dc_lab::wait::{self, Look};
 use dc_types::plan::{
-    Cephx, DiskSource, GrantAccess, ImageFormat, ImageItem, ImageSource, RbdCluster, Secret,
-    VolumeSource,
+    Cephx, DiskItem, DiskSource, GrantAccess, ImageFormat, ImageItem, ImageSource, RbdCluster,
+    Secret, VolumeSource,
 };
 use dc_types::report::{Guest, PoolPlace};
 use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
 use uuid::Uuid;
 
 use crate::carrier::Carrier;
+use crate::vm::moves::Desk;
 use crate::vm::order::Order;
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -60,7 +61,25 @@ struct Bench {
 }
 
 impl Bench {
+    /// A volume that is made from an image a guest boots from.
     async fn new(ceph: Ceph, state: PathBuf, volume: InstanceId) -> Result<Self> {
+        let image = GuestImage::Tiny.ensure(&Cache::from_env()?)?;
+        let bench = Self::open(ceph, state, volume).await?;
+        let name = image.path.file_name().context("it has a name")?;
+        bench
+            .make(Path::new(name), &image.sha256, image.format)
+            .await?;
+        Ok(bench)
+    }
+
+    /// A blank one.
+    async fn blank(ceph: Ceph, state: PathBuf, volume: InstanceId, size: Bytes) -> Result<Self> {
+        let bench = Self::open(ceph, state, volume).await?;
+        bench.make_from(&VolumeSource::Blank, size).await?;
+        Ok(bench)
+    }
+
+    async fn open(ceph: Ceph, state: PathBuf, volume: InstanceId) -> Result<Self> {
         let place = RbdPlace {
             conf: ceph.configuration(),
             user: AGENT_USER.to_owned(),
@@ -77,18 +96,13 @@ impl Bench {
         let PoolPlace::Rbd(cluster) = facts.place else {
             anyhow::bail!("{:?}", facts.place);
         };
-        let bench = Self {
+        Ok(Self {
             driver,
             pool,
             volume,
             cluster,
             ceph,
-        };
-        let name = image.path.file_name().context("it has a name")?;
-        bench
-            .make(Path::new(name), &image.sha256, image.format)
-            .await?;
-        Ok(bench)
+        })
     }
 
     async fn make(&self, file: &Path, sha256: &str, format: DiskFormat) -> Result<()> {
@@ -106,14 +120,17 @@ impl Bench {
             max_virtual: Bytes(SIZE),
         };
         self.driver.fetch_image(&item, epoch(2)).await?;
+        self.make_from(&VolumeSource::Image(image), Bytes(SIZE))
+            .await
+    }
+
+    async fn make_from(&self, source: &VolumeSource, size: Bytes) -> Result<()> {
         let note = Note::Owner {
             owner: owner(),
             epoch: epoch(5),
         };
         self.driver.note_volume(self.volume, &note).await?;
-        let source = VolumeSource::Image(image);
-        let made = self.driver.create_volume(self.volume, Bytes(SIZE), &source);
-        made.await?;
+        self.driver.create_volume(self.volume, size, source).await?;
         self.driver.note_volume(self.volume, &Note::Made).await?;
         Ok(())
     }
@@ -255,6 +272,55 @@ async fn a_guest_boots_from_ceph_and_once_fenced_writes_no_more() -> Result<()> 
     bench.write_as(9, &[&check])?;
     let secrets = carrier.run("virsh -q secret-list")?;
     ensure!(secrets.trim().is_empty(), "{secrets}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_moves_to_ceph_and_back_under_a_guest_that_writes() -> Result<()> {
+    apt::ensure(Packages::AllWithCeph)?;
+    let mut desk = Desk::new("toceph").await?;
+    let ceph = Ceph::ensure(&desk.carrier.machine, &CephSpec { size_gib: 20 }).await?;
+    let state = desk.carrier.machine.folder("rbd-state")?;
+    let place = InstanceId(Uuid::from_u128(77));
+    let bench = Bench::blank(ceph, state, place, desk.first.size);
+    let bench = Arc::new(desk.carrier.inside(bench).await?);
+    inside(&desk.carrier, &bench, |bench| async move {
+        bench.grant(20).await
+    })
+    .await?;
+    let to = DiskItem {
+        volume: place,
+        grant: epoch(20),
+        source: DiskSource::Rbd {
+            cluster: bench.cluster.clone(),
+            image: place.to_string(),
+            cephx: bench.cephx(20),
+        },
+        ..desk.first.clone()
+    };
+    desk.go_over(to.clone()).await?;
+    desk.carrier.fence(2, &desk.first)?;
+    let before = desk.last_written()?;
+    desk.wrote(1, before + 20).await?;
+
+    // Back, to a target that was never used, and nobody has the image open any more.
+    let back = desk.target(4)?;
+    desk.go_over(back).await?;
+    inside(&desk.carrier, &bench, |bench| async move {
+        let note = Note::Watermark(Watermark::fenced(epoch(20)));
+        bench.driver.note_volume(bench.volume, &note).await?;
+        let grants = bench.driver.list_grants().await?;
+        let grant = grants.first().context("there is a grant")?;
+        ensure!(grant.holders.is_empty(), "it is open: {grant:?}");
+        bench.driver.revoke(grant).await?;
+        Ok(())
+    })
+    .await?;
+    let before = desk.last_written()?;
+    desk.wrote(1, before + 20).await?;
+    let written = desk.last_written()?;
+    let read = desk.read_back(2).await?;
+    ensure!(read >= written, "{read} of {written} records are there");
     Ok(())
 }
 

@@ -21,13 +21,15 @@
 //! restart text or the epoch of one of its grants asks for more; what else differs takes effect at
 //! its next start, and the status says so.
 //!
-//! A guest is kept from writing for the moment in which its volumes are taken: see [`hold`].
+//! A guest is kept from writing for the moment in which its volumes are taken: see [`hold`]. Its
+//! disks are moved to other storage while it runs: see [`moves`].
 //!
 //! Neighbours: the namespace, bridges and port guards are the network's; targets are the
 //! storage's. A QEMU whose grant was fenced does not notice: that is why a newer grant stops it.
 
 pub mod hold;
 pub mod judge;
+pub mod moves;
 pub mod plan;
 pub mod record;
 pub mod seed;

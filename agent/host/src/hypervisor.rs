@@ -82,6 +82,13 @@ pub struct HypervisorFacts {
     pub capabilities: Capabilities,
 }
 
+/// How a copy of a disk ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyEnding {
+    Abandon,
+    GoOver,
+}
+
 #[async_trait]
 pub trait Hypervisor: Send + Sync {
     async fn domains(&self) -> Result<Domains, HypervisorError>;
@@ -114,6 +121,22 @@ pub trait Hypervisor: Send + Sync {
     /// Limits a disk of a running guest from now on; zeros are no limit.
     async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError>;
 
+    /// Begins to copy a disk of a running guest to where the XML says, which is as large and opened
+    /// for this machine. One that is under way already is no error, wherever it goes: that is seen.
+    async fn start_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        xml: &str,
+    ) -> Result<(), HypervisorError>;
+    /// Ends a copy: the guest stays where it is, or goes over to the copy, which must be whole.
+    /// Whether it has ended by then is seen.
+    async fn end_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        ending: CopyEnding,
+    ) -> Result<(), HypervisorError>;
     /// Presses the ACPI power button; whether the guest heard it is seen later.
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError>;
 

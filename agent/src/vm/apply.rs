@@ -3,7 +3,7 @@
 use dc_agent_core::vm::Step;
 use dc_agent_core::vm::step::Act;
 use dc_host::Tools;
-use dc_host::hypervisor::HypervisorError;
+use dc_host::hypervisor::{CopyEnding, HypervisorError};
 use dc_host::links::LinksError;
 use dc_host::seed::SeedError;
 use dc_types::report::Trouble;
@@ -41,6 +41,15 @@ async fn do_act(tools: &Tools, step: &Step) -> Result<(), Failure> {
         Act::Thaw => tools.hypervisor.thaw(vm).await?,
         Act::Pause => tools.hypervisor.pause(vm).await?,
         Act::Limit { device, qos } => tools.hypervisor.limit(vm, device, qos).await?,
+        Act::Copy { device, xml } => tools.hypervisor.start_copy(vm, device, xml).await?,
+        Act::EndCopy { device } => {
+            let ending = CopyEnding::Abandon;
+            tools.hypervisor.end_copy(vm, device, ending).await?;
+        }
+        Act::Pivot { device } => {
+            let ending = CopyEnding::GoOver;
+            tools.hypervisor.end_copy(vm, device, ending).await?;
+        }
         Act::Press => tools.hypervisor.press_power_button(vm).await?,
         Act::Destroy => tools.hypervisor.destroy(vm).await?,
         Act::Adopt { metadata } => tools.hypervisor.set_metadata(vm, metadata).await?,
@@ -67,6 +76,9 @@ fn words(act: &Act) -> &'static str {
         Act::Thaw => "have the guest thaw its file systems",
         Act::Pause => "pause the machine",
         Act::Limit { .. } => "limit a disk",
+        Act::Copy { .. } => "copy a disk to its other storage",
+        Act::EndCopy { .. } => "end the copy of a disk",
+        Act::Pivot { .. } => "go over to the copy of a disk",
         Act::Press => "press the power button",
         Act::Destroy => "stop the machine by force",
         Act::Adopt { .. } => "write the machine's metadata",

@@ -39,4 +39,6 @@ pub mod types {
     pub const DELETABLE: &str = "Deletable";
     pub const WITHIN_QUOTA: &str = "WithinQuota";
     pub const WITHIN_LEASE: &str = "WithinLease";
+    /// Of a machine: it runs, and what was changed since it was started waits for its next start.
+    pub const RESTART_NEEDED: &str = "RestartNeeded";
 }

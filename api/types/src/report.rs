@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Disposition, ItemHash, ItemKey, Portal, RbdCluster};
-use crate::{Bytes, Epoch, HostName, MiB, PoolName, Term};
+use crate::{Bytes, Epoch, HostName, InstanceId, MiB, PoolName, Term};
 
 /// The first message of a session: what the host still holds, so that only the difference is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,7 +193,36 @@ pub enum Detail {
         /// How the last hold that was asked of it stands.
         #[serde(default)]
         held: Option<Box<HoldSeen>>,
+        /// Disks whose bytes are being moved, or have been since the plan was made.
+        #[serde(default)]
+        moves: Vec<MoveSeen>,
     },
+}
+
+/// How far a disk is on its way to another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveSeen {
+    pub volume: InstanceId,
+    /// Where to: the mirror's place in the plan.
+    pub place: InstanceId,
+    /// How often the copy was begun.
+    pub tries: u32,
+    pub state: MoveState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MoveState {
+    /// Nothing is copied now: the guest is off, or the copy broke off and is begun again.
+    Waiting,
+    Copying {
+        percent: u32,
+    },
+    /// The copy is whole, and kept up with what the guest writes.
+    Ready,
+    /// It is no longer asked for, and QEMU has not closed the place yet.
+    Ending,
+    /// The guest writes to the new place alone, and will whatever happens to the host.
+    Switched,
 }
 
 /// How a hold of a guest stands.

@@ -507,6 +507,12 @@ pub struct Disk {
     /// Absent: no limits.
     #[prost(message, optional, tag = "10")]
     pub qos: ::core::option::Option<Qos>,
+    /// The id under which the storage has the bytes; absent: the volume's.
+    #[prost(string, optional, tag = "11")]
+    pub stored: ::core::option::Option<::prost::alloc::string::String>,
+    /// A second place that the bytes are to be in, while the guest runs.
+    #[prost(message, optional, tag = "12")]
+    pub mirror: ::core::option::Option<Mirror>,
     #[prost(oneof = "disk::Other", tags = "8, 9")]
     pub other: ::core::option::Option<disk::Other>,
 }
@@ -520,6 +526,37 @@ pub mod disk {
         #[prost(string, tag = "9")]
         File(::prost::alloc::string::String),
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Mirror {
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub grant: ::core::option::Option<Epoch>,
+    #[prost(enumeration = "MirrorOrder", tag = "3")]
+    pub order: i32,
+    #[prost(oneof = "mirror::Source", tags = "4, 5, 6")]
+    pub source: ::core::option::Option<mirror::Source>,
+}
+/// Nested message and enum types in `Mirror`.
+pub mod mirror {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Source {
+        #[prost(message, tag = "4")]
+        Iscsi(super::IscsiDisk),
+        #[prost(message, tag = "5")]
+        Rbd(super::RbdDisk),
+        /// A path on the machine's own host.
+        #[prost(string, tag = "6")]
+        File(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IscsiDisk {
+    #[prost(message, optional, tag = "1")]
+    pub portal: ::core::option::Option<Portal>,
+    #[prost(message, optional, tag = "2")]
+    pub chap: ::core::option::Option<Chap>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RbdDisk {
@@ -693,7 +730,7 @@ pub struct Observed {
     #[prost(message, repeated, tag = "1")]
     pub observations: ::prost::alloc::vec::Vec<Observation>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Observation {
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<ItemKey>,
@@ -719,7 +756,7 @@ pub mod observation {
         Failed(super::Trouble),
     }
     /// Absent when nothing more is known.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Detail {
         #[prost(message, tag = "7")]
         Image(super::ImageDetail),
@@ -762,7 +799,7 @@ pub struct SnapshotDetail {
     #[prost(int64, tag = "2")]
     pub taken_at_unix_s: i64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VmDetail {
     #[prost(enumeration = "Guest", tag = "1")]
     pub guest: i32,
@@ -777,7 +814,50 @@ pub struct VmDetail {
     pub restart: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "6")]
     pub held: ::core::option::Option<HoldSeen>,
+    #[prost(message, repeated, tag = "7")]
+    pub moves: ::prost::alloc::vec::Vec<MoveSeen>,
 }
+/// How far a disk is on its way to another place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveSeen {
+    #[prost(string, tag = "1")]
+    pub volume: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub tries: u32,
+    #[prost(oneof = "move_seen::State", tags = "4, 5, 6, 7, 8")]
+    pub state: ::core::option::Option<move_seen::State>,
+}
+/// Nested message and enum types in `MoveSeen`.
+pub mod move_seen {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        #[prost(message, tag = "4")]
+        Waiting(super::MoveWaiting),
+        #[prost(message, tag = "5")]
+        Copying(super::MoveCopying),
+        #[prost(message, tag = "6")]
+        Ready(super::MoveReady),
+        #[prost(message, tag = "7")]
+        Switched(super::MoveSwitched),
+        #[prost(message, tag = "8")]
+        Ending(super::MoveEnding),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveWaiting {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveCopying {
+    #[prost(uint32, tag = "1")]
+    pub percent: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveReady {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveSwitched {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveEnding {}
 /// How the last hold that was asked of a machine stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldSeen {
@@ -1117,6 +1197,35 @@ impl OnStop {
             "ON_STOP_RESTART" => Some(Self::Restart),
             "ON_STOP_RESTART_ON_FAILURE" => Some(Self::RestartOnFailure),
             "ON_STOP_STAY" => Some(Self::Stay),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MirrorOrder {
+    Unspecified = 0,
+    Copy = 1,
+    Switch = 2,
+}
+impl MirrorOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MIRROR_ORDER_UNSPECIFIED",
+            Self::Copy => "MIRROR_ORDER_COPY",
+            Self::Switch => "MIRROR_ORDER_SWITCH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MIRROR_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "MIRROR_ORDER_COPY" => Some(Self::Copy),
+            "MIRROR_ORDER_SWITCH" => Some(Self::Switch),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Virtual machines.
 
-use dc_types::plan::{DiskItem, DiskSource, Hold, NicItem, Qos, SeedItem, VmItem};
+use dc_types::plan::{DiskItem, DiskSource, Hold, Mirror, NicItem, Qos, SeedItem, VmItem};
 use dc_types::{Bytes, MiB};
 
 use crate::field::{choice, list, optional, optional_text, required, text, to_list};
@@ -120,6 +120,8 @@ impl OnWire for DiskItem {
             source,
             size,
             qos,
+            stored,
+            mirror,
         } = self;
         let mut wire = wire::Disk {
             volume: volume.to_string(),
@@ -128,6 +130,8 @@ impl OnWire for DiskItem {
             initiator: initiator.clone(),
             size_bytes: size.0,
             qos: (!qos.is_unlimited()).then(|| qos.to_wire()),
+            stored: stored.map(|id| id.to_string()),
+            mirror: mirror.as_deref().map(OnWire::to_wire),
             ..Default::default()
         };
         match source {
@@ -162,6 +166,8 @@ impl OnWire for DiskItem {
             size_bytes,
             other,
             qos,
+            stored,
+            mirror,
         } = wire;
         Ok(Self {
             volume: text(&volume, "volume")?,
@@ -186,6 +192,73 @@ impl OnWire for DiskItem {
             },
             size: Bytes(size_bytes),
             qos: optional(qos, "qos")?.unwrap_or_default(),
+            stored: optional_text(stored.as_deref(), "stored")?,
+            mirror: optional(mirror, "mirror")?.map(Box::new),
+        })
+    }
+}
+
+impl OnWire for Mirror {
+    type Wire = wire::Mirror;
+    fn to_wire(&self) -> wire::Mirror {
+        use wire::mirror::Source;
+        let Self {
+            place,
+            grant,
+            source,
+            order,
+        } = self;
+        wire::Mirror {
+            place: place.to_string(),
+            grant: Some(grant.to_wire()),
+            order: order.to_wire(),
+            source: Some(match source {
+                DiskSource::Iscsi { portal, chap } => Source::Iscsi(wire::IscsiDisk {
+                    portal: Some(portal.to_wire()),
+                    chap: Some(chap.to_wire()),
+                }),
+                DiskSource::Rbd {
+                    cluster,
+                    image,
+                    cephx,
+                } => Source::Rbd(wire::RbdDisk {
+                    cluster: Some(cluster.to_wire()),
+                    image: image.clone(),
+                    cephx: Some(cephx.to_wire()),
+                }),
+                DiskSource::File { path } => Source::File(path.clone()),
+            }),
+        }
+    }
+    fn from_wire(wire: wire::Mirror) -> Result<Self, WireError> {
+        use wire::mirror::Source;
+        let wire::Mirror {
+            place,
+            grant,
+            order,
+            source,
+        } = wire;
+        let source = source.ok_or_else(|| WireError::new("source", "is missing"))?;
+        Ok(Self {
+            place: text(&place, "place")?,
+            grant: required(grant, "grant")?,
+            order: choice(order, "order")?,
+            source: match source {
+                Source::Iscsi(wire::IscsiDisk { portal, chap }) => DiskSource::Iscsi {
+                    portal: required(portal, "iscsi.portal")?,
+                    chap: required(chap, "iscsi.chap")?,
+                },
+                Source::Rbd(wire::RbdDisk {
+                    cluster,
+                    image,
+                    cephx,
+                }) => DiskSource::Rbd {
+                    cluster: required(cluster, "rbd.cluster")?,
+                    image,
+                    cephx: required(cephx, "rbd.cephx")?,
+                },
+                Source::File(path) => DiskSource::File { path },
+            },
         })
     }
 }

@@ -281,8 +281,8 @@ fn endpoint() -> impl Strategy<Value = ItemBody> {
         })
 }
 
-fn disk() -> impl Strategy<Value = DiskItem> {
-    let source = prop_oneof![
+fn disk_source() -> impl Strategy<Value = DiskSource> {
+    prop_oneof![
         (portal(), chap()).prop_map(|(portal, chap)| DiskSource::Iscsi { portal, chap }),
         (cluster(), any::<String>(), cephx()).prop_map(|(cluster, image, cephx)| {
             DiskSource::Rbd {
@@ -292,7 +292,10 @@ fn disk() -> impl Strategy<Value = DiskItem> {
             }
         }),
         any::<String>().prop_map(|path| DiskSource::File { path }),
-    ];
+    ]
+}
+
+fn disk() -> impl Strategy<Value = DiskItem> {
     let qos = any::<(u64, u64, u64, u64, u32)>().prop_map(
         |(iops, iops_burst, bandwidth, bandwidth_burst, burst_s)| Qos {
             iops,
@@ -302,12 +305,28 @@ fn disk() -> impl Strategy<Value = DiskItem> {
             burst_s,
         },
     );
+    let orders = vec![MirrorOrder::Copy, MirrorOrder::Switch];
+    let order = prop::sample::select(orders);
+    let mirror =
+        (uuid(), epoch(), disk_source(), order).prop_map(|(place, grant, source, order)| {
+            Box::new(Mirror {
+                place: InstanceId(place),
+                grant,
+                source,
+                order,
+            })
+        });
     (
         (uuid(), any::<String>(), epoch(), any::<String>()),
-        (source, any::<u64>(), prop_oneof![Just(Qos::default()), qos]),
+        (
+            disk_source(),
+            any::<u64>(),
+            prop_oneof![Just(Qos::default()), qos],
+        ),
+        (option::of(uuid()), option::of(mirror)),
     )
         .prop_map(
-            |((volume, name, grant, initiator), (source, size, qos))| DiskItem {
+            |((volume, name, grant, initiator), (source, size, qos), (stored, mirror))| DiskItem {
                 volume: InstanceId(volume),
                 name,
                 grant,
@@ -315,6 +334,8 @@ fn disk() -> impl Strategy<Value = DiskItem> {
                 source,
                 size: Bytes(size),
                 qos,
+                stored: stored.map(InstanceId),
+                mirror,
             },
         )
 }
@@ -542,6 +563,22 @@ fn hold_seen() -> impl Strategy<Value = HoldSeen> {
         .prop_map(|(id, level, state)| HoldSeen { id, level, state })
 }
 
+fn move_seen() -> impl Strategy<Value = MoveSeen> {
+    let state = prop_oneof![
+        Just(MoveState::Waiting),
+        any::<u32>().prop_map(|percent| MoveState::Copying { percent }),
+        Just(MoveState::Ready),
+        Just(MoveState::Ending),
+        Just(MoveState::Switched),
+    ];
+    (uuid(), uuid(), any::<u32>(), state).prop_map(|(volume, place, tries, state)| MoveSeen {
+        volume: InstanceId(volume),
+        place: InstanceId(place),
+        tries,
+        state,
+    })
+}
+
 fn detail() -> impl Strategy<Value = Detail> {
     use Guest::*;
     let guests = vec![
@@ -580,10 +617,10 @@ fn detail() -> impl Strategy<Value = Detail> {
             prop::sample::select(guests),
             option::of(prop::sample::select(stops)),
             any::<(Option<String>, Option<i64>, String)>(),
-            option::of(hold_seen()),
+            (option::of(hold_seen()), vec(move_seen(), 0..3)),
         )
             .prop_map(
-                |(guest, last_stop, (machine_type, started_at, restart), held)| {
+                |(guest, last_stop, (machine_type, started_at, restart), (held, moves))| {
                     Detail::Vm {
                         guest,
                         last_stop,
@@ -591,6 +628,7 @@ fn detail() -> impl Strategy<Value = Detail> {
                         started_at,
                         restart,
                         held: held.map(Box::new),
+                        moves,
                     }
                 }
             ),

@@ -226,6 +226,23 @@ impl Desk {
         .unwrap();
     }
 
+    /// Waits until an object that is judged as it stands has no such condition.
+    pub async fn wait_without(&mut self, object: Named<'_>, type_: &str) {
+        let what = format!("{object} to say nothing of {type_}");
+        until(&what, DEADLINE, async || {
+            let Some(found) = self.get(object).await else {
+                return Look::NotYet("it is not there".to_owned());
+            };
+            let is_judged = condition(&found, types::READY).is_some();
+            match condition(&found, type_) {
+                None if is_judged => Look::Holds(()),
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
     pub async fn wait_gone(&mut self, object: Named<'_>) {
         let what = format!("{object} to be gone");
         let gone = until(&what, DEADLINE, async || match self.get(object).await {

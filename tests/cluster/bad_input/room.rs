@@ -1,5 +1,6 @@
 //! What does not fit, and what no longer fits a machine that runs.
 
+use dc_crds::condition::types;
 use serde_json::json;
 
 use super::desk::{Case, Desk, Named, machine, ours};
@@ -108,16 +109,20 @@ pub async fn what_runs_goes_on_when_its_object_is_broken(desk: &mut Desk) {
     desk.change(steady, json!({"class": "tiny", "cloudInit": null}))
         .await
         .unwrap();
-    // Another class takes effect at the next start, which is asked for by another text.
-    desk.expect(
+    // Another class takes effect at the next start, which is asked for by another text. Until then
+    // the machine runs and is ready.
+    desk.expect_of(
         steady,
+        types::RESTART_NEEDED,
         "RestartNeeded",
         &["takes effect at its next start", "spec.restart"],
     )
     .await;
+    desk.wait_object(steady, "Running").await;
     desk.change(steady, json!({"restart": "now"}))
         .await
         .unwrap();
+    desk.wait_without(steady, types::RESTART_NEEDED).await;
     desk.wait_object(steady, "Running").await;
     desk.remove(&["steady"]).await;
 }

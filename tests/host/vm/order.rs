@@ -16,7 +16,7 @@ use dc_types::plan::{
     ItemKind, Items, NetworkItem, NetworkRole, NicItem, OnStop, Power, Qos, Release, Secret,
     SeedItem, Segment, VmItem, ZoneType,
 };
-use dc_types::report::{Detail, Guest, HoldSeen, ItemState, Stop};
+use dc_types::report::{Detail, Guest, HoldSeen, ItemState, MoveSeen, Stop};
 use dc_types::{
     Bytes, DepartmentName, Epoch, InstanceId, Mac, MiB, ObjectRef, ObjectUid, SubnetUid, Vni,
 };
@@ -43,6 +43,7 @@ pub struct Looked {
     pub guest: Guest,
     pub last_stop: Option<Stop>,
     pub held: Option<HoldSeen>,
+    pub moves: Vec<MoveSeen>,
     pub released: bool,
 }
 
@@ -79,6 +80,8 @@ impl Order {
             },
             size: Bytes(64 << 20),
             qos: Qos::default(),
+            stored: None,
+            mirror: None,
         };
         Self {
             vm: VmItem {
@@ -195,6 +198,7 @@ impl Order {
             guest,
             last_stop,
             held,
+            moves,
             ..
         } = observation.detail
         else {
@@ -206,6 +210,7 @@ impl Order {
             guest,
             last_stop,
             held: held.as_deref().copied(),
+            moves,
             released: !status.released.is_empty(),
         })
     }

@@ -1,6 +1,6 @@
 //! A machine with two disks and two cards, its network, and the plan around them; for tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dc_types::plan::{
@@ -47,6 +47,8 @@ pub(crate) fn disk(volume: u64) -> DiskItem {
         },
         size: Bytes(1 << 30),
         qos: Qos::default(),
+        stored: None,
+        mirror: None,
     }
 }
 
@@ -126,14 +128,16 @@ pub(crate) fn network_key() -> ItemKey {
 /// The cards as validation makes them.
 pub(crate) fn cards() -> Vec<Card> {
     let world = World::of(vm());
-    let valid = validate(&world.wanted(), world.vm_item()).unwrap().unwrap();
+    let valid = validate(&world.wanted(), world.vm_item(), &BTreeMap::new());
+    let valid = valid.unwrap().unwrap();
     valid.cards.unwrap()
 }
 
 pub(crate) fn metadata() -> Metadata {
     let world = World::of(vm());
     let item = world.vm_item();
-    let valid = validate(&world.wanted(), item).unwrap().unwrap();
+    let valid = validate(&world.wanted(), item, &BTreeMap::new());
+    let valid = valid.unwrap().unwrap();
     Metadata {
         object: item.object.clone(),
         system: valid.vm.system.clone(),

@@ -7,6 +7,7 @@ use dc_types::plan::{ItemKey, OnStop, Power as WantedPower, Release};
 use dc_types::report::{Consistency, Stop, Trouble};
 
 use super::hold::{self, Freeze, Lasted, Move, Stage, Undisturbed};
+use super::moves::{self, Switch, effective, is_halted, next_switch, went_over};
 use super::record::{Phase, Record, settle};
 use super::seen::{Domain, Paused, Power, Seen};
 use super::validate::{Card, ValidVm, trouble};
@@ -51,6 +52,8 @@ pub enum Verdict {
     Stop(StopMove, Why),
     /// Kept from writing for a snapshot, on the way there, or let go again.
     Hold(Move),
+    /// Halted while a disk goes over to another place, on the way there, or let go again.
+    Switch(Switch),
     /// Not ours to touch.
     Refuse(Trouble),
 }
@@ -88,10 +91,13 @@ pub enum Why {
 pub fn judge(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Judgement {
     let domain = seen.domains.get(&valid.vm.vm);
     let mut record = settled(wanted, valid.vm.vm, seen);
-    let verdict = match (refusal(valid, domain, seen), domain) {
+    let halted = domain.is_some_and(|domain| is_halted(&record, domain.power));
+    moves::settle(&mut record, valid.asked, domain);
+    let refused = refusal(valid, domain, seen).or_else(|| moves::refusal(&record, valid.asked));
+    let verdict = match (refused, domain) {
         (Some(trouble), _) => Verdict::Refuse(trouble),
         (None, Some(domain)) if domain.power.is_active() => {
-            judge_active(wanted, valid, domain, &mut record, seen)
+            judge_active(wanted, valid, domain, (&mut record, halted), seen)
         }
         (None, _) => judge_off(wanted, valid, &mut record, seen.now),
     };
@@ -149,14 +155,14 @@ fn judge_active(
     wanted: &Wanted<'_>,
     valid: &ValidVm<'_>,
     domain: &Domain,
-    record: &mut Record,
+    (record, halted): (&mut Record, bool),
     seen: &Seen,
 ) -> Verdict {
-    let (vm, now) = (valid.vm, seen.now);
+    let (vm, now) = (&valid.vm, seen.now);
     let deadline = i64::from(vm.stop_deadline_s);
     let fenced = vm.disks.iter().any(|disk| {
         let started = domain.metadata.grants.get(&disk.volume);
-        started.is_some_and(|epoch| *epoch != disk.grant)
+        started.is_some_and(|epoch| *epoch != disk.grant) && !went_over(record, disk)
     });
     let why = if fenced {
         Some(Why::Fenced)
@@ -170,6 +176,9 @@ fn judge_active(
     if let Some(next) = hold_of(valid, domain, record, seen, why) {
         return Verdict::Hold(next);
     }
+    if let Some(next) = switch_of(valid, domain, record, halted, why) {
+        return Verdict::Switch(next);
+    }
     if let Some(why) = why {
         return Verdict::Stop(stop_move(why, domain.power, record, now, deadline), why);
     }
@@ -182,11 +191,14 @@ fn judge_active(
         record.stopping = None;
     }
     match domain.power {
-        Power::Running => Verdict::Running(if domain.metadata.definition == valid.definition {
-            Currency::Current
-        } else {
-            Currency::NextStart
-        }),
+        Power::Running => {
+            let started = &domain.metadata.definition;
+            let current = *started == valid.definition || *started == valid.unmoved;
+            Verdict::Running(match current {
+                true => Currency::Current,
+                false => Currency::NextStart,
+            })
+        }
         Power::Paused(Paused::Ordered) => match may_run(wanted, valid) {
             Ok(()) if never_ran(record) && lost_tap(valid, seen).is_some() => {
                 Verdict::Stop(StopMove::Kill, Why::Dead)
@@ -232,6 +244,23 @@ fn hold_of(
         Some(Stage::Letting(..) | Stage::Ended(..)) if next != Move::LetGo => None,
         _ => Some(next),
     }
+}
+
+/// What a switch asks for. One that has halted the guest is ended before the guest is stopped: halted,
+/// it could not hear its power button.
+fn switch_of(
+    valid: &ValidVm<'_>,
+    domain: &Domain,
+    record: &mut Record,
+    halted: bool,
+    why: Option<Why>,
+) -> Option<Switch> {
+    let held = record.hold.is_some_and(|hold| !hold.is_over()) || valid.vm.hold.is_some();
+    let disturbed = why.is_some() || record.stopping.is_some() || held;
+    if why == Some(Why::Fenced) || (disturbed && !halted) {
+        return None;
+    }
+    next_switch(record, valid.asked, domain, halted)
 }
 
 /// Whether a guest that was let go is still to be thawed.
@@ -297,6 +326,12 @@ fn judge_off(wanted: &Wanted<'_>, valid: &ValidVm<'_>, record: &mut Record, now:
     // A clock that was set back does not hold a machine.
     if !asked_again && (0..pause).contains(&waited) {
         return Verdict::Wait(between_starts(record, pause - waited));
+    }
+    if effective(valid.asked, Some(record)) != valid.vm {
+        return Verdict::Wait(trouble(
+            "Moved",
+            "a disk was found to have been moved; the machine starts once that is written down",
+        ));
     }
     match may_run(wanted, valid) {
         Ok(()) if still => Verdict::Wait(trouble(

@@ -1,14 +1,17 @@
 //! From verdicts to steps. Releases first, then items, each in the order of their keys; the steps
 //! of one machine are in the order in which they must be done.
 
-use dc_types::InstanceId;
+use std::collections::BTreeMap;
+
 use dc_types::plan::{DiskItem, ItemKey, ItemKind, Release};
+use dc_types::{Epoch, InstanceId};
 
 use super::hold::{Freeze, Move, Stage, asks_guest};
 use super::judge::{
     Currency, Judgement, Leftovers, PRESS_EVERY_S, RESUME_EVERY_S, ReleaseVerdict, StopMove,
     Verdict, judge, judge_release, may_run, must_thaw, secrets_of,
 };
+use super::moves::{self, Switch, plan_copies, went_over};
 use super::record::{Record, Stopping};
 use super::seed::render_seed;
 use super::seen::{Domain, Power, Seen, TapPlace};
@@ -33,7 +36,7 @@ pub fn plan(wanted: &Wanted<'_>, seen: &Seen) -> Vec<Step> {
         if release_pending(wanted, item.key.id, seen) {
             continue;
         }
-        if let Some(Ok(valid)) = validate(wanted, item) {
+        if let Some(Ok(valid)) = validate(wanted, item, &seen.records) {
             let vm = valid.vm.vm;
             let acts = plan_machine(wanted, &valid, seen);
             steps.extend(acts.into_iter().map(|act| Step { vm, act }));
@@ -98,9 +101,15 @@ fn plan_machine(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Vec<Ac
             // It runs: whether it is frozen is looked at next.
             Move::LetGo | Move::Thaw => Vec::new(),
         }),
+        Verdict::Switch(next) => settled(match next {
+            Switch::Pause => vec![Act::Pause],
+            Switch::Pivot { device } => vec![Act::Pivot { device }],
+            Switch::Wait => Vec::new(),
+            Switch::LetGo => vec![Act::Resume],
+        }),
         Verdict::Running(currency) => {
             let thaw = must_thaw(&record, seen.freezes.get(&vm).copied()).then_some(Act::Thaw);
-            let others = plan_running(wanted, valid, currency, seen);
+            let others = plan_running(wanted, valid, (currency, &record), seen);
             settled(others.into_iter().chain(thaw).collect())
         }
         Verdict::Off => settled(stale_secrets(vm, seen)),
@@ -123,7 +132,7 @@ fn plan_start(
     let Ok(cards) = &valid.cards else {
         return Vec::new();
     };
-    let vm = valid.vm;
+    let vm = &*valid.vm;
     let starting = record.starting(&vm.restart, seen.now, &wanted.host.boot_id);
     let mut acts = vec![Act::Note(starting.clone())];
     acts.extend(stale_secrets(vm.vm, seen));
@@ -230,18 +239,19 @@ fn plan_limits(valid: &ValidVm<'_>, domain: &Domain) -> Vec<Act> {
 fn plan_running(
     wanted: &Wanted<'_>,
     valid: &ValidVm<'_>,
-    currency: Currency,
+    (currency, record): (Currency, &Record),
     seen: &Seen,
 ) -> Vec<Act> {
     let mut acts = Vec::new();
     if let Some(domain) = seen.domains.get(&valid.vm.vm) {
-        let metadata = metadata_of_running(valid, &domain.metadata, currency);
+        let metadata = metadata_of_running(valid, (currency, record), &domain.metadata);
         if metadata != domain.metadata {
             acts.push(Act::Adopt {
                 metadata: metadata.render_alone(),
             });
         }
         acts.extend(plan_limits(valid, domain));
+        acts.extend(plan_copies(record, valid.asked, domain, seen.now));
     }
     if may_run(wanted, valid).is_ok() {
         acts.extend(plan_repairs(valid, seen));
@@ -280,17 +290,36 @@ fn metadata_at_start(valid: &ValidVm<'_>) -> Metadata {
 }
 
 /// Whose it is now, and what it was started with.
-fn metadata_of_running(valid: &ValidVm<'_>, started: &Metadata, currency: Currency) -> Metadata {
+fn metadata_of_running(
+    valid: &ValidVm<'_>,
+    (currency, record): (Currency, &Record),
+    started: &Metadata,
+) -> Metadata {
     let now = metadata_at_start(valid);
     match currency {
         Currency::Current => now,
         Currency::NextStart => Metadata {
-            grants: started.grants.clone(),
+            grants: grants_of_running(valid, record, started),
             definition: started.definition.clone(),
             machine_type: started.machine_type.clone(),
             ..now
         },
     }
+}
+
+/// The grants it was started with, and those of the disks that have gone over since.
+fn grants_of_running(
+    valid: &ValidVm<'_>,
+    record: &Record,
+    started: &Metadata,
+) -> BTreeMap<InstanceId, Epoch> {
+    let mut grants = started.grants.clone();
+    for disk in &valid.vm.disks {
+        if went_over(record, disk) {
+            grants.insert(disk.volume, disk.grant);
+        }
+    }
+    grants
 }
 
 fn plan_release(wanted: &Wanted<'_>, release: &Release, seen: &Seen) -> Vec<Act> {
@@ -336,7 +365,7 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
         if release_pending(wanted, item.key.id, seen) {
             return None;
         }
-        let valid = validate(wanted, item)?.ok()?;
+        let valid = validate(wanted, item, &seen.records)?.ok()?;
         let Judgement { record, verdict } = judge(wanted, &valid, seen);
         let of_hold = record.hold.filter(|hold| !hold.is_over()).map(|hold| {
             if asks_guest(&record) || matches!(hold.stage, Stage::Pausing(_)) {
@@ -345,7 +374,11 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
             hold.seconds_left(seen.now)
         });
         let of_verdict = match verdict {
-            Verdict::Stop(..) | Verdict::Passing => Some(1),
+            Verdict::Stop(..) | Verdict::Passing | Verdict::Switch(_) => Some(1),
+            Verdict::Running(_) => seen
+                .domains
+                .get(&valid.vm.vm)
+                .and_then(|domain| moves::next_look(&record, valid.asked, domain, seen.now)),
             Verdict::DiskError => Some(RESUME_EVERY_S),
             Verdict::Wait(_) => {
                 let waited = seen.now - record.started_at.unwrap_or(seen.now);

@@ -3,12 +3,17 @@
 //!
 //! A record is written before what it speaks of is done: `Starting` before the start, the time of
 //! the first press of the power button before the press. What is then found on the machine
-//! [`settle`]s it. Losing a record loses history and never a guest.
+//! [`settle`]s it. Losing a record loses history and never a guest: that a disk was moved stands in the
+//! domain's metadata as well.
 
+use std::collections::BTreeMap;
+
+use dc_types::InstanceId;
 use dc_types::report::Stop;
 use serde::{Deserialize, Serialize};
 
 use super::hold::HoldRecord;
+use super::moves::MoveRecord;
 use super::seen::{Off, Power};
 
 /// After this many seconds of running a start counts as a good one, and the count of starts in a
@@ -38,6 +43,9 @@ pub struct Record {
     /// The last hold that was asked of the guest.
     #[serde(default)]
     pub hold: Option<HoldRecord>,
+    /// Moves of its disks, by volume.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moves: BTreeMap<InstanceId, MoveRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +80,7 @@ impl Default for Record {
             started_at: None,
             resumed_at: None,
             hold: None,
+            moves: BTreeMap::new(),
         }
     }
 }

@@ -41,12 +41,36 @@ pub struct Domain {
     pub disks: BTreeMap<String, LiveDisk>,
 }
 
-/// A disk as it is limited now.
+/// A disk as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveDisk {
     /// Such as `vda`.
     pub device: String,
     pub qos: Qos,
+    /// What QEMU has open: a target and its unit, an image, a file.
+    pub source: String,
+    /// The job that copies it elsewhere.
+    pub mirror: Option<LiveMirror>,
+}
+
+/// A copy of a disk that QEMU makes while the guest runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveMirror {
+    /// Where to, named as the source of a disk is.
+    pub source: String,
+    pub stage: CopyStage,
+    pub percent: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyStage {
+    Copying,
+    /// It is whole, and kept up.
+    Ready,
+    /// QEMU is going over to it, and has not said yet whether it did.
+    GoingOver,
+    /// QEMU is ending it.
+    Ending,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

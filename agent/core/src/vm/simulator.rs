@@ -7,14 +7,15 @@ use dc_types::report::{Detail, Guest, ItemState, Stop};
 
 use super::fixture::{self, NOW, World};
 use super::hold::{Freeze, asks_guest};
-use super::seen::{Domain, Off, Paused, Power, Seen, TapPlace};
+use super::seen::{CopyStage, Domain, LiveDisk, LiveMirror, Off, Paused, Power, Seen, TapPlace};
 use super::step::{Act, Step};
-use super::xml::disk::read_live_disks;
+use super::xml::disk::{read_live_disks, read_source_name};
 use super::xml::{Metadata, SecretLabel};
 use super::{next_look, plan, status};
 
 mod cases;
 mod holds;
+mod moves;
 mod properties;
 
 struct Simulator {
@@ -55,6 +56,12 @@ impl Simulator {
             .domains
             .get_mut(&step.vm)
             .unwrap_or_else(|| panic!("{name} without a domain"))
+    }
+
+    fn disk(&mut self, step: &Step, device: &str) -> &mut LiveDisk {
+        let mut disks = self.domain(step).disks.values_mut();
+        let disk = disks.find(|disk| disk.device == device);
+        disk.unwrap_or_else(|| panic!("no disk {device}"))
     }
 
     fn power(&self) -> Option<Power> {
@@ -124,6 +131,28 @@ impl Simulator {
                 for disk in disks.filter(|disk| disk.device == *device) {
                     disk.qos = *qos;
                 }
+            }
+            Act::Copy { device, xml } => {
+                let source = read_source_name(xml).expect("a source");
+                let power = self.domain(step).power;
+                assert_eq!(power, Power::Running, "a copy of what does not run");
+                let disk = self.disk(step, device);
+                assert_eq!(disk.mirror, None, "two copies of one disk");
+                assert_ne!(disk.source, source, "copied onto itself");
+                disk.mirror = Some(LiveMirror {
+                    source,
+                    stage: CopyStage::Copying,
+                    percent: 0,
+                });
+            }
+            Act::EndCopy { device } => self.disk(step, device).mirror = None,
+            Act::Pivot { device } => {
+                let power = self.domain(step).power;
+                assert_eq!(power, Power::Paused(Paused::Ordered), "it would write");
+                let disk = self.disk(step, device);
+                let copy = disk.mirror.take().expect("a copy");
+                assert_eq!(copy.stage, CopyStage::Ready, "the copy is not whole");
+                disk.source = copy.source;
             }
             Act::Press => {
                 let hears = self.hears;

@@ -10,6 +10,7 @@ use super::judge::{
     Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
     settled,
 };
+use super::moves::told;
 use super::plan::release_pending;
 use super::record::Record;
 use super::seen::{Domain, Power, Seen};
@@ -67,7 +68,7 @@ fn observe(
         );
         (record, guest, pending)
     } else {
-        match validate(wanted, item) {
+        match validate(wanted, item, &seen.records) {
             Some(Ok(valid)) => {
                 let Judgement { record, verdict } = judge(wanted, &valid, seen);
                 let guest = guest(&verdict, domain, &record);
@@ -93,7 +94,7 @@ fn observe(
         epoch: item.epoch,
         hash: item.hash(),
         state,
-        detail: detail(guest, domain, &record, seen.records.get(&vm.vm)),
+        detail: detail(guest, domain, &record, vm, seen.records.get(&vm.vm)),
     }
 }
 
@@ -101,6 +102,7 @@ fn detail(
     guest: Guest,
     domain: Option<&Domain>,
     record: &Record,
+    asked: &VmItem,
     stored: Option<&Record>,
 ) -> Detail {
     // That it is held is told once it is written down: an agent that died in between could not say
@@ -115,6 +117,7 @@ fn detail(
         started_at: record.started_at,
         restart: record.restart.clone(),
         held: held.map(Box::new),
+        moves: told(stored, asked, domain),
     }
 }
 
@@ -133,6 +136,11 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
         Verdict::Hold(_) => pending(
             "HeldForSnapshot",
             "the guest is kept from writing for a moment, while its volumes are taken",
+        ),
+        Verdict::Switch(_) => pending(
+            "Switching",
+            "a disk goes over to the storage that it was moved to: the guest stands still for a \
+             moment",
         ),
         Verdict::Running(Currency::Current) => match lost_tap(valid, seen) {
             Some(card) => ItemState::Failed(trouble(
@@ -203,6 +211,7 @@ fn guest(verdict: &Verdict, domain: Option<&Domain>, record: &Record) -> Guest {
         | Verdict::Held(_)
         | Verdict::Wait(_)
         | Verdict::Hold(_)
+        | Verdict::Switch(_)
         | Verdict::Passing
         | Verdict::Refuse(_) => guest_when_leaving(domain, record),
     }

@@ -52,6 +52,19 @@ pub enum Act {
         device: String,
         qos: Qos,
     },
+    /// Has QEMU copy a disk of the running guest to where the XML says.
+    Copy {
+        device: String,
+        xml: String,
+    },
+    /// Ends such a copy; the guest stays where it is.
+    EndCopy {
+        device: String,
+    },
+    /// Has the halted guest go over to the copy, which is whole.
+    Pivot {
+        device: String,
+    },
     /// Presses the power button.
     Press,
     /// Ends QEMU.
@@ -91,6 +104,9 @@ impl Step {
             Act::Thaw => "thaw",
             Act::Pause => "pause",
             Act::Limit { .. } => "limit",
+            Act::Copy { .. } => "copy",
+            Act::EndCopy { .. } => "end_copy",
+            Act::Pivot { .. } => "pivot",
             Act::Press => "press",
             Act::Destroy => "destroy",
             Act::Adopt { .. } => "adopt",

@@ -4,7 +4,8 @@
 //! What one object can show is refused at the API already; this is what a host needs on top, so
 //! that a faulty plan is told in words rather than by libvirt.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use dc_types::plan::{
@@ -17,6 +18,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::moves::effective;
+use super::record::Record;
 use super::xml::writer::clean;
 use crate::names::{bridge_name, domain_name, netns_name, tap_name};
 use crate::wanted::{HostView, Wanted};
@@ -30,13 +33,18 @@ pub const CARDS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct ValidVm<'a> {
     pub item: &'a Item,
-    pub vm: &'a VmItem,
+    /// As the plan asks for it.
+    pub asked: &'a VmItem,
+    /// The same with each disk opened where its bytes are.
+    pub vm: Cow<'a, VmItem>,
     pub domain_name: String,
     /// Or what they wait for: a machine can be stopped without its network, not started.
     pub cards: Result<Vec<Card>, Trouble>,
     pub mtu: u32,
     /// Digest of all that takes effect at a start only, the grants and the restart text apart.
     pub definition: String,
+    /// The same of what the plan asks for: that of a machine whose disks have been moved since.
+    pub unmoved: String,
     pub files: Files,
 }
 
@@ -77,9 +85,13 @@ impl Files {
 
 /// The item as a machine, or what is wrong with it until it changes; `None` for an item of another
 /// kind.
-pub fn validate<'a>(wanted: &Wanted<'a>, item: &'a Item) -> Option<Result<ValidVm<'a>, Trouble>> {
+pub fn validate<'a>(
+    wanted: &Wanted<'a>,
+    item: &'a Item,
+    records: &BTreeMap<InstanceId, Record>,
+) -> Option<Result<ValidVm<'a>, Trouble>> {
     match &item.body {
-        ItemBody::Vm(vm) => Some(validate_vm(wanted, item, vm)),
+        ItemBody::Vm(vm) => Some(validate_vm(wanted, item, vm, records.get(&vm.vm))),
         _ => None,
     }
 }
@@ -87,24 +99,28 @@ pub fn validate<'a>(wanted: &Wanted<'a>, item: &'a Item) -> Option<Result<ValidV
 fn validate_vm<'a>(
     wanted: &Wanted<'a>,
     item: &'a Item,
-    vm: &'a VmItem,
+    asked: &'a VmItem,
+    record: Option<&Record>,
 ) -> Result<ValidVm<'a>, Trouble> {
-    check_item(item, vm)?;
+    check_item(item, asked)?;
+    let vm = effective(asked, record);
     let network = find_network(wanted, &vm.department);
     let cards = vm
         .nics
         .iter()
-        .map(|nic| find_card(vm, nic, network))
+        .map(|nic| find_card(&vm, nic, network))
         .collect();
     let mtu = guest_mtu(wanted.host.addresses.overlay);
     Ok(ValidVm {
         item,
-        vm,
+        asked,
         domain_name: domain_name(&vm.department, &vm.name, vm.vm),
-        definition: definition(vm, mtu),
+        definition: definition(&vm, mtu),
+        unmoved: definition(asked, mtu),
         cards,
         mtu,
         files: Files::of(wanted.host, vm.vm),
+        vm,
     })
 }
 
@@ -317,7 +333,7 @@ mod tests {
         change(&mut vm);
         let world = World::of(vm);
         let item = world.vm_item();
-        match validate(&world.wanted(), item).unwrap() {
+        match validate(&world.wanted(), item, &BTreeMap::new()).unwrap() {
             Err(trouble) => trouble,
             Ok(valid) => panic!("{valid:?}"),
         }
@@ -344,7 +360,9 @@ mod tests {
         let mut world = World::of(fixture::vm());
         world.items.remove(&fixture::network_key());
         let item = world.vm_item();
-        let valid = validate(&world.wanted(), item).unwrap().unwrap();
+        let valid = validate(&world.wanted(), item, &BTreeMap::new())
+            .unwrap()
+            .unwrap();
         assert_eq!(valid.cards.unwrap_err().reason, "WaitsForNetwork");
     }
 
@@ -354,7 +372,7 @@ mod tests {
             let mut vm = fixture::vm();
             change(&mut vm);
             let world = World::of(vm);
-            let valid = validate(&world.wanted(), world.vm_item()).unwrap();
+            let valid = validate(&world.wanted(), world.vm_item(), &BTreeMap::new()).unwrap();
             valid.unwrap().definition
         };
         let plain = of(&|_| ());

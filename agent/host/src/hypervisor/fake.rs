@@ -19,8 +19,13 @@ use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 use crate::knobs::Knobs;
+
+mod definition;
+mod disks;
+
+use definition::read_definition;
 
 /// Clones share what is remembered.
 #[derive(Clone)]
@@ -116,15 +121,6 @@ impl FakeHypervisor {
     pub fn is_frozen(&self, vm: InstanceId) -> bool {
         let state = self.state();
         state.domains.get(&vm).is_some_and(|domain| domain.frozen)
-    }
-
-    /// How a disk of a running guest is limited, by its device.
-    #[must_use]
-    pub fn limits(&self, vm: InstanceId, device: &str) -> Option<Qos> {
-        let state = self.state();
-        let mut disks = state.domains.get(&vm)?.disks.values();
-        let disk = disks.find(|disk| disk.device == device)?;
-        Some(disk.qos)
     }
 
     pub fn add_foreign(&self, uuid: Uuid, name: &str) {
@@ -270,23 +266,6 @@ impl State {
     }
 }
 
-fn read_definition(vm: InstanceId, xml: &str) -> Result<(String, Metadata), HypervisorError> {
-    let faulty = |message: String| refused("define", message);
-    let document = roxmltree::Document::parse(xml).map_err(|error| faulty(error.to_string()))?;
-    let text = |tag| {
-        let mut children = document.root_element().children();
-        let node = children.find(|node| node.has_tag_name(tag));
-        node.and_then(|node| node.text()).unwrap_or_default()
-    };
-    if text("uuid") != vm.to_string() {
-        return Err(faulty(format!("the definition is of {:?}", text("uuid"))));
-    }
-    let metadata = Metadata::find(xml)
-        .map_err(|error| faulty(error.to_string()))?
-        .ok_or_else(|| faulty("the definition carries no metadata of ours".into()))?;
-    Ok((text("name").to_owned(), metadata))
-}
-
 fn refused(call: &'static str, message: String) -> HypervisorError {
     HypervisorError::Refused { call, message }
 }
@@ -405,6 +384,28 @@ impl Hypervisor for FakeHypervisor {
             Ok(())
         })
         .await
+    }
+
+    async fn start_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        xml: &str,
+    ) -> Result<(), HypervisorError> {
+        let (device, xml) = (device.to_owned(), xml.to_owned());
+        self.act("copy", move |state| state.start_copy(vm, &device, &xml))
+            .await
+    }
+
+    async fn end_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        ending: CopyEnding,
+    ) -> Result<(), HypervisorError> {
+        let device = device.to_owned();
+        self.act("end_copy", move |state| state.end_copy(vm, &device, ending))
+            .await
     }
 
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError> {

@@ -9,7 +9,7 @@ use dc_types::{InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 
 pub struct NoHypervisor {
     /// Kept so that those who wait for a change wait, rather than being told that none can come.
@@ -80,6 +80,14 @@ impl Hypervisor for NoHypervisor {
 
     async fn limit(&self, _: InstanceId, _: &str, _: &Qos) -> Result<(), HypervisorError> {
         refuse("limit")
+    }
+
+    async fn start_copy(&self, _: InstanceId, _: &str, _: &str) -> Result<(), HypervisorError> {
+        refuse("copy")
+    }
+
+    async fn end_copy(&self, _: InstanceId, _: &str, _: CopyEnding) -> Result<(), HypervisorError> {
+        refuse("end copy")
     }
 
     async fn press_power_button(&self, _: InstanceId) -> Result<(), HypervisorError> {

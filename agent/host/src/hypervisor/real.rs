@@ -24,9 +24,10 @@ use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys;
 
 use super::capabilities::{cpu_models, machine_types};
-use super::{Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 
 mod connection;
+mod copy;
 mod guest;
 mod iotune;
 mod power;
@@ -132,7 +133,13 @@ fn read_domain(domain: &virt::domain::Domain, domains: &mut Domains) -> Result<(
             let (_, reason) = domain.state()?;
             let power = power::power(reason);
             let disks = match power.is_active() {
-                true => read_live_disks(&domain.xml_desc(0)?),
+                true => {
+                    let mut disks = read_live_disks(&domain.xml_desc(0)?);
+                    for disk in disks.values_mut() {
+                        copy::read_percent(domain, disk);
+                    }
+                    disks
+                }
                 false => Default::default(),
             };
             let seen = Domain {
@@ -278,6 +285,54 @@ impl Hypervisor for Libvirt {
                 iotune::limit(&domain, &device, &qos).map_err(CallError::Told)
             })
             .await
+    }
+
+    async fn start_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        xml: &str,
+    ) -> Result<(), HypervisorError> {
+        let (device, xml) = (device.to_owned(), xml.to_owned());
+        self.connection
+            .call("copy", START, move |connection| {
+                let domain = get(connection, vm)?;
+                copy::start(&domain, &device, &xml).map_err(CallError::Told)
+            })
+            .await
+    }
+
+    async fn end_copy(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        ending: CopyEnding,
+    ) -> Result<(), HypervisorError> {
+        let device: Arc<str> = device.into();
+        let name = Arc::clone(&device);
+        self.connection
+            .call("end copy", QUICK, move |connection| {
+                let domain = get(connection, vm)?;
+                copy::end(&domain, &name, ending).map_err(CallError::Told)
+            })
+            .await?;
+        let ended = async {
+            let mut ticks = tokio::time::interval(copy::LOOK_EVERY);
+            loop {
+                ticks.tick().await;
+                let name = Arc::clone(&device);
+                let look = move |connection: &Connect| {
+                    let domain = get(connection, vm)?;
+                    copy::is_there(&domain, &name).map_err(CallError::Told)
+                };
+                if !self.connection.look("copy", look).await? {
+                    return Ok(());
+                }
+            }
+        };
+        // One that has not ended by then is seen as ending.
+        let waited = tokio::time::timeout(copy::PATIENCE, ended).await;
+        waited.unwrap_or(Ok(()))
     }
 
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError> {

@@ -177,6 +177,58 @@ pub struct DiskItem {
     pub size: Bytes,
     #[serde(default, skip_serializing_if = "Qos::is_unlimited")]
     pub qos: Qos,
+    /// The id under which its storage has the bytes, once they have been moved; else the volume's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<InstanceId>,
+    /// Another place that its bytes are to be in, while the guest runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Box<Mirror>>,
+}
+
+/// A second place of a disk's bytes, opened for the same machine under a grant of its own. The guest
+/// writes to the first one until the host has switched; what reaches this one is its copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// The id under which that storage has the bytes: another one for each move.
+    pub place: InstanceId,
+    pub grant: Epoch,
+    #[serde(flatten)]
+    pub source: DiskSource,
+    pub order: MirrorOrder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MirrorOrder {
+    /// Copy, and keep the copy up with what the guest writes.
+    Copy,
+    /// Go over to it as soon as it is the same, and say so. Cannot be taken back.
+    Switch,
+}
+
+impl DiskItem {
+    /// The id under which its storage has the bytes.
+    #[must_use]
+    pub fn place(&self) -> InstanceId {
+        self.stored.unwrap_or(self.volume)
+    }
+
+    /// The disk as it is opened once its bytes are in their second place.
+    #[must_use]
+    pub fn switched(&self) -> Option<Self> {
+        let Mirror {
+            place,
+            grant,
+            source,
+            order: _,
+        } = self.mirror.as_deref()?;
+        Some(Self {
+            grant: *grant,
+            source: source.clone(),
+            stored: Some(*place),
+            mirror: None,
+            ..self.clone()
+        })
+    }
 }
 
 /// How QEMU reaches the bytes of a disk.

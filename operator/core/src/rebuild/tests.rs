@@ -69,6 +69,8 @@ fn vm(n: u128, on: &str, at: u64) -> Item {
         },
         size: Bytes(1 << 30),
         qos: Qos::default(),
+        stored: None,
+        mirror: None,
     };
     let nic = NicItem {
         card: 0,

@@ -36,6 +36,7 @@ pub fn observe(item: &Item) -> Observation {
             started_at: Some(1_700_000_000),
             restart: vm.restart.clone(),
             held: None,
+            moves: Vec::new(),
         },
         ItemBody::Snapshot(_) => Detail::Snapshot {
             size: Bytes(0),

@@ -122,6 +122,8 @@ pub fn machine(
                 .volume
                 .and_then(|volume| validate_qos(volume.spec.qos.as_ref()).ok())
                 .unwrap_or_default(),
+            stored: None,
+            mirror: None,
         });
     }
     let nics = cards.iter().zip(0..).map(|(card, number)| NicItem {

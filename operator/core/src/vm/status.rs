@@ -16,11 +16,15 @@ use crate::place::Presence;
 use crate::plan::Plan;
 use crate::words::{Fact, all_words};
 
+/// What an agent says of a guest whose definition is newer than its start.
+const RESTART: &str = "RestartNeeded";
+
 #[must_use]
 pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachineStatus {
     let claim = seen.claims.vms.get(&id(seen.me));
     let old = seen.vm.status.as_ref();
-    let words = all_words(&plan.found).unwrap_or_else(|| match claim {
+    let (restart, found) = restart_apart(&plan.found);
+    let words = all_words(&found).unwrap_or_else(|| match claim {
         Some(claim) => Fact::Running {
             host: claim.value.host.to_string(),
         }
@@ -35,6 +39,13 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachi
     // What is wrong with a lease is among what was found.
     let term = lease::judge(seen.leases.iter().copied(), seen.now).unwrap_or_default();
     drafts.extend(term.as_ref().map(Term::draft));
+    drafts.extend(restart.map(|fact| {
+        Draft::new(
+            types::RESTART_NEEDED,
+            ConditionStatus::True,
+            fact.words(),
+        )
+    }));
     let guest = GuestSeen::find(seen);
     VirtualMachineStatus {
         conditions: merge(old.map_or(&[], |old| &old.conditions), drafts, judged),
@@ -54,6 +65,14 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachi
     }
 }
 
+/// A guest that runs as it was started runs well: that a change waits for its next start is told
+/// beside that it is ready, not instead.
+fn restart_apart(found: &[Fact]) -> (Option<Fact>, Vec<Fact>) {
+    let waits = |fact: &Fact| matches!(fact, Fact::HostSays { reason, .. } if reason == RESTART);
+    let (restart, found): (Vec<Fact>, Vec<Fact>) = found.iter().cloned().partition(waits);
+    (restart.into_iter().next(), found)
+}
+
 /// What its host last said of the guest.
 struct GuestSeen {
     guest: Option<Guest>,
@@ -71,6 +90,7 @@ impl GuestSeen {
                 started_at,
                 restart: _,
                 held: _,
+                moves: _,
             }) => Self {
                 guest: Some(*guest),
                 last_stop: last_stop.map(|stop| format!("{stop:?}")),

@@ -10,13 +10,27 @@ use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, Qos, RbdCluster};
 
 use super::Element;
 use super::secret::secret_uuid;
-use crate::vm::seen::LiveDisk;
+use crate::vm::seen::{CopyStage, LiveDisk, LiveMirror};
 
 /// QEMU takes this many bytes of a virtio disk's serial.
 const SERIAL_MAX: usize = 20;
 
 #[must_use]
 pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
+    let mut element = render_copy(disk, index).child(Element::new("serial").text(serial(disk)));
+    let limits = render_limits(&disk.qos);
+    if !limits.is_unlimited() {
+        element = element.child(render_iotune(&limits));
+    }
+    if index == 0 {
+        element = element.child(Element::new("boot").attr("order", 1));
+    }
+    element
+}
+
+/// What QEMU is to open, without what the guest sees of it: where a disk is copied to.
+#[must_use]
+pub fn render_copy(disk: &DiskItem, index: usize) -> Element {
     let kind = match &disk.source {
         DiskSource::Iscsi { .. } | DiskSource::Rbd { .. } => "network",
         DiskSource::File { .. } => "file",
@@ -37,37 +51,44 @@ pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
         DiskSource::Iscsi { portal, chap } => element
             .child(auth(disk, &chap.user, "iscsi"))
             .child(iscsi_source(disk, portal)),
+        DiskSource::Rbd { cluster, cephx, .. } => element
+            .child(auth(disk, &cephx.user, "ceph"))
+            .child(rbd_source(disk, cluster)),
+        DiskSource::File { path } => element.child(Element::new("source").attr("file", path)),
+    };
+    element.child(
+        Element::new("target")
+            .attr("dev", target_name(index))
+            .attr("bus", "virtio"),
+    )
+}
+
+/// The name of what QEMU opens, as libvirt shows it.
+#[must_use]
+pub fn source_name(disk: &DiskItem) -> String {
+    match &disk.source {
+        // Unit 1: unit 0 is tgt's own controller.
+        DiskSource::Iscsi { .. } => {
+            format!("{}/1", GrantItem::target_name(disk.place(), disk.grant))
+        }
+        // libvirt before 11.6 gives QEMU no namespace, whatever stands here.
         DiskSource::Rbd {
             cluster,
             image,
             cephx,
-        } => element
-            .child(auth(disk, &cephx.user, "ceph"))
-            .child(rbd_source(cluster, &cephx.namespace, image)),
-        DiskSource::File { path } => element.child(Element::new("source").attr("file", path)),
-    };
-    element = element
-        .child(
-            Element::new("target")
-                .attr("dev", target_name(index))
-                .attr("bus", "virtio"),
-        )
-        .child(Element::new("serial").text(serial(disk)));
-    let limits = render_limits(&disk.qos);
-    if !limits.is_unlimited() {
-        element = element.child(render_iotune(&limits));
+        } => match cephx.namespace.as_str() {
+            "" => format!("{}/{image}", cluster.pool),
+            namespace => format!("{}/{namespace}/{image}", cluster.pool),
+        },
+        DiskSource::File { path } => path.clone(),
     }
-    if index == 0 {
-        element = element.child(Element::new("boot").attr("order", 1));
-    }
-    element
 }
 
 fn auth(disk: &DiskItem, user: &str, kind: &str) -> Element {
     Element::new("auth").attr("username", user).child(
         Element::new("secret")
             .attr("type", kind)
-            .attr("uuid", secret_uuid(disk.volume, disk.grant)),
+            .attr("uuid", secret_uuid(disk.place(), disk.grant)),
     )
 }
 
@@ -78,24 +99,17 @@ fn host(portal: &Portal) -> Element {
 }
 
 fn iscsi_source(disk: &DiskItem, portal: &Portal) -> Element {
-    let target = GrantItem::target_name(disk.volume, disk.grant);
     Element::new("source")
         .attr("protocol", "iscsi")
-        // Unit 1: unit 0 is tgt's own controller.
-        .attr("name", format!("{target}/1"))
+        .attr("name", source_name(disk))
         .child(host(portal))
         .child(Element::new("initiator").child(Element::new("iqn").attr("name", &disk.initiator)))
 }
 
-fn rbd_source(cluster: &RbdCluster, namespace: &str, image: &str) -> Element {
-    // libvirt before 11.6 gives QEMU no namespace, whatever stands here.
-    let name = match namespace {
-        "" => format!("{}/{image}", cluster.pool),
-        namespace => format!("{}/{namespace}/{image}", cluster.pool),
-    };
+fn rbd_source(disk: &DiskItem, cluster: &RbdCluster) -> Element {
     let source = Element::new("source")
         .attr("protocol", "rbd")
-        .attr("name", name);
+        .attr("name", source_name(disk));
     cluster
         .monitors
         .iter()
@@ -170,7 +184,37 @@ fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
         bandwidth_burst: Bytes(number("total_bytes_sec_max")),
         burst_s: u32::try_from(lengths).unwrap_or(u32::MAX),
     });
-    Some((serial, LiveDisk { device, qos }))
+    let mirror = child("mirror").map(|mirror| LiveMirror {
+        source: read_source(mirror),
+        stage: match mirror.attribute("ready") {
+            Some("yes") => CopyStage::Ready,
+            Some("pivot") => CopyStage::GoingOver,
+            Some("abort") => CopyStage::Ending,
+            Some(_) | None => CopyStage::Copying,
+        },
+        percent: 0,
+    });
+    let disk = LiveDisk {
+        device,
+        qos,
+        source: read_source(disk),
+        mirror,
+    };
+    Some((serial, disk))
+}
+
+/// The name of what a disk or a mirror is in.
+fn read_source(of: roxmltree::Node<'_, '_>) -> String {
+    let source = of.children().find(|node| node.has_tag_name("source"));
+    let name = source.and_then(|source| source.attribute("name").or(source.attribute("file")));
+    name.unwrap_or_default().to_owned()
+}
+
+/// The name of what a disk's XML alone opens, as of a copy.
+#[must_use]
+pub fn read_source_name(disk: &str) -> Option<String> {
+    let document = roxmltree::Document::parse(disk).ok()?;
+    Some(read_source(document.root_element())).filter(|name| !name.is_empty())
 }
 
 /// What the guest sees as `/dev/disk/by-id/virtio-<serial>`: the volume's id, cut to fit.

@@ -15,7 +15,8 @@ use super::Element;
 /// How our secrets begin their description, so that a foreign one is never touched.
 const LABEL: &str = "dc.sonla.gov.vn machine ";
 
-/// The secret's uuid: the same whenever it is defined, another for each epoch.
+/// The secret's uuid: the same whenever it is defined, another for each epoch. `volume` is the id
+/// under which the storage has it.
 #[must_use]
 pub fn secret_uuid(volume: InstanceId, grant: Epoch) -> Uuid {
     Uuid::new_v5(&volume.0, format!("chap {grant}").as_bytes())
@@ -44,7 +45,7 @@ impl fmt::Debug for SecretBytes {
 pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
     let (usage, value) = match &disk.source {
         DiskSource::Iscsi { portal: _, chap } => {
-            let target = GrantItem::target_name(disk.volume, disk.grant);
+            let target = GrantItem::target_name(disk.place(), disk.grant);
             let usage = Element::new("usage")
                 .attr("type", "iscsi")
                 .child(Element::new("target").text(target));
@@ -62,7 +63,7 @@ pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
         }
         DiskSource::File { path: _ } => return None,
     };
-    let uuid = secret_uuid(disk.volume, disk.grant);
+    let uuid = secret_uuid(disk.place(), disk.grant);
     let xml = Element::new("secret")
         .attr("ephemeral", "yes")
         .attr("private", "yes")
