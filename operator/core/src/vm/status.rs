@@ -39,13 +39,9 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VirtualMachi
     // What is wrong with a lease is among what was found.
     let term = lease::judge(seen.leases.iter().copied(), seen.now).unwrap_or_default();
     drafts.extend(term.as_ref().map(Term::draft));
-    drafts.extend(restart.map(|fact| {
-        Draft::new(
-            types::RESTART_NEEDED,
-            ConditionStatus::True,
-            fact.words(),
-        )
-    }));
+    drafts.extend(
+        restart.map(|fact| Draft::new(types::RESTART_NEEDED, ConditionStatus::True, fact.words())),
+    );
     let guest = GuestSeen::find(seen);
     VirtualMachineStatus {
         conditions: merge(old.map_or(&[], |old| &old.conditions), drafts, judged),
@@ -196,3 +192,6 @@ fn interfaces(seen: &Seen<'_>, claim: &Claimed<VmClaim>) -> Vec<InterfaceStatus>
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

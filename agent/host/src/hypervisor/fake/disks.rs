@@ -63,7 +63,9 @@ impl State {
         device: &str,
         xml: &str,
     ) -> Result<(), HypervisorError> {
-        let missing = read_secrets(xml).into_iter().find(|uuid| !self.secrets.contains_key(uuid));
+        let missing = read_secrets(xml)
+            .into_iter()
+            .find(|uuid| !self.secrets.contains_key(uuid));
         if let Some(uuid) = missing {
             return Err(refused("copy", format!("no secret with uuid {uuid}")));
         }
