@@ -3,8 +3,7 @@ use dc_types::report::{ItemState, Observation, Trouble};
 
 use super::super::{id, key, plan};
 use super::*;
-use crate::sim::Sim;
-use crate::sim::objects::observe;
+use crate::sim::{Sim, observe};
 
 #[test]
 fn a_machine_that_waits_for_its_restart_is_ready_and_says_so_beside_it() {
