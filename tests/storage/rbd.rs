@@ -128,10 +128,23 @@ impl Client {
         }
     }
 
-    /// Stays, and does what it is told line by line.
+    /// Stays, and does what it is told, one line at a time: qemu-io looks for more input only when
+    /// its pipe has some, and not for what it has read already.
     fn stay(&self) -> Staying {
-        let mut child = self
-            .command()
+        Self::spawn(&mut self.command())
+    }
+
+    /// Does qemu-io commands in the background, and ends.
+    fn begin(&self, commands: &[&str]) -> Staying {
+        let mut command = self.command();
+        for line in commands {
+            command.args(["-c", line]);
+        }
+        Self::spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> Staying {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -150,6 +163,7 @@ struct Staying {
 impl Staying {
     fn tell(&mut self, line: &str) {
         use std::io::Write;
+        assert!(!line.contains('\n'), "one line at a time");
         // One that was cut off may have ended.
         let _ = writeln!(self.stdin, "{line}");
     }

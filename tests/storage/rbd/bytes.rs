@@ -138,7 +138,7 @@ fn a_snapshot_is_taken_while_a_client_with_few_rights_holds_the_image() {
             bench.grant(1, 6).await.unwrap();
             Client::of(1, 6).act(&["write -P 1 0 4M", "flush"]);
             let mut client = Client::of(1, 6).stay();
-            client.tell("write -q -P 2 4M 4M\nflush");
+            client.tell("write -f -q -P 2 4M 4M");
             let snapshot = bench.snapshot(1, 100).await;
             for at in 0..8 {
                 client.tell(&format!("write -q -P 3 {at}M 1M"));

@@ -85,8 +85,7 @@ fn a_full_pool_is_told_and_a_writer_waits_until_there_is_room() {
             full.await.unwrap();
             // Looking still works, and the pool is not faulty.
             assert_eq!(bench.driver.ensure_pool().await.fault, None);
-            let mut waiting = Client::of(1, 6).stay();
-            waiting.tell("write -q -P 4 8M 8M\nflush\nquit");
+            let mut waiting = Client::of(1, 6).begin(&["write -q -P 4 8M 8M", "flush"]);
             assert!(waiting.child.try_wait().unwrap().is_none());
             quota(0);
             let gone_on = until("the writer to go on", FULL_DEADLINE, async || match waiting
@@ -94,10 +93,11 @@ fn a_full_pool_is_told_and_a_writer_waits_until_there_is_room() {
                 .try_wait()
                 .unwrap()
             {
-                Some(_) => Look::Holds(()),
+                Some(ended) => Look::Holds(ended),
                 None => Look::NotYet("it waits".to_owned()),
             });
-            gone_on.await.unwrap();
+            let ended = gone_on.await.unwrap();
+            assert!(ended.success(), "the writer {ended}");
             Client::of(1, 6).act(&["read -P 3 0 8M", "read -P 4 8M 8M"]);
         },
     );

@@ -16,7 +16,7 @@ use crate::site::{DEADLINE, epoch, volume};
 impl Bench {
     /// Granted, and held by a client that has written.
     async fn held(&self, client: &mut super::Staying) -> GrantSeen {
-        client.tell("write -q -P 5 0 1M\nflush");
+        client.tell("write -f -q -P 5 0 1M");
         let held = until("the client to be seen", DEADLINE, async || {
             let grant = self.grants(1).await.remove(0);
             match grant.holders.is_empty() {
