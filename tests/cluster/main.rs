@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod folders;
+mod given;
 mod ledger;
 mod machines;
 mod quota;
