@@ -22,7 +22,7 @@ use crate::Condition;
     printcolumn = r#"{"name":"Capacity","type":"string","jsonPath":".status.capacity"}"#,
     printcolumn = r#"{"name":"Used","type":"string","jsonPath":".status.used"}"#,
     printcolumn = r#"{"name":"Promised","type":"string","jsonPath":".status.promised"}"#,
-    printcolumn = r#"{"name":"Class","type":"string","jsonPath":".spec.ownerClass"}"#,
+    printcolumn = r#"{"name":"Owner","type":"string","jsonPath":".spec.ownerClass"}"#,
     printcolumn = r#"{"name":"Health","type":"string","jsonPath":".status.health"}"#,
     printcolumn = r#"{"name":"Fills","type":"string","jsonPath":".status.fills"}"#,
     printcolumn = r#"{"name":"Orphans","type":"integer","jsonPath":".status.orphanCount"}"#,
