@@ -66,6 +66,9 @@ const WORKERS: usize = 16;
 /// nothing has changed.
 const RESYNC: Duration = Duration::from_secs(900);
 
+/// How long statuses that we wrote may be remembered after the watch has shown them.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// What all looks of one term share.
 pub struct Context {
     pub parts: Parts,
@@ -146,6 +149,7 @@ async fn work(stores: Stores, parts: Parts) -> Result<()> {
         tasks.spawn(worker(context.clone()));
     }
     tasks.spawn(resync(context.clone()));
+    tasks.spawn(sweep(context.clone()));
     match tasks.join_next().await {
         Some(Err(error)) => Err(error.into()),
         Some(Ok(())) | None => anyhow::bail!("a task of the controllers has ended"),
@@ -190,6 +194,13 @@ fn projected(context: &Context, key: Option<&Key>) {
         *unprojected = None;
         context.parts.board.complete();
         tracing::info!("the boards are complete");
+    }
+}
+
+async fn sweep(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        context.reports.sweep(|key| context.stores.version(key));
     }
 }
 

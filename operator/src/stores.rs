@@ -155,6 +155,29 @@ impl Stores {
         let _ = missing.wait_for(|missing| *missing == 0).await;
     }
 
+    /// The version in which the object of a key is here.
+    #[must_use]
+    pub fn version(&self, key: &Key) -> Option<u64> {
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        match key.kind {
+            Kind::Department => self.departments.version(namespace, name),
+            Kind::Host => self.hosts.version(namespace, name),
+            Kind::Zone => self.zones.version(namespace, name),
+            Kind::Pool => self.pools.version(namespace, name),
+            Kind::Image => self.images.version(namespace, name),
+            Kind::Class => self.classes.version(namespace, name),
+            Kind::System => self.systems.version(namespace, name),
+            Kind::Subnet => self.subnets.version(namespace, name),
+            Kind::Volume => self.volumes.version(namespace, name),
+            Kind::Snapshot => self.snapshots.version(namespace, name),
+            Kind::Vm => self.vms.version(namespace, name),
+            Kind::Request => self.requests.version(namespace, name),
+            Kind::Approval => self.approvals.version(namespace, name),
+            Kind::Policy => self.policies.version(namespace, name),
+            Kind::Network => None,
+        }
+    }
+
     /// Every key there is, of the kinds that are reconciled.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {
@@ -217,9 +240,23 @@ impl Stores {
     }
 }
 
-/// What nobody reads and weighs most.
+/// What nobody reads and weighs most: who wrote which field, and kubectl's copy of the whole.
 fn drop_unread<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The version of an object. Versions of one object are ordered as numbers since Kubernetes 1.35;
+/// before that they were in practice.
+#[must_use]
+pub fn version_of<K: Resource>(object: &K) -> u64 {
+    let version = object.meta().resource_version.as_deref();
+    version.and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

@@ -3,13 +3,19 @@
 //! `pure` needs neither root nor network and installs nothing. Everything else runs on this machine
 //! as root and prepares what it needs first: packages, the control plane's programs, the images.
 //! A part goes on after a failure; the exit status is non-zero if anything failed.
+//!
+//! All tests are built first, once. Then parts run beside each other, in [`LANES`] lanes, since
+//! most of them mostly wait: for guests that boot, for leases that end. Each line is headed by its
+//! part.
 
 mod parts;
 mod tally;
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use dc_lab::apt::{self, Packages};
 use dc_lab::cache::Cache;
 use dc_lab::images::GuestImage;
@@ -19,18 +25,23 @@ use dc_lab::{cargo, progress, teardown};
 pub use parts::Part;
 use tally::Tally;
 
+/// How many parts run at once.
+const LANES: usize = 3;
+
 pub fn run(asked: &[Part]) -> Result<()> {
     let parts = match asked {
-        [] => Part::ALL.to_vec(),
+        // The pure crates are among the unit tests, built with all else and not for themselves.
+        [] => Part::ALL
+            .into_iter()
+            .filter(|part| *part != Part::Pure)
+            .collect(),
         some => some.to_vec(),
     };
     let mut total = Tally::default();
     if let Some(failed) = prepare(&parts) {
         total += failed;
     } else {
-        for part in parts {
-            total += run_part(part)?;
-        }
+        total += run_parts(&parts)?;
     }
     for said in &total.said {
         println!("FAILED {said}");
@@ -42,10 +53,67 @@ pub fn run(asked: &[Part]) -> Result<()> {
     Ok(())
 }
 
-fn run_part(part: Part) -> Result<Tally> {
+fn run_parts(parts: &[Part]) -> Result<Tally> {
+    let start = Instant::now();
+    if let [part] = parts {
+        return run_part(*part, Heading::None);
+    }
+    let mut total = Tally::default();
+    let (alone, beside): (Vec<Part>, Vec<Part>) = parts.iter().partition(|part| part.compiles());
+    for part in alone {
+        total += run_part(part, Heading::None)?;
+    }
+    total += parts::build()?;
+    if total.failed > 0 {
+        // What does not build is told once.
+        return Ok(total);
+    }
+    progress::note(format!(
+        "── built and checked ({:.0} s)",
+        start.elapsed().as_secs_f32()
+    ));
+    let waiting = Mutex::new(VecDeque::from(beside));
+    let next = || {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.pop_front()
+    };
+    let lane = || -> Result<Tally> {
+        let mut tally = Tally::default();
+        while let Some(part) = next() {
+            tally += run_part(part, Heading::Part)?;
+        }
+        Ok(tally)
+    };
+    let lanes = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        let ended = lanes.into_iter().map(|lane| lane.join());
+        ended.collect::<Vec<_>>()
+    });
+    for tally in lanes {
+        total += tally.map_err(|_| anyhow!("a lane of tests panicked"))??;
+    }
+    progress::note(format!(
+        "── all parts ({:.0} s)",
+        start.elapsed().as_secs_f32()
+    ));
+    Ok(total)
+}
+
+/// What each line of a part begins with.
+#[derive(Clone, Copy)]
+enum Heading {
+    None,
+    Part,
+}
+
+fn run_part(part: Part, heading: Heading) -> Result<Tally> {
     let start = Instant::now();
     progress::note(format!("── {part}"));
-    let tally = parts::run(part)?;
+    let heading = match heading {
+        Heading::None => String::new(),
+        Heading::Part => format!("{part:>7} │ "),
+    };
+    let tally = parts::run(part, &heading)?;
     let took = start.elapsed().as_secs_f32();
     progress::note(format!(
         "── {part}: {} passed, {} failed ({took:.0} s)",

@@ -151,20 +151,20 @@ scoped! {
         dc_crds::Image, dc_crds::MachineClass;
 }
 
-/// Kinds that hold nothing anywhere need no finalizer.
+/// Kinds that hold nothing anywhere, and that nothing belongs to, need no finalizer.
 fn holds(kind: Kind) -> bool {
     match kind {
         Kind::Department
         | Kind::Host
         | Kind::Pool
         | Kind::Image
+        | Kind::System
         | Kind::Subnet
         | Kind::Volume
         | Kind::Snapshot
         | Kind::Vm => true,
         Kind::Zone
         | Kind::Class
-        | Kind::System
         | Kind::Request
         | Kind::Approval
         | Kind::Policy

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::Context;
 use super::api::{self, ApiError, ScopedApi};
 use crate::events::Tone;
-use crate::stores::Kind;
+use crate::stores::{Key, Kind, version_of};
 
 /// A machine on simulated or fast hosts is there in less.
 const PATIENCE_MOVING: Duration = Duration::from_secs(2);
@@ -94,13 +94,41 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Remembered {
-    /// What we wrote last and at which resource version, until the watch is that far.
-    written: Option<(u64, Value)>,
+    /// What we wrote last, until the watch is that far.
+    written: Option<Written>,
     /// Since when the status differs from what is written, in the same way.
     differs: Option<(Instant, Standing)>,
 }
 
+struct Written {
+    key: Key,
+    /// The resource version that the write made.
+    version: u64,
+    status: Value,
+}
+
+impl Remembered {
+    fn is_empty(&self) -> bool {
+        self.written.is_none() && self.differs.is_none()
+    }
+}
+
 impl Memory {
+    /// Forgets what the watch has shown by now, or will never show. What is settled is not looked
+    /// at again, and would be remembered for good.
+    ///
+    /// `shown` is the version in which an object is known.
+    pub fn sweep(&self, shown: impl Fn(&Key) -> Option<u64>) {
+        self.lock().retain(|_, remembered| {
+            let caught_up =
+                |written: &Written| shown(&written.key).is_none_or(|v| v >= written.version);
+            if remembered.written.as_ref().is_some_and(caught_up) {
+                remembered.written = None;
+            }
+            !remembered.is_empty()
+        });
+    }
+
     pub fn forget<K: Resource>(&self, object: &K) {
         if let Some(uid) = uid_of(object) {
             self.lock().remove(&uid);
@@ -117,7 +145,7 @@ impl Memory {
             let state = self.lock();
             let remembered = state.get(&uid).and_then(|r| r.written.as_ref());
             match remembered {
-                Some((at, value)) if *at > version => value.clone(),
+                Some(written) if written.version > version => written.status.clone(),
                 Some(_) | None => return object,
             }
         };
@@ -138,10 +166,10 @@ impl Memory {
             return shown;
         };
         match &remembered.written {
-            Some((at, value)) if *at > version => Some(value.clone()),
+            Some(written) if written.version > version => Some(written.status.clone()),
             Some(_) | None => {
                 remembered.written = None;
-                if remembered.differs.is_none() {
+                if remembered.is_empty() {
                     state.remove(&uid);
                 }
                 shown
@@ -167,16 +195,16 @@ impl Memory {
         let mut state = self.lock();
         if let Some(remembered) = state.get_mut(&uid) {
             remembered.differs = None;
-            if remembered.written.is_none() {
+            if remembered.is_empty() {
                 state.remove(&uid);
             }
         }
     }
 
-    fn wrote(&self, uid: Uuid, version: u64, value: Value) {
+    fn wrote(&self, uid: Uuid, written: Written) {
         let mut state = self.lock();
         let remembered = state.entry(uid).or_default();
-        remembered.written = Some((version, value));
+        remembered.written = Some(written);
         remembered.differs = None;
     }
 
@@ -187,13 +215,6 @@ impl Memory {
 
 fn uid_of<K: Resource>(object: &K) -> Option<Uuid> {
     object.meta().uid.as_deref()?.parse().ok()
-}
-
-/// Versions of one object are ordered as numbers since Kubernetes 1.35; before that they were in
-/// practice.
-fn version_of<K: Resource>(object: &K) -> u64 {
-    let version = object.meta().resource_version.as_deref();
-    version.and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
 /// Writes a status if it differs and its time has come; answers with how long to wait if not.
@@ -245,7 +266,18 @@ pub async fn write<K: Reports>(
     let old = written.as_ref();
     let version = api::patch_status(context, &**object, kind, old, &value).await?;
     if let Some(version) = version.and_then(|version| version.parse().ok()) {
-        memory.wrote(uid, version, value.clone());
+        let meta = object.meta();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let key = Key::new(kind, namespace, meta.name.as_deref().unwrap_or_default());
+        let status = value.clone();
+        memory.wrote(
+            uid,
+            Written {
+                key,
+                version,
+                status,
+            },
+        );
         tell(context, object, kind, old, &value, standing);
         tell_lease(context, object, old, &value);
     }
@@ -331,12 +363,34 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn written(version: u64, status: Value) -> Written {
+        let key = Key::new(Kind::Vm, "so-nnmt", "web");
+        Written {
+            key,
+            version,
+            status,
+        }
+    }
+
+    #[test]
+    fn what_is_not_looked_at_again_is_forgotten_once_the_watch_shows_it_or_it_is_gone() {
+        let (memory, uid) = (Memory::default(), Uuid::from_u128(1));
+        for (shown, kept) in [(Some(11), true), (Some(12), false), (None, false)] {
+            memory.wrote(uid, written(12, json!({"state": "Running"})));
+            memory.sweep(|_| shown);
+            assert_eq!(memory.lock().contains_key(&uid), kept, "{shown:?}");
+        }
+        memory.differs(uid, Standing::Moving);
+        memory.sweep(|_| None);
+        assert!(memory.lock().contains_key(&uid), "since when is kept");
+    }
+
     #[test]
     fn what_we_wrote_counts_until_the_watch_has_caught_up() {
         let memory = Memory::default();
         let uid = Uuid::from_u128(1);
         let (old, new) = (json!({"state": "Pending"}), json!({"state": "Running"}));
-        memory.wrote(uid, 12, new.clone());
+        memory.wrote(uid, written(12, new.clone()));
         assert_eq!(memory.written(uid, 11, Some(old.clone())), Some(new));
         let later = json!({"state": "Stopped"});
         assert_eq!(memory.written(uid, 12, Some(later.clone())), Some(later));

@@ -1,14 +1,15 @@
 //! The objects of one kind, by name, by uid and by namespace.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use uuid::Uuid;
 
-use super::{Key, Kind, read, write};
+use super::{Key, Kind, read, version_of, write};
 
+/// A namespace, empty for kinds of the cluster, and a name in it.
 type Name = (String, String);
 
 /// What one event changed: how the object was, and how it is.
@@ -22,9 +23,9 @@ pub struct Shelf<K> {
 }
 
 struct Inner<K> {
-    objects: HashMap<Name, Arc<K>>,
-    by_uid: HashMap<Uuid, Name>,
-    by_namespace: HashMap<String, BTreeSet<String>>,
+    /// By namespace and by name.
+    objects: HashMap<String, BTreeMap<String, Arc<K>>>,
+    by_uid: HashMap<Uuid, Arc<K>>,
     /// Names seen since a watch began anew: what is not among them at its end is gone.
     renewed: Option<BTreeSet<Name>>,
 }
@@ -35,7 +36,6 @@ impl<K> Default for Shelf<K> {
             inner: RwLock::new(Inner {
                 objects: HashMap::new(),
                 by_uid: HashMap::new(),
-                by_namespace: HashMap::new(),
                 renewed: None,
             }),
         }
@@ -45,33 +45,38 @@ impl<K> Default for Shelf<K> {
 impl<K: Resource<DynamicType = ()>> Shelf<K> {
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        let at = (namespace.to_owned(), name.to_owned());
-        read(&self.inner).objects.get(&at).cloned()
+        read(&self.inner).get(namespace, name).cloned()
+    }
+
+    #[must_use]
+    pub fn version(&self, namespace: &str, name: &str) -> Option<u64> {
+        let inner = read(&self.inner);
+        inner
+            .get(namespace, name)
+            .map(|object| version_of(&**object))
     }
 
     /// Where the object of this uid is.
     #[must_use]
     pub fn find(&self, uid: Uuid, kind: Kind) -> Option<Key> {
         let inner = read(&self.inner);
-        let (namespace, name) = inner.by_uid.get(&uid)?;
-        Some(Key::new(kind, namespace, name))
+        let meta = inner.by_uid.get(&uid)?.meta();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        Some(Key::new(kind, namespace, meta.name.as_deref()?))
     }
 
     /// The objects of one namespace, by name.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let inner = read(&self.inner);
-        let names = inner.by_namespace.get(namespace).into_iter().flatten();
-        names
-            .filter_map(|name| inner.objects.get(&(namespace.to_owned(), name.clone())))
-            .cloned()
-            .collect()
+        let there = inner.objects.get(namespace).into_iter().flatten();
+        there.map(|(_, object)| object.clone()).collect()
     }
 
     #[must_use]
     pub fn count_in(&self, namespace: &str) -> usize {
         let inner = read(&self.inner);
-        inner.by_namespace.get(namespace).map_or(0, BTreeSet::len)
+        inner.objects.get(namespace).map_or(0, BTreeMap::len)
     }
 
     /// All of them; only for kinds that are few.
@@ -83,7 +88,7 @@ impl<K: Resource<DynamicType = ()>> Shelf<K> {
     #[must_use]
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
         let inner = read(&self.inner);
-        let names = inner.objects.keys();
+        let names = inner.names();
         names
             .map(|(namespace, name)| Key::new(kind, namespace, name))
             .collect()
@@ -97,7 +102,7 @@ impl<K: Resource<DynamicType = ()>> Shelf<K> {
             Event::Delete(object) => {
                 let name = name_of(&object);
                 // A late deletion of an older object of the name removes nothing newer.
-                let there = inner.objects.get(&name);
+                let there = inner.get(&name.0, &name.1);
                 if there.is_some_and(|there| there.meta().uid != object.meta().uid) {
                     return Vec::new();
                 }
@@ -116,9 +121,11 @@ impl<K: Resource<DynamicType = ()>> Shelf<K> {
             }
             Event::InitDone => {
                 let renewed = inner.renewed.take().unwrap_or_default();
-                let names: Vec<Name> = inner.objects.keys().cloned().collect();
-                let gone = names.iter().filter(|name| !renewed.contains(*name));
-                gone.map(|name| inner.remove(name)).collect()
+                let names = inner.names();
+                let names = names.map(|(namespace, name)| (namespace.clone(), name.clone()));
+                let gone = names.filter(|name| !renewed.contains(name));
+                let gone: Vec<Name> = gone.collect();
+                gone.iter().map(|name| inner.remove(name)).collect()
             }
         }
     }
@@ -136,36 +143,46 @@ fn uid_of<K: Resource>(object: &K) -> Option<Uuid> {
     object.meta().uid.as_deref()?.parse().ok()
 }
 
+impl<K> Inner<K> {
+    fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
+        self.objects.get(namespace)?.get(name)
+    }
+
+    fn names(&self) -> impl Iterator<Item = (&String, &String)> {
+        let namespaces = self.objects.iter();
+        namespaces
+            .flat_map(|(namespace, objects)| objects.keys().map(move |name| (namespace, name)))
+    }
+}
+
 impl<K: Resource> Inner<K> {
     fn put(&mut self, object: K) -> Taken<K> {
-        let name = name_of(&object);
-        if let Some(old) = self.objects.get(&name)
-            && let Some(uid) = uid_of(&**old)
-        {
+        let (namespace, name) = name_of(&object);
+        let new = Arc::new(object);
+        let there = self.objects.entry(namespace).or_default();
+        let old = there.insert(name, new.clone());
+        if let Some(uid) = old.as_deref().and_then(uid_of) {
             self.by_uid.remove(&uid);
         }
-        if let Some(uid) = uid_of(&object) {
-            self.by_uid.insert(uid, name.clone());
+        if let Some(uid) = uid_of(&*new) {
+            self.by_uid.insert(uid, new.clone());
         }
-        let names = self.by_namespace.entry(name.0.clone()).or_default();
-        names.insert(name.1.clone());
-        let new = Arc::new(object);
         Taken {
-            old: self.objects.insert(name, new.clone()),
+            old,
             new: Some(new),
         }
     }
 
-    fn remove(&mut self, name: &Name) -> Taken<K> {
-        let old = self.objects.remove(name);
+    fn remove(&mut self, (namespace, name): &Name) -> Taken<K> {
+        let mut old = None;
+        if let Some(there) = self.objects.get_mut(namespace) {
+            old = there.remove(name);
+            if there.is_empty() {
+                self.objects.remove(namespace);
+            }
+        }
         if let Some(uid) = old.as_deref().and_then(uid_of) {
             self.by_uid.remove(&uid);
-        }
-        if let Some(names) = self.by_namespace.get_mut(&name.0) {
-            names.remove(&name.1);
-            if names.is_empty() {
-                self.by_namespace.remove(&name.0);
-            }
         }
         Taken { old, new: None }
     }

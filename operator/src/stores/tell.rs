@@ -104,6 +104,17 @@ fn look(kind: Kind, name: &str) -> Change {
     Change::Look(Key::global(kind, name))
 }
 
+/// The system that something belonged to may go, if this was the last of it.
+fn system_of<K: Resource>(
+    old: Option<&K>,
+    new: Option<&K>,
+    system: impl Fn(&K) -> Option<&str>,
+) -> Option<Change> {
+    let (was, is) = (old.and_then(&system), new.and_then(&system));
+    let namespace = old?.meta().namespace.as_deref()?;
+    (was != is).then_some(Change::Look(Key::new(Kind::System, namespace, was?)))
+}
+
 /// The department that a namespaced object belongs to sums up how many there are and what they want.
 fn department_of<K: Resource>(old: Option<&K>, new: Option<&K>) -> Option<Change> {
     let namespace = new.or(old)?.meta().namespace.as_deref()?;
@@ -136,6 +147,7 @@ impl Tells for Subnet {
             Some(&subnet.status.as_ref()?.conditions)
         }));
         changes.extend(department_of(old, new));
+        changes.extend(system_of(old, new, |subnet| subnet.spec.system.as_deref()));
         if asks_otherwise(old, new)
             && let Some(subnet) = new.or(old)
         {
@@ -156,6 +168,7 @@ impl Tells for Volume {
             Some(&volume.status.as_ref()?.conditions)
         }));
         changes.extend(department_of(old, new));
+        changes.extend(system_of(old, new, |volume| Some(&*volume.spec.system)));
         changes
     }
 }
@@ -291,6 +304,16 @@ mod tests {
             MachineClass::tells(None, Some(&new)),
             [Change::Object(Key::global(Kind::Class, "small"))]
         );
+    }
+
+    #[test]
+    fn the_system_hears_of_what_belonged_to_it_and_is_gone() {
+        let mut there = subnet(1, "dmz");
+        there.spec.system = Some("land".into());
+        let land = Change::Look(Key::new(Kind::System, "so-nnmt", "land"));
+        assert!(Subnet::tells(Some(&there), None).contains(&land));
+        assert!(!Subnet::tells(None, Some(&there)).contains(&land));
+        assert!(!Subnet::tells(Some(&there), Some(&there)).contains(&land));
     }
 
     #[test]

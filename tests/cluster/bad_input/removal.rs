@@ -14,10 +14,11 @@ pub async fn what_is_in_use_stays_and_says_by_whom(desk: &mut Desk) {
     let host = host.as_str().unwrap().to_owned();
 
     let department = Named("Department", "", OURS);
+    let system = Named("InformationSystem", OURS, "land");
     let subnet = Named("Subnet", OURS, "app");
     let pool = Named("StoragePool", "", "san-1");
     let host = Named("Host", "", &host);
-    for object in [department, subnet, pool, host] {
+    for object in [department, system, subnet, pool, host] {
         desk.delete(object).await;
     }
     let waits = "deletion waits: still in use by";
@@ -29,7 +30,10 @@ pub async fn what_is_in_use_stays_and_says_by_whom(desk: &mut Desk) {
         &[waits, "last", "delete these first", "hãy xoá chúng trước"],
     )
     .await;
-    // The subnet and what is in it are of one namespace.
+    // A system, a subnet, and what is in them are of one namespace.
+    let of_system = ["machine last", "volume last-root"];
+    desk.expect(system, "StillUsed", &[waits, of_system[0], of_system[1]])
+        .await;
     desk.expect(subnet, "StillUsed", &[waits, "machine last"])
         .await;
     desk.expect(

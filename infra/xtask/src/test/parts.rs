@@ -12,27 +12,27 @@ use serde_json::Value;
 
 use super::tally::{self, Tally};
 
-/// In the order in which they run: what fails fastest first.
+/// Beside each other they begin in this order: the longest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Formatting, lints, and what the compiler does not see.
     Lint,
     /// The pure crates: no root, no network, seconds.
     Pure,
-    /// The unit tests of all other crates, and the lab itself.
-    Unit,
-    /// The operator against the real API server.
-    Cluster,
-    /// The departments' API against the real API server and a real identity provider.
-    Api,
-    /// The agent against real libvirt and QEMU.
-    Host,
-    /// Zones and subnets against real nftables.
-    Network,
-    /// Volumes against real tgt.
-    Storage,
     /// All of it, with guests as probes.
     E2e,
+    /// The operator against the real API server.
+    Cluster,
+    /// Volumes against real tgt.
+    Storage,
+    /// The agent against real libvirt and QEMU.
+    Host,
+    /// The unit tests of all other crates, and the lab itself.
+    Unit,
+    /// The departments' API against the real API server and a real identity provider.
+    Api,
+    /// Zones and subnets against real nftables.
+    Network,
 }
 
 /// What must be on the machine before a part can run; each has all that comes before it.
@@ -59,14 +59,20 @@ impl Part {
     pub const ALL: [Self; 9] = [
         Self::Lint,
         Self::Pure,
-        Self::Unit,
-        Self::Cluster,
-        Self::Api,
-        Self::Host,
-        Self::Network,
-        Self::Storage,
         Self::E2e,
+        Self::Cluster,
+        Self::Storage,
+        Self::Host,
+        Self::Unit,
+        Self::Api,
+        Self::Network,
     ];
+
+    /// Whether it compiles more than the tests that all other parts run, so that it is best done
+    /// before them and alone.
+    pub fn compiles(self) -> bool {
+        matches!(self, Self::Lint | Self::Pure)
+    }
 
     pub fn needs(self) -> Needs {
         match self {
@@ -100,7 +106,8 @@ impl fmt::Display for Part {
     }
 }
 
-pub fn run(part: Part) -> Result<Tally> {
+/// Runs a part; `heading` stands before each line of its output.
+pub fn run(part: Part, heading: &str) -> Result<Tally> {
     match part {
         Part::Lint => lint(),
         Part::Pure => {
@@ -109,13 +116,32 @@ pub fn run(part: Part) -> Result<Tally> {
             PURE.iter().for_each(|name| {
                 command.args(["--package", name]);
             });
-            tally::run_tests(&mut command)
+            tally::run_tests(&mut command, heading)
         }
-        Part::Unit => unit(),
+        Part::Unit => unit(heading),
         Part::Cluster | Part::Api | Part::Host | Part::Network | Part::Storage | Part::E2e => {
-            suite(part)
+            suite(part, heading)
         }
     }
+}
+
+/// Builds the tests of all parts.
+pub fn build() -> Result<Tally> {
+    let mut command = tests();
+    command.arg("--no-run");
+    let status = command.status().context("cannot run cargo")?;
+    Ok(match status.success() {
+        true => Tally::default(),
+        false => Tally::one(false),
+    })
+}
+
+/// Of the whole workspace: cargo builds a crate anew for each set of features, and the set is that
+/// of the packages that are named.
+fn tests() -> Command {
+    let mut command = cargo::command();
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    command
 }
 
 fn lint() -> Result<Tally> {
@@ -149,23 +175,24 @@ fn checked(what: &str, passed: bool) -> Tally {
     Tally::one(passed)
 }
 
-/// Every crate that is neither pure nor the collection of suites.
-fn unit() -> Result<Tally> {
-    let others = packages()?
-        .into_iter()
-        .filter(|package| !PURE.contains(&package.name.as_str()) && package.name != SUITES);
-    let mut command = cargo::command();
-    command.args(["test", "--no-fail-fast"]);
-    for package in others {
-        command.args(["--package", &package.name]);
+/// Every test that is not of a suite; those of the pure crates are quick, and among them.
+fn unit(heading: &str) -> Result<Tally> {
+    let mut command = tests();
+    command.args(["--lib", "--bins"]);
+    for package in packages()? {
+        if package.name != SUITES {
+            for test in package.tests {
+                command.args(["--test", &test]);
+            }
+        }
     }
-    tally::run_tests(&mut command)
+    tally::run_tests(&mut command, heading)
 }
 
 /// The crate whose test targets are the parts that need the machine.
 const SUITES: &str = "dc-tests";
 
-fn suite(part: Part) -> Result<Tally> {
+fn suite(part: Part, heading: &str) -> Result<Tally> {
     let suites = packages()?
         .into_iter()
         .find(|package| package.name == SUITES);
@@ -173,9 +200,9 @@ fn suite(part: Part) -> Result<Tally> {
         progress::note(format!("{SUITES} has no test target {part}"));
         return Ok(Tally::one(false));
     }
-    let mut command = cargo::command();
-    command.args(["test", "--package", SUITES, "--test", part.name()]);
-    tally::run_tests(&mut command)
+    let mut command = tests();
+    command.args(["--test", part.name()]);
+    tally::run_tests(&mut command, heading)
 }
 
 struct Package {

@@ -1,6 +1,6 @@
 //! Running cargo's tests, shown as they run, and counting what they said.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::AddAssign;
 use std::process::{Command, Stdio};
 
@@ -66,29 +66,47 @@ impl Said {
 
 /// Runs a `cargo test` command and sums the result lines of its test programs. A command that
 /// fails without a failed test (it does not build, a test program crashed) counts as one failure.
-pub fn run_tests(command: &mut Command) -> Result<Tally> {
+///
+/// `heading` stands before each line that is shown.
+pub fn run_tests(command: &mut Command, heading: &str) -> Result<Tally> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .context("cannot run cargo")?;
+    let stdout = child.stdout.take().context("cargo's output is not there")?;
+    let stderr = child
+        .stderr
+        .take()
+        .context("cargo's errors are not there")?;
     let mut total = Tally::default();
     let mut said = Said::default();
-    let stdout = child.stdout.take().context("cargo's output is not there")?;
-    for line in BufReader::new(stdout).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        said.hear(&line);
-        if let Some(tally) = parse_result_line(&line) {
-            total += tally;
-        }
-    }
+    std::thread::scope(|scope| -> Result<()> {
+        scope.spawn(move || {
+            // When it cannot be read any more there is nothing to show.
+            let _ = each_line(stderr, |line| eprintln!("{heading}{line}"));
+        });
+        each_line(stdout, |line| {
+            println!("{heading}{line}");
+            said.hear(line);
+            if let Some(tally) = parse_result_line(line) {
+                total += tally;
+            }
+        })
+    })?;
     if !child.wait()?.success() && total.failed == 0 {
         total.failed = 1;
     }
     total.said = said.found;
     Ok(total)
+}
+
+fn each_line(output: impl Read, mut hear: impl FnMut(&str)) -> Result<()> {
+    for line in BufReader::new(output).split(b'\n') {
+        hear(&String::from_utf8_lossy(&line?));
+    }
+    Ok(())
 }
 
 /// `test result: ok. 3 passed; 0 failed; …`, as libtest prints it.
@@ -130,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_without_a_result_is_one_failure() {
-        let tally = run_tests(Command::new("sh").args(["-c", "echo broken; exit 101"])).unwrap();
+        let tally =
+            run_tests(Command::new("sh").args(["-c", "echo broken; exit 101"]), "").unwrap();
         assert_eq!(tally, Tally::one(false));
     }
 
@@ -138,7 +157,7 @@ mod tests {
     fn the_results_of_several_test_programs_are_summed() {
         let script = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; \
                       echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 101";
-        let tally = run_tests(Command::new("sh").args(["-c", script])).unwrap();
+        let tally = run_tests(Command::new("sh").args(["-c", script]), "a │ ").unwrap();
         assert_eq!(
             tally,
             Tally {

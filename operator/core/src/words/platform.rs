@@ -149,7 +149,8 @@ fn named(one: &str) -> String {
         Some(("image", name)) => format!("ảnh {name}"),
         Some(("host", name)) => format!("máy chủ {name}"),
         Some(("system", name)) => format!("hệ thống {name}"),
-        Some(("subnet", name)) => format!("mạng {name}"),
+        Some(("subnet", name)) => format!("mạng con {name}"),
+        Some(("snapshot", name)) => format!("bản chụp {name}"),
         Some(("pool", name)) => format!("vùng lưu trữ {name}"),
         _ => one.to_owned(),
     }
