@@ -11,7 +11,7 @@ use dc_lab::wait::{self, Look};
 use dc_lab::{cargo, chart, simulated, status, teardown};
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(600);
 const SIZE: Size = Size {
     compute: 2,
     storage: 1,

@@ -17,7 +17,7 @@ pub use place::TestLedger;
 use place::{TTL, claim_vni, holds};
 use proxy::Proxy;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 async fn wait_health(ledger: &Ledger, what: &str, wanted: impl Fn(&Health) -> bool) {
     until(what, DEADLINE, async || {

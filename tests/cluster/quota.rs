@@ -21,8 +21,8 @@ use super::machines::province::{DEPARTMENT, Province};
 use super::machines::{assert_sound, claims, lead, settle};
 
 /// A thousand objects get a status each from an operator that shares two cores with everything else.
-const CROWD_DEADLINE: Duration = Duration::from_secs(400);
-const DEADLINE: Duration = Duration::from_secs(120);
+const CROWD_DEADLINE: Duration = Duration::from_secs(1200);
+const DEADLINE: Duration = Duration::from_secs(600);
 /// As many as ask the API server at once.
 const AT_ONCE: usize = 64;
 

@@ -2,11 +2,11 @@
 //! a host, and what a host is told.
 
 pub mod agent;
+mod many;
 pub mod running;
 
 use dc_lab::chart;
 use dc_lab::control_plane::ControlPlane;
-use dc_operator::board::Board;
 use dc_operator::join::{REJOIN, token::Token};
 use dc_operator::ledger::{Commit, Distrust, Health};
 use dc_operator::observed::{HostSession, ReleaseState};
@@ -28,7 +28,7 @@ use serde_json::json;
 use tonic::Code;
 use uuid::Uuid;
 
-use agent::{Credentials, Line, hello, join, renew, request};
+use agent::{Credentials, hello, join, renew, request};
 use running::{Place, eventually};
 
 fn host(name: &str) -> HostName {
@@ -444,38 +444,6 @@ async fn the_pages_say_how_it_stands() {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     operator.stop().await;
-}
-
-/// Many hosts at once: each is told its own, and none is forgotten.
-#[tokio::test]
-async fn three_hundred_hosts_are_served_by_one_process() {
-    let place = place("many").await;
-    let operator = place.operator().await;
-    let parts = operator.leading().await;
-    let names: Vec<String> = (0..300).map(|n| format!("h{n}")).collect();
-    for name in &names {
-        place.make_host(name).await;
-    }
-    parts.board.complete();
-    let one = |n: usize| {
-        let (place, board) = (&place, &parts.board);
-        let name = &names[n];
-        async move { serve_one(place, board, name, n as u128).await }
-    };
-    futures::future::join_all((0..names.len()).map(one)).await;
-    assert_eq!(parts.observed.connected(), 0);
-    operator.stop().await;
-}
-
-async fn serve_one(place: &Place, board: &Board, name: &str, n: u128) {
-    let credentials = join(&place.token(name).await, name).await.unwrap();
-    let mut line: Line = credentials.session(hello(name, vec![])).await.unwrap();
-    line.next().await.unwrap();
-    let item = volume(n, Epoch::default());
-    board.set(&host(name), item.clone());
-    let plan = line.next().await.unwrap();
-    assert_eq!(upserts(&plan.says), [item.key], "{name}");
-    line.finish().await;
 }
 
 impl Place {

@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 use crate::{objects, report};
 
 /// Generous: two cores carry the control plane, four machines, and all their guests.
-pub const DEADLINE: Duration = Duration::from_secs(240);
+pub const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Who applies the tests' objects, to server-side apply.
 pub const FIELD_MANAGER: &str = "e2e";

@@ -27,7 +27,7 @@ use crate::carrier::Carrier;
 use crate::vm::moves::Desk;
 use crate::vm::order::Order;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(600);
 const SIZE: u64 = 512 << 20;
 /// Where the guest writes without end: behind all that it boots from.
 const TAIL: u64 = 480 << 20;

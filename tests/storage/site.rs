@@ -30,7 +30,7 @@ use crate::inside::run;
 pub const MIB: u64 = 1 << 20;
 /// XFS is not made smaller than 300 MiB.
 pub const POOL_MIB: u64 = 512;
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 pub const POOL_FOLDER: &str = "/mnt/pool";
 const SOCKET: &str = "/mnt/tgt.sock";

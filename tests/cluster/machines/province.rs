@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::super::sessions::running::Place;
 
 /// A guest is there in a second or two; a busy machine of two cores takes longer.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(600);
 pub const DEPARTMENT: &str = "so-nnmt";
 const HOSTS: [(&str, &str); 4] = [
     ("compute-1", "[compute]"),

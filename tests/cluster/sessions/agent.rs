@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Status, Streaming};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Long enough for a message that is on its way, on a busy machine.
 const QUIET: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ pub async fn join(token: &Token, host: &str) -> Result<Credentials, Status> {
 
 /// Asks for a certificate; answers it in PEM.
 pub async fn request(token: &Token, host: &str, csr: &str) -> Result<String, Status> {
-    let channel = Credentials::none(token).connect().await;
+    let channel = Credentials::none(token).connect().await?;
     let request = JoinRequest {
         host: host.into(),
         token: Some(Secret {
@@ -89,7 +89,7 @@ pub async fn request(token: &Token, host: &str, csr: &str) -> Result<String, Sta
 
 pub async fn renew(credentials: &Credentials, _host: &str) -> Result<Credentials, Status> {
     let (key, csr_pem) = key_and_request();
-    let mut client = AgentClient::new(credentials.connect().await);
+    let mut client = AgentClient::new(credentials.connect().await?);
     let answer = client.renew(RenewRequest { csr_pem }).await?.into_inner();
     Ok(Credentials {
         pair: Some((answer.certificate_pem, key)),
@@ -115,13 +115,14 @@ impl Credentials {
         }
     }
 
-    async fn connect(&self) -> Channel {
+    async fn connect(&self) -> Result<Channel, Status> {
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.ca));
         if let Some((certificate, key)) = &self.pair {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }
         let endpoint = Endpoint::from_shared(format!("https://{}", self.address)).unwrap();
-        endpoint.tls_config(tls).unwrap().connect().await.unwrap()
+        let connected = endpoint.tls_config(tls).unwrap().connect().await;
+        connected.map_err(|error| Status::unavailable(format!("{error:?}")))
     }
 
     /// As [`session`](Self::session), with an operator that may not be there.
@@ -139,7 +140,7 @@ impl Credentials {
         say.send(AgentSays::Hello(Box::new(hello)).to_wire())
             .await
             .unwrap();
-        let mut client = AgentClient::new(self.connect().await);
+        let mut client = AgentClient::new(self.connect().await?);
         let hear = client
             .session(ReceiverStream::new(said))
             .await?

@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
     until(what, DEADLINE, async || match holds() {

@@ -14,7 +14,7 @@ use crate::inside::inside;
 use crate::site::{MIB, volume};
 
 /// What a pool that has just become full is asked waits a minute before it gives up.
-const FULL_DEADLINE: Duration = Duration::from_secs(300);
+const FULL_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Every write that was acknowledged is there, whatever died meanwhile.
 async fn writes_go_on_when_it_dies(daemon: Daemon) {
