@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_types::InstanceId;
 use dc_types::plan::Qos;
+use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 
 use super::Record;
@@ -47,6 +47,8 @@ pub struct LiveDisk {
     /// Such as `vda`.
     pub device: String,
     pub qos: Qos,
+    /// As the guest sees it; `None` while QEMU has not said.
+    pub size: Option<Bytes>,
     /// What QEMU has open: a target and its unit, an image, a file.
     pub source: String,
     /// The job that copies it elsewhere.

@@ -6,6 +6,7 @@ use dc_types::InstanceId;
 use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind, VmItem};
 use dc_types::report::{Detail, Guest, HoldState, ItemState, Observation, Released, Stop, Trouble};
 
+use super::growth::{Grown, grown_disks};
 use super::judge::{
     Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
     settled,
@@ -150,7 +151,10 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
                     card.nic.card, card.tap
                 ),
             )),
-            None => ItemState::Ready,
+            None => match told_to_grow(valid, seen) {
+                Some(growing) => growing,
+                None => ItemState::Ready,
+            },
         },
         Verdict::Running(Currency::NextStart) => pending(
             "RestartNeeded",
@@ -174,6 +178,19 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
         Verdict::Stop(_, why) => pending("Stopping", stopping_message(*why, valid)),
         Verdict::Refuse(trouble) => ItemState::Failed(trouble.clone()),
     }
+}
+
+/// A disk whose guest does not see its size yet.
+fn told_to_grow(valid: &ValidVm<'_>, seen: &Seen) -> Option<ItemState> {
+    let domain = seen.domains.get(&valid.vm.vm)?;
+    let Grown { disk, .. } = grown_disks(&valid.vm, domain).next()?;
+    Some(pending(
+        "DiskGrows",
+        format!(
+            "disk {} has {} at its storage, and the guest is being told",
+            disk.name, disk.size
+        ),
+    ))
 }
 
 fn stopping_message(why: Why, valid: &ValidVm<'_>) -> String {
