@@ -31,6 +31,7 @@
 pub mod growth;
 pub mod hold;
 pub mod judge;
+pub mod meter;
 pub mod moves;
 pub mod plan;
 pub mod record;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use dc_agent_core::vm::hold::Freeze;
+use dc_agent_core::vm::meter::DiskCounts;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain};
 use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
@@ -87,6 +88,7 @@ pub struct HypervisorFacts {
 pub struct DiskStats {
     /// As the guest sees it; `None` while QEMU has not said.
     pub size: Option<Bytes>,
+    pub counts: Option<DiskCounts>,
 }
 
 /// How a copy of a disk ends.

@@ -98,6 +98,12 @@ async fn a_disk_over_iscsi_grows_under_a_guest_that_writes() -> Result<()> {
     desk.tell(GROWN).await?;
     desk.sees(GROWN).await?;
     ensure!(desk.qemu()? == qemu, "another QEMU runs");
+    let looked = desk.order.look(&desk.carrier, &desk.tools).await?;
+    let mut domains = looked.seen.domains.values();
+    let mut disks = domains.next().context("no domain")?.disks.values();
+    let disk = disks.find(|disk| disk.device == "vdb").context("no disk")?;
+    let counts = disk.counts.context("nothing is counted of it")?;
+    ensure!(counts.operations > 0 && counts.bytes > 0, "{counts:?}");
     desk.keeps().await
 }
 

@@ -11,6 +11,7 @@ use super::judge::{
     Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
     settled,
 };
+use super::meter::used;
 use super::moves::told;
 use super::plan::release_pending;
 use super::record::Record;
@@ -95,7 +96,7 @@ fn observe(
         epoch: item.epoch,
         hash: item.hash(),
         state,
-        detail: detail(guest, domain, &record, vm, seen.records.get(&vm.vm)),
+        detail: detail(guest, domain, &record, vm, seen),
     }
 }
 
@@ -104,8 +105,9 @@ fn detail(
     domain: Option<&Domain>,
     record: &Record,
     asked: &VmItem,
-    stored: Option<&Record>,
+    seen: &Seen,
 ) -> Detail {
+    let stored = seen.records.get(&asked.vm);
     // That it is held is told once it is written down: an agent that died in between could not say
     // whether it lasted.
     let written = stored.and_then(|stored| stored.hold) == record.hold;
@@ -119,6 +121,7 @@ fn detail(
         restart: record.restart.clone(),
         held: held.map(Box::new),
         moves: told(stored, asked, domain),
+        used: used(asked, seen),
     }
 }
 

@@ -193,10 +193,10 @@ impl Hypervisor for Libvirt {
         let (domains, stats) = tokio::join!(self.connection.look("domains", read_domains), stats);
         let mut domains = domains?;
         match stats {
-            Ok(stats) => stats::put_sizes(&mut domains, &stats),
+            Ok(stats) => stats::put(&mut domains, &stats),
             // A QEMU that does not answer hides no domain: what it shows its guest is not known then.
             Err(error) => {
-                tracing::warn!(%error, "how large disks are to their guests is not known")
+                tracing::warn!(%error, "what disks are to their guests is not known")
             }
         }
         Ok(domains)

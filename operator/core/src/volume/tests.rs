@@ -362,3 +362,26 @@ fn a_machine_is_told_of_a_growth_only_when_its_storage_shows_it() {
     assert_eq!(told(&sim), Bytes(3 << 30));
     assert_eq!(sim.plan_of("volume data").found, []);
 }
+
+#[test]
+fn a_volume_says_how_much_its_machine_uses_it_and_nothing_when_that_is_not_known() {
+    use crate::conditions::Judged;
+    let mut sim = Sim::new();
+    sim.add_volume("data", "1Gi");
+    sim.add_vm("web");
+    sim.vm("web").spec.disks.push(disk("data", Some("data")));
+    sim.look();
+    let used = |sim: &Sim| {
+        sim.with_volume_seen("data", |seen| {
+            let judged = Judged {
+                generation: 1,
+                now: "t",
+            };
+            status(seen, &plan(seen), &judged).used
+        })
+    };
+    assert_eq!(used(&sim).as_deref(), Some("120 IOPS, 4 MiB/s"));
+    delete(&mut sim.vm("web").metadata);
+    sim.look();
+    assert_eq!(used(&sim), None);
+}

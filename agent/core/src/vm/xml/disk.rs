@@ -199,6 +199,7 @@ fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
         qos,
         // The definition does not say.
         size: None,
+        counts: None,
         source: read_source(disk),
         mirror,
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::raw::c_char;
 
+use dc_agent_core::vm::meter::DiskCounts;
 use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -109,20 +110,29 @@ fn disks(values: &BTreeMap<String, Value>) -> BTreeMap<String, DiskStats> {
             return None;
         };
         let of = |what: &str| number(&format!("block.{at}.{what}"));
+        let sum = |what: &str| {
+            let both = of(&format!("rd.{what}")).zip(of(&format!("wr.{what}")));
+            both.map(|(read, written)| read.saturating_add(written))
+        };
         let stats = DiskStats {
             // A domain that was passed over has none, or none that is of now.
             size: of("rd.reqs").and(of("capacity")).map(Bytes),
+            counts: sum("reqs")
+                .zip(sum("bytes"))
+                .map(|(operations, bytes)| DiskCounts { operations, bytes }),
         };
         Some((name.clone(), stats))
     };
     (0..count).filter_map(disk).collect()
 }
 
-pub(super) fn put_sizes(domains: &mut Domains, stats: &Stats) {
+pub(super) fn put(domains: &mut Domains, stats: &Stats) {
     for (vm, domain) in &mut domains.ours {
         let Some(of) = stats.get(vm) else { continue };
         for disk in domain.disks.values_mut() {
-            disk.size = of.get(&disk.device).and_then(|stats| stats.size);
+            if let Some(DiskStats { size, counts }) = of.get(&disk.device).copied() {
+                (disk.size, disk.counts) = (size, counts);
+            }
         }
     }
 }
@@ -138,18 +148,23 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_as_large_as_qemu_says_and_of_no_known_size_when_it_was_not_asked() {
+    fn what_qemu_says_of_a_disk_is_read_and_nothing_is_known_when_it_was_not_asked() {
         let text = |text: &str| Value::Text(text.to_owned());
         let found = disks(&values(&[
             ("block.count", Value::Number(2)),
             ("block.0.name", text("vda")),
             ("block.0.rd.reqs", Value::Number(3)),
+            ("block.0.wr.reqs", Value::Number(4)),
+            ("block.0.rd.bytes", Value::Number(512)),
+            ("block.0.wr.bytes", Value::Number(4096)),
             ("block.0.capacity", Value::Number(1024)),
             ("block.1.name", text("vdb")),
             ("block.1.capacity", Value::Number(512)),
         ]));
         assert_eq!(found["vda"].size, Some(Bytes(1024)));
-        assert_eq!(found["vdb"].size, None);
+        let counts = found["vda"].counts.unwrap();
+        assert_eq!((counts.operations, counts.bytes), (7, 4608));
+        assert_eq!((found["vdb"].size, found["vdb"].counts), (None, None));
         assert_eq!(disks(&values(&[])), BTreeMap::new());
     }
 }
