@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dc_agent_core::ledger::{self, Change, LedgerFileError, LowerTerm};
+use dc_agent_core::vm::meter::DiskCounts;
 use dc_agent_core::{HostView, Ledger, Standing, Status, WantedOwned};
 use dc_proto::session::ReleaseRef;
-use dc_types::Term;
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::report::{ItemState, Observation, Trouble};
+use dc_types::{InstanceId, Term};
 use thiserror::Error;
 use tokio::sync::{Mutex, watch};
 
@@ -182,6 +183,11 @@ impl Keeper {
             }
         });
         Ok(())
+    }
+
+    /// Counts what machines here have done with their volumes, for metrics.
+    pub fn count_disks(&self, disks: BTreeMap<InstanceId, DiskCounts>) {
+        self.share.count_disks(disks);
     }
 
     /// Takes what a reconciler saw. What the ledger no longer speaks of is left out.

@@ -1,10 +1,13 @@
-//! What the agent counts. Labels come from closed sets; many simulated agents share one registry,
+//! What the agent counts. Labels come from closed sets, but for the volumes that machines here have
+//! open, which go with them; many simulated agents share one registry,
 //! and each takes its part of a gauge away when it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dc_agent_core::vm::meter::DiskCounts;
+use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, ItemKind, Items};
 use dc_types::report::{Detail, Guest, Observation};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -28,6 +31,11 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Disk {
+    volume: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +63,8 @@ struct Counted {
     connected: Gauge,
     sessions: Family<Outcome, Counter>,
     refused: Counter,
+    disk_operations: Family<Disk, Counter>,
+    disk_bytes: Family<Disk, Counter>,
 }
 
 /// From a millisecond to about half a minute.
@@ -75,6 +85,8 @@ impl Default for Metrics {
             connected: Gauge::default(),
             sessions: Family::default(),
             refused: Counter::default(),
+            disk_operations: Family::default(),
+            disk_bytes: Family::default(),
         };
         counted.register();
         Self(Arc::new(counted))
@@ -119,6 +131,17 @@ impl Counted {
             "items_refused",
             "Items that the host did not take",
             self.refused.clone(),
+        );
+        registry.register(
+            "disk_operations",
+            "Reads and writes of a volume by its machine here, as of the last look",
+            self.disk_operations.clone(),
+        );
+        registry.register_with_unit(
+            "disk",
+            "Read and written of a volume by its machine here, as of the last look",
+            Unit::Bytes,
+            self.disk_bytes.clone(),
         );
     }
 }
@@ -190,6 +213,7 @@ struct Counts {
     guests: BTreeMap<&'static str, i64>,
     items: BTreeMap<&'static str, i64>,
     releases: i64,
+    disks: BTreeMap<InstanceId, DiskCounts>,
 }
 
 impl Share {
@@ -221,6 +245,40 @@ impl Share {
         self.move_guests(counts);
     }
 
+    /// What QEMU has counted of each volume that is open; those that are no longer are taken away.
+    pub fn count_disks(&self, disks: BTreeMap<InstanceId, DiskCounts>) {
+        let mut now = self.lock();
+        let Counted {
+            disk_operations,
+            disk_bytes,
+            ..
+        } = &*self.metrics.0;
+        let label = |volume: &InstanceId| Disk {
+            volume: volume.to_string(),
+        };
+        for (volume, counts) in &disks {
+            let DiskCounts { operations, bytes } = *counts;
+            // One that went back is another QEMU's, which began at nothing.
+            let before = now.disks.get(volume).copied().unwrap_or_default();
+            let more = |is: u64, was: u64| is.checked_sub(was).unwrap_or(is);
+            disk_operations
+                .get_or_create(&label(volume))
+                .inc_by(more(operations, before.operations));
+            disk_bytes
+                .get_or_create(&label(volume))
+                .inc_by(more(bytes, before.bytes));
+        }
+        for gone in now
+            .disks
+            .keys()
+            .filter(|volume| !disks.contains_key(volume))
+        {
+            disk_operations.remove(&label(gone));
+            disk_bytes.remove(&label(gone));
+        }
+        now.disks = disks;
+    }
+
     fn move_guests(&self, counts: BTreeMap<&'static str, i64>) {
         let mut now = self.lock();
         let guests = &self.metrics.0.guests;
@@ -239,6 +297,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.set_plan(&Items::new(), 0);
         self.move_guests(BTreeMap::new());
+        self.count_disks(BTreeMap::new());
     }
 }
 
@@ -300,6 +359,7 @@ mod tests {
             detail: Detail::Vm {
                 held: None,
                 moves: Vec::new(),
+                used: Vec::new(),
                 guest,
                 last_stop: None,
                 machine_type: None,
@@ -336,5 +396,31 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains("dc_agent_reconcile_duration_seconds_bucket{"));
         assert!(text.contains("dc_agent_plan_lag_seconds_count 1"));
+    }
+
+    #[test]
+    fn what_is_counted_of_a_volume_only_grows_and_goes_with_its_machine() {
+        let metrics = Metrics::default();
+        let share = metrics.share();
+        let volume = InstanceId(Uuid::from_u128(7));
+        let count = |operations, bytes| {
+            share.count_disks(BTreeMap::from([(volume, DiskCounts { operations, bytes })]));
+            metrics.render()
+        };
+        count(10, 4096);
+        let text = count(15, 8192);
+        let operations = format!("dc_agent_disk_operations_total{{volume=\"{volume}\"}} 15");
+        assert!(text.contains(&operations), "{text}");
+        let bytes = format!("dc_agent_disk_bytes_total{{volume=\"{volume}\"}} 8192");
+        assert!(text.contains(&bytes), "{text}");
+        // It was started anew.
+        let text = count(2, 512);
+        assert!(
+            text.contains("} 17\n") && text.contains("} 8704\n"),
+            "{text}"
+        );
+        drop(share);
+        let text = metrics.render();
+        assert!(!text.contains(&volume.to_string()), "{text}");
     }
 }

@@ -25,8 +25,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dc_agent_core::backoff::{self, Asked, Failures};
+use dc_agent_core::vm::meter::DiskCounts;
 use dc_agent_core::{Status, Wanted, WantedOwned};
 use dc_host::Tools;
+use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::report::{Detail, ItemState, Observation, PoolFacts, Trouble};
 use tokio::sync::{Notify, watch};
@@ -70,6 +72,11 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// When to look again because of time alone, if earlier than the timer.
     fn next_look(_wanted: &Wanted<'_>, _seen: &Self::Seen) -> Option<Duration> {
+        None
+    }
+
+    /// What was counted of the volumes that machines here have open.
+    fn disks(_wanted: &Wanted<'_>, _seen: &Self::Seen) -> Option<BTreeMap<InstanceId, DiskCounts>> {
         None
     }
 
@@ -194,6 +201,9 @@ impl<R: Reconciler> Loop<R> {
                 *old = pools;
                 changed
             });
+        }
+        if let Some(disks) = R::disks(&view, &seen) {
+            self.around.keeper.count_disks(disks);
         }
         self.enqueue(&view, R::plan(&view, &seen));
         let troubles = self.failures.troubles();

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use dc_agent_core::{Status, Wanted, WantedOwned};
 use dc_agent_core::{network as pure_network, storage as pure_storage, vm as pure_vm};
 use dc_host::Tools;
+use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::report::{PoolFacts, Trouble};
 
@@ -163,6 +164,13 @@ impl Reconciler for Vm {
 
     async fn apply(tools: &Tools, step: &Self::Step) -> Result<(), Trouble> {
         vm::apply(tools, step).await
+    }
+
+    fn disks(
+        wanted: &Wanted<'_>,
+        seen: &Self::Seen,
+    ) -> Option<BTreeMap<InstanceId, pure_vm::meter::DiskCounts>> {
+        Some(pure_vm::meter::count_disks(wanted, seen))
     }
 
     fn next_look(wanted: &Wanted<'_>, seen: &Self::Seen) -> Option<Duration> {

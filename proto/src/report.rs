@@ -317,6 +317,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             restart,
             held,
             moves,
+            used,
         } => Wire::Vm(wire::VmDetail {
             guest: guest.to_wire(),
             last_stop: last_stop.map_or(wire::Stop::Unspecified as i32, |stop| stop.to_wire()),
@@ -325,6 +326,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             restart: restart.clone(),
             held: held.as_deref().map(OnWire::to_wire),
             moves: to_list(moves),
+            used: to_list(used),
         }),
     })
 }
@@ -360,6 +362,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             restart,
             held,
             moves,
+            used,
         })) => Detail::Vm {
             guest: choice(guest, "vm.guest")?,
             last_stop: match last_stop {
@@ -371,6 +374,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             restart,
             held: optional(held, "vm.held")?.map(Box::new),
             moves: list(moves, "vm.moves")?,
+            used: list(used, "vm.used")?,
         },
     })
 }

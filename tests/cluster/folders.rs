@@ -99,7 +99,7 @@ async fn machines_live_where_their_folder_is_and_each_host_says_why_they_cannot(
     let pool = pool.await.unwrap();
     assert_eq!(pool.driver, "directory");
     let lacks: Vec<&str> = pool.lacks.iter().map(|lack| lack.verb.as_str()).collect();
-    assert_eq!(lacks, ["Fence", "GrowOnline"]);
+    assert_eq!(lacks, ["Fence"]);
 
     // Each on the host of its folder, under the epoch of its attachment.
     for (name, pool, host) in [

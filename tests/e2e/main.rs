@@ -74,6 +74,10 @@ fn main() -> ExitCode {
             volumes::grows_offline,
         ),
         trial(
+            "a_volume_grows_while_its_guest_runs_and_the_guest_sees_it",
+            volumes::grows_online,
+        ),
+        trial(
             "a_reused_name_never_gets_the_bytes_of_the_former_one",
             volumes::reused_name,
         ),

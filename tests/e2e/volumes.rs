@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -42,6 +43,36 @@ pub fn grows_offline(centre: &Arc<Centre>) -> Result<()> {
         );
         let kept = read_mark(&mut guest).await?;
         ensure!(kept == "grown", "its bytes are now {kept:?}");
+        Ok(())
+    })
+}
+
+pub fn grows_online(centre: &Arc<Centre>) -> Result<()> {
+    cast::ensure(centre)?;
+    centre.block_on(async {
+        let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
+        let before = size_mib(&mut guest).await?;
+        mark(&mut guest, "grown under it").await?;
+        let began = guest.run("cat /proc/sys/kernel/random/boot_id").await?;
+        let wanted = before + 32;
+        let size = json!({ "size": format!("{wanted}Mi") });
+        centre.patch("volume", HEALTH, STORE, &size)?;
+        let mut last = before;
+        let deadline = Instant::now() + DEADLINE;
+        while last != wanted {
+            ensure!(
+                Instant::now() < deadline,
+                "the guest sees {last} MiB instead of {wanted}"
+            );
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            last = size_mib(&mut guest).await?;
+        }
+        ripe::ready(centre, "volume", HEALTH, STORE, DEADLINE).await?;
+        ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
+        let kept = read_mark(&mut guest).await?;
+        ensure!(kept == "grown under it", "its bytes are now {kept:?}");
+        let now = guest.run("cat /proc/sys/kernel/random/boot_id").await?;
+        ensure!(began == now, "it was started anew");
         Ok(())
     })
 }

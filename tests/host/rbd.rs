@@ -24,6 +24,7 @@ use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolNam
 use uuid::Uuid;
 
 use crate::carrier::Carrier;
+use crate::vm::growth::{GROWN, WRITER};
 use crate::vm::moves::Desk;
 use crate::vm::order::Order;
 
@@ -322,6 +323,50 @@ async fn a_disk_moves_to_ceph_and_back_under_a_guest_that_writes() -> Result<()>
     let read = desk.read_back(2).await?;
     ensure!(read >= written, "{read} of {written} records are there");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_of_ceph_grows_under_a_guest_that_writes() -> Result<()> {
+    apt::ensure(Packages::AllWithCeph)?;
+    let mut desk = Desk::writing("grow-rbd", WRITER, |_, _| Ok(())).await?;
+    let ceph = Ceph::ensure(&desk.carrier.machine, &CephSpec { size_gib: 20 }).await?;
+    let state = desk.carrier.machine.folder("rbd-state")?;
+    let place = InstanceId(Uuid::from_u128(78));
+    let bench = Bench::blank(ceph, state, place, desk.first.size);
+    let bench = Arc::new(desk.carrier.inside(bench).await?);
+    inside(&desk.carrier, &bench, |bench| async move {
+        bench.grant(20).await
+    })
+    .await?;
+    let to = DiskItem {
+        volume: place,
+        grant: epoch(20),
+        source: DiskSource::Rbd {
+            cluster: bench.cluster.clone(),
+            image: place.to_string(),
+            cephx: bench.cephx(20),
+        },
+        ..desk.first.clone()
+    };
+    desk.go_over(to).await?;
+    desk.sees(desk.first.size).await?;
+    let qemu = desk.qemu()?;
+    // The guest's own client has the image's lock, and is asked by the cluster.
+    inside(&desk.carrier, &bench, |bench| async move {
+        bench.driver.grow_volume(bench.volume, GROWN).await?;
+        bench.driver.grow_volume(bench.volume, GROWN).await?;
+        let grants = bench.driver.list_grants().await?;
+        ensure!(
+            grants.len() == 1 && !grants[0].holders.is_empty(),
+            "{grants:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    desk.tell(GROWN).await?;
+    desk.sees(GROWN).await?;
+    ensure!(desk.qemu()? == qemu, "another QEMU runs");
+    desk.keeps().await
 }
 
 /// Until a snapshot shows what the guest has written.

@@ -1,5 +1,6 @@
 //! Machines under real libvirt and QEMU: from an item to a guest that speaks, and back.
 
+pub mod growth;
 pub mod moves;
 pub mod order;
 

@@ -74,6 +74,7 @@ macro_rules! row {
             grants::an_epoch_that_is_not_open_is_refused,
             grants::whoever_is_fenced_writes_no_more,
             grants::a_volume_that_is_held_is_not_changed_under_its_holder,
+            grants::a_volume_grows_under_its_holder_who_loses_nothing,
             grants::a_volume_that_is_written_to_is_granted_to_nobody,
             trouble::a_full_pool_is_told_and_goes_on_when_there_is_room,
             trouble::a_pool_that_is_away_is_told_and_goes_on_when_it_is_back,

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use dc_host::targets::Targets;
 use dc_lab::wait::{Look, until};
 use dc_types::plan::{Disposition, ItemKind, VolumeSource};
 
@@ -82,18 +83,6 @@ fn a_killed_daemon_gets_the_same_target_back_under_a_writing_guest() {
         async || {
             let mut site = granted(64 * MIB).await;
             let mut guest = initiator(1, 6).write_on("aio_write -q -P 5 32M 64k\naio_flush\n");
-            let written = async || {
-                let path = volume_path(1);
-                let now = || path.metadata().unwrap().mtime_nsec();
-                let before = now();
-                let changed = until("the guest to write", DEADLINE, async || {
-                    match now() == before {
-                        false => Look::Holds(()),
-                        true => Look::NotYet("nothing was written".to_owned()),
-                    }
-                });
-                changed.await.unwrap();
-            };
             written().await;
             let before = site.target(1).await.tid;
             site.kill_tgtd();
@@ -114,40 +103,92 @@ fn a_killed_daemon_gets_the_same_target_back_under_a_writing_guest() {
 }
 
 #[test]
-fn a_volume_grows_when_nothing_has_it_open_and_the_next_login_sees_it() {
+fn a_volume_grows_under_a_writing_guest_and_the_next_login_sees_it() {
     inside(
-        "grants::a_volume_grows_when_nothing_has_it_open_and_the_next_login_sees_it",
+        "grants::a_volume_grows_under_a_writing_guest_and_the_next_login_sees_it",
         async || {
             let mut site = granted(64 * MIB).await;
             let initiator = initiator(1, 6);
             let length = || initiator.act(&["length"]);
             assert_eq!(length().trim(), "64 MiB");
-            let guest = initiator.write_on("aio_write -q -P 5 0 64k\naio_flush\n");
-            let logged_in = until("the guest to log in", DEADLINE, async || {
-                match site.target(1).await.sessions.is_empty() {
-                    false => Look::Holds(()),
-                    true => Look::NotYet("no session".to_owned()),
-                }
-            });
-            logged_in.await.unwrap();
+            // Several are in flight at a time.
+            let mut guest = initiator.write_on(concat!(
+                "aio_write -q -P 5 0 64k\naio_write -q -P 5 1M 64k\naio_write -q -P 5 2M 64k\n",
+                "aio_flush\n"
+            ));
+            logged_in(&site).await;
+            let before = site.target(1).await.tid;
             site.put_volume(1, 96 * MIB, VolumeSource::Blank);
-            assert_eq!(site.plan().await, []);
-            let told = site.stand(key(ItemKind::Volume, 1)).await;
-            assert!(told.starts_with("VolumeInUse"), "{told}");
-            drop(guest);
-            let free = until("the session to end", DEADLINE, async || {
-                match site.plan().await.is_empty() {
-                    false => Look::Holds(()),
-                    true => Look::NotYet("there is nothing to do".to_owned()),
-                }
-            });
-            free.await.unwrap();
             site.settle().await;
             site.expect_ready().await;
+            let after = site.target(1).await;
+            assert_ne!(after.tid, before, "its target does not show its size");
             assert_eq!(length().trim(), "96 MiB");
+            // It comes back by itself, and writes on.
+            logged_in(&site).await;
+            written().await;
+            assert!(guest.is_alive(), "the guest's disk has failed");
+            drop(guest);
             initiator.act(&["read -P 5 0 64k", "write -P 9 95M 1M", "read -P 9 95M 1M"]);
         },
     );
+}
+
+#[test]
+fn an_agent_or_a_daemon_that_dies_while_a_volume_grows_is_followed_by_one_that_ends_it() {
+    inside(
+        "grants::an_agent_or_a_daemon_that_dies_while_a_volume_grows_is_followed_by_one_that_ends_it",
+        async || {
+            let mut site = granted(64 * MIB).await;
+            let initiator = initiator(1, 6);
+            let mut guest = initiator.write_on("aio_write -q -P 5 0 64k\naio_flush\n");
+            for (cut, size) in [(1, 72), (2, 80), (3, 88)] {
+                logged_in(&site).await;
+                site.put_volume(1, size * MIB, VolumeSource::Blank);
+                // Grown; its target taken away; that made anew.
+                for _ in 0..cut {
+                    site.first_step().await;
+                }
+                site.restart_agent().await;
+                if cut == 1 {
+                    site.kill_tgtd();
+                    site.start_tgtd().await;
+                }
+                site.settle().await;
+                site.expect_ready().await;
+                let length = initiator.act(&["length"]);
+                assert_eq!(length.trim(), format!("{size} MiB"), "cut after {cut}");
+                logged_in(&site).await;
+                written().await;
+                assert!(guest.is_alive(), "the guest's disk has failed");
+            }
+        },
+    );
+}
+
+async fn written() {
+    let path = volume_path(1);
+    let now = || path.metadata().unwrap().mtime_nsec();
+    let before = now();
+    let changed = until("the guest to write", DEADLINE, async || {
+        match now() == before {
+            false => Look::Holds(()),
+            true => Look::NotYet("nothing was written".to_owned()),
+        }
+    });
+    changed.await.unwrap();
+}
+
+async fn logged_in(site: &Site) {
+    let logged_in = until("the guest to log in", DEADLINE, async || {
+        let targets = site.targets.list_targets().await;
+        let sessions = targets.iter().flatten().any(|of| !of.sessions.is_empty());
+        match sessions {
+            true => Look::Holds(()),
+            false => Look::NotYet(format!("{targets:?}")),
+        }
+    });
+    logged_in.await.unwrap();
 }
 
 #[test]

@@ -50,7 +50,20 @@ impl Holder {
     }
 
     /// Goes on with the lines of `next` until it is stopped, each when the one before it is done.
-    pub fn go_on(&self, mut next: impl FnMut() -> Option<String> + Send + 'static) -> Writer {
+    pub fn go_on(&self, next: impl FnMut() -> Option<String> + Send + 'static) -> Writer {
+        self.go_on_to(AtEnd::StaysOpen, next)
+    }
+
+    /// The same; it ends by itself after the last line.
+    pub fn go_on_and_end(&self, next: impl FnMut() -> Option<String> + Send + 'static) -> Writer {
+        self.go_on_to(AtEnd::Ends, next)
+    }
+
+    fn go_on_to(
+        &self,
+        end: AtEnd,
+        mut next: impl FnMut() -> Option<String> + Send + 'static,
+    ) -> Writer {
         let mut child = self
             .command()
             .stdin(Stdio::piped())
@@ -60,17 +73,26 @@ impl Holder {
             .expect("qemu-io of qemu-utils can be started");
         let mut stdin = child.stdin.take().expect("its input is ours");
         let (at_end, open) = mpsc::channel();
-        // Ends when the program does, or there is no line any more; its input then stays open.
+        // Ends when the program does, or there is no line any more.
         std::thread::spawn(move || {
             while let Some(line) = next() {
                 if stdin.write_all(line.as_bytes()).is_err() {
                     return;
                 }
             }
-            let _ = at_end.send(stdin);
+            if end == AtEnd::StaysOpen {
+                let _ = at_end.send(stdin);
+            }
         });
         Writer { child, _open: open }
     }
+}
+
+/// What becomes of its input after the last line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    StaysOpen,
+    Ends,
 }
 
 /// A program that writes until it is stopped.

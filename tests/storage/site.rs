@@ -290,6 +290,13 @@ impl Site {
         }
     }
 
+    /// One look and the first step it asks for, as when the agent ends after it.
+    pub async fn first_step(&self) {
+        let steps = self.plan().await;
+        let step = steps.first().expect("there is something to do");
+        apply(&self.tools, step).await.unwrap();
+    }
+
     /// Rounds until nothing is left to do.
     pub async fn settle(&mut self) {
         for _ in 0..8 {

@@ -22,13 +22,16 @@
 //! its next start, and the status says so.
 //!
 //! A guest is kept from writing for the moment in which its volumes are taken: see [`hold`]. Its
-//! disks are moved to other storage while it runs: see [`moves`].
+//! disks are moved to other storage while it runs: see [`moves`]; they grow while it runs: see
+//! [`growth`].
 //!
 //! Neighbours: the namespace, bridges and port guards are the network's; targets are the
 //! storage's. A QEMU whose grant was fenced does not notice: that is why a newer grant stops it.
 
+pub mod growth;
 pub mod hold;
 pub mod judge;
+pub mod meter;
 pub mod moves;
 pub mod plan;
 pub mod record;

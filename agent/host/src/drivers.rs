@@ -76,7 +76,9 @@ pub trait Driver: Send + Sync {
         source: &VolumeSource,
     ) -> Result<(), DriverError>;
 
-    /// Makes a volume longer; one that is long enough is left as it is. Nobody may hold it.
+    /// Makes a volume longer; one that is long enough is left as it is. Unless the driver lacks
+    /// `GrowOnline` it may be held: its holder sees the size at once when it looks, or through a grant
+    /// made anew when the volume's record has the old one among `outgrown`.
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError>;
 
     /// Writes something down beside a volume.

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use dc_agent_core::vm::hold::Freeze;
+use dc_agent_core::vm::meter::DiskCounts;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain};
 use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::Qos;
-use dc_types::{InstanceId, MiB};
+use dc_types::{Bytes, InstanceId, MiB};
 use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -82,6 +83,14 @@ pub struct HypervisorFacts {
     pub capabilities: Capabilities,
 }
 
+/// What QEMU counts of one disk of a running domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    /// As the guest sees it; `None` while QEMU has not said.
+    pub size: Option<Bytes>,
+    pub counts: Option<DiskCounts>,
+}
+
 /// How a copy of a disk ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyEnding {
@@ -120,6 +129,15 @@ pub trait Hypervisor: Send + Sync {
 
     /// Limits a disk of a running guest from now on; zeros are no limit.
     async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError>;
+
+    /// Has a running guest see a disk as large as its storage has it by now. Never less than it sees
+    /// already; what its storage does not have is an error.
+    async fn resize(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        size: Bytes,
+    ) -> Result<(), HypervisorError>;
 
     /// Begins to copy a disk of a running guest to where the XML says, which is as large and opened
     /// for this machine. One that is under way already is no error, wherever it goes: that is seen.

@@ -10,10 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use dc_agent_core::vm::meter::{Meter, Rates};
+use dc_agent_core::vm::seen::Domain;
 use dc_agent_core::wanted::HostView;
-use dc_types::PoolName;
+use dc_types::{InstanceId, PoolName};
 use thiserror::Error;
 
 use crate::conntrack::{Conntrack, RealConntrack};
@@ -70,6 +72,8 @@ pub struct Tools {
     // vm
     pub hypervisor: Arc<dyn Hypervisor>,
     pub seeds: Arc<dyn Seeds>,
+    /// What was counted of disks before; what was remembered may be lost.
+    pub meter: Arc<Mutex<Meter>>,
 }
 
 impl Tools {
@@ -92,7 +96,15 @@ impl Tools {
             // vm
             hypervisor: hypervisor(config),
             seeds: Arc::new(SeedFolder::new(Arc::clone(&config.host))),
+            meter: Arc::default(),
         })
+    }
+
+    /// How much disks are used, after what was counted of them at `now`, seconds since 1970.
+    #[must_use]
+    pub fn metered(&self, now: i64, domains: &BTreeMap<InstanceId, Domain>) -> Rates {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.take(now, domains)
     }
 }
 
@@ -164,6 +176,7 @@ impl Fakes {
             // vm
             hypervisor: Arc::new(self.hypervisor.clone()),
             seeds: Arc::new(self.seeds.clone()),
+            meter: Arc::default(),
         }
     }
 

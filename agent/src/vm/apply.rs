@@ -41,6 +41,7 @@ async fn do_act(tools: &Tools, step: &Step) -> Result<(), Failure> {
         Act::Thaw => tools.hypervisor.thaw(vm).await?,
         Act::Pause => tools.hypervisor.pause(vm).await?,
         Act::Limit { device, qos } => tools.hypervisor.limit(vm, device, qos).await?,
+        Act::Resize { device, size } => tools.hypervisor.resize(vm, device, *size).await?,
         Act::Copy { device, xml } => tools.hypervisor.start_copy(vm, device, xml).await?,
         Act::EndCopy { device } => {
             let ending = CopyEnding::Abandon;
@@ -76,6 +77,7 @@ fn words(act: &Act) -> &'static str {
         Act::Thaw => "have the guest thaw its file systems",
         Act::Pause => "pause the machine",
         Act::Limit { .. } => "limit a disk",
+        Act::Resize { .. } => "tell the guest that a disk has grown",
         Act::Copy { .. } => "copy a disk to its other storage",
         Act::EndCopy { .. } => "end the copy of a disk",
         Act::Pivot { .. } => "go over to the copy of a disk",

@@ -44,6 +44,7 @@ pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
         tools.links.taps(),
     );
     let (domains, records) = (domains?, records?);
+    let rates = tools.metered(now, &domains.ours);
     let freezes = ask_guests(tools, &domains.ours, &records).await;
     Ok(Seen {
         now,
@@ -57,6 +58,7 @@ pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
         files: files?,
         taps: our_taps(taps?),
         freezes,
+        rates,
     })
 }
 

@@ -280,6 +280,7 @@ impl Desk {
             now: _,
             domains,
             foreign: _,
+            rates: _,
             secrets,
             records,
             files,

@@ -245,6 +245,10 @@ pub struct VolumeStatus {
     /// The limits as they are set, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
+    /// How much it is used, in words: a mean of a minute, another one when it differs by more than a
+    /// quarter. Live figures are in the metrics of its machine's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
     /// Snapshots that keep it from being deleted.
     #[serde(default)]
     pub snapshots: i64,

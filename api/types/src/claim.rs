@@ -48,9 +48,21 @@ pub struct VolumeClaim {
     pub host: HostName,
     /// Promised to its owner, whatever is really used.
     pub size: Bytes,
+    /// What it had before it began to grow, until its storage has grown and shows it: no machine is
+    /// told of more than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grows_from: Option<Bytes>,
     /// The last order to bring it back to a snapshot. No machine gets it before that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreOrder>,
+}
+
+impl VolumeClaim {
+    /// How large it certainly is to whoever opens it.
+    #[must_use]
+    pub fn shown(&self) -> Bytes {
+        self.grows_from.unwrap_or(self.size)
+    }
 }
 
 /// A snapshot of one volume. Those of a group are written in one transaction, so their epochs are

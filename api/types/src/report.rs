@@ -196,7 +196,21 @@ pub enum Detail {
         /// Disks whose bytes are being moved, or have been since the plan was made.
         #[serde(default)]
         moves: Vec<MoveSeen>,
+        /// How much its disks are used, of those of which that is known; another figure than last
+        /// time only when it differs materially.
+        #[serde(default)]
+        used: Vec<DiskUse>,
     },
+}
+
+/// How much a disk is used: a mean over a minute or more, reads and writes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUse {
+    pub volume: InstanceId,
+    /// Operations a second.
+    pub iops: u64,
+    /// Bytes a second.
+    pub bandwidth: Bytes,
 }
 
 /// How far a disk is on its way to another place.

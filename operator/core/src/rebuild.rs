@@ -159,6 +159,7 @@ fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>) {
             pool: newest.body.pool.clone(),
             host: newest.host.clone(),
             size: newest.body.size,
+            grows_from: None,
             restore: newest.body.restore.clone(),
         };
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));

@@ -816,6 +816,18 @@ pub struct VmDetail {
     pub held: ::core::option::Option<HoldSeen>,
     #[prost(message, repeated, tag = "7")]
     pub moves: ::prost::alloc::vec::Vec<MoveSeen>,
+    #[prost(message, repeated, tag = "8")]
+    pub used: ::prost::alloc::vec::Vec<DiskUse>,
+}
+/// How much a disk is used: a mean over a minute or more, reads and writes together.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiskUse {
+    #[prost(string, tag = "1")]
+    pub volume: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub iops: u64,
+    #[prost(uint64, tag = "3")]
+    pub bandwidth_bytes: u64,
 }
 /// How far a disk is on its way to another place.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,6 +1,7 @@
 //! What a host says of a machine beyond how its guest is.
 
-use dc_types::report::{HoldSeen, MoveSeen, MoveState};
+use dc_types::Bytes;
+use dc_types::report::{DiskUse, HoldSeen, MoveSeen, MoveState};
 
 use crate::field::{choice, required, text};
 use crate::{OnWire, WireError, wire};
@@ -21,6 +22,34 @@ impl OnWire for HoldSeen {
             id: required(id, "id")?,
             level: choice(level, "level")?,
             state: choice(state, "state")?,
+        })
+    }
+}
+
+impl OnWire for DiskUse {
+    type Wire = wire::DiskUse;
+    fn to_wire(&self) -> wire::DiskUse {
+        let Self {
+            volume,
+            iops,
+            bandwidth,
+        } = *self;
+        wire::DiskUse {
+            volume: volume.to_string(),
+            iops,
+            bandwidth_bytes: bandwidth.0,
+        }
+    }
+    fn from_wire(wire: wire::DiskUse) -> Result<Self, WireError> {
+        let wire::DiskUse {
+            volume,
+            iops,
+            bandwidth_bytes,
+        } = wire;
+        Ok(Self {
+            volume: text(&volume, "volume")?,
+            iops,
+            bandwidth: Bytes(bandwidth_bytes),
         })
     }
 }

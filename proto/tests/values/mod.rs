@@ -617,10 +617,14 @@ fn detail() -> impl Strategy<Value = Detail> {
             prop::sample::select(guests),
             option::of(prop::sample::select(stops)),
             any::<(Option<String>, Option<i64>, String)>(),
-            (option::of(hold_seen()), vec(move_seen(), 0..3)),
+            (
+                option::of(hold_seen()),
+                vec(move_seen(), 0..3),
+                vec(disk_use(), 0..3),
+            ),
         )
             .prop_map(
-                |(guest, last_stop, (machine_type, started_at, restart), (held, moves))| {
+                |(guest, last_stop, (machine_type, started_at, restart), (held, moves, used))| {
                     Detail::Vm {
                         guest,
                         last_stop,
@@ -629,10 +633,19 @@ fn detail() -> impl Strategy<Value = Detail> {
                         restart,
                         held: held.map(Box::new),
                         moves,
+                        used,
                     }
                 }
             ),
     ]
+}
+
+fn disk_use() -> impl Strategy<Value = DiskUse> {
+    (uuid(), any::<(u64, u64)>()).prop_map(|(volume, (iops, bandwidth))| DiskUse {
+        volume: InstanceId(volume),
+        iops,
+        bandwidth: Bytes(bandwidth),
+    })
 }
 
 pub fn observation() -> impl Strategy<Value = Observation> {

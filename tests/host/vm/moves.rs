@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use dc_agent_core::names::domain_name;
 use dc_agent_core::vm::xml::disk::source_name;
 use dc_host::Tools;
+use dc_lab::process::Identity;
 use dc_types::plan::{DiskItem, DiskSource, Mirror, MirrorOrder, Secret};
 use dc_types::report::{Guest, ItemState, MoveState};
 use dc_types::{Bytes, InstanceId};
@@ -13,7 +14,7 @@ use super::order::Order;
 use crate::carrier::Carrier;
 
 /// The moved disk among the machine's.
-const DATA: usize = 1;
+pub const DATA: usize = 1;
 /// Writes for as long as it runs.
 const WRITER: &str = "#!/bin/sh
 counter write /dev/vdb >/dev/console 2>&1 &
@@ -40,6 +41,15 @@ fn place(last: u128) -> InstanceId {
 impl Desk {
     /// A guest that writes to its second disk.
     pub async fn new(name: &str) -> Result<Self> {
+        Self::writing(name, WRITER, |_, _| Ok(())).await
+    }
+
+    /// The same with a script of its own, and its second disk made otherwise.
+    pub async fn writing(
+        name: &str,
+        script: &str,
+        make: impl FnOnce(&Carrier, &mut DiskItem) -> Result<()>,
+    ) -> Result<Self> {
         let carrier = Carrier::new(name).await?;
         let mut order = Order::new(&carrier);
         carrier.run(&order.network_script())?;
@@ -47,10 +57,13 @@ impl Desk {
         first.volume = place(2);
         first.name = "data".into();
         first.size = Bytes(128 << 20);
+        make(&carrier, &mut first)?;
         order.vm.disks.push(first.clone());
         carrier.make_target(1, &order.vm.disks[0])?;
-        carrier.make_target(2, &first)?;
-        order.vm.seed.user_data = Secret(WRITER.into());
+        if let DiskSource::Iscsi { .. } = first.source {
+            carrier.make_target(2, &first)?;
+        }
+        order.vm.seed.user_data = Secret(script.into());
         let tools = carrier.tools().await?;
         let desk = Self {
             carrier,
@@ -143,6 +156,11 @@ impl Desk {
             (guest, state) == (Guest::Running, None)
         });
         settled.await
+    }
+
+    /// The process of the guest.
+    pub fn qemu(&self) -> Result<Identity> {
+        super::qemu(&self.carrier, &self.order)
     }
 
     /// What QEMU has open as the moved disk.

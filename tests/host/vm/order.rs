@@ -27,7 +27,7 @@ use crate::carrier::Carrier;
 pub const TRANSIT: Vni = Vni(4999);
 const SEGMENT: Vni = Vni(5001);
 /// A guest of the tiny image is up in four seconds on an idle computer.
-const DEADLINE: Duration = Duration::from_secs(600);
+pub const DEADLINE: Duration = Duration::from_secs(600);
 
 pub struct Order {
     pub vm: VmItem,

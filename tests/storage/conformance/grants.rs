@@ -1,6 +1,10 @@
-//! Grants: one holder for each volume and epoch, and fences.
+//! Grants: one holder for each volume and epoch, growth under it, and fences.
 
-use dc_agent_core::storage::{Admits, EraseMethod, GrantForm, Note, Watermark};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dc_agent_core::storage::{Admits, EraseMethod, GrantForm, GrantSeen, Note, Watermark};
 use dc_host::drivers::DriverError;
 use dc_lab::wait::{Look, until};
 use dc_types::report::Verb;
@@ -8,6 +12,7 @@ use dc_types::{Bytes, InstanceId};
 
 use super::bench::{Bench, MIB, SIZE, epoch, initiator};
 use super::rig::Rig;
+use crate::holder::{Holder, Writer};
 use crate::site::DEADLINE;
 
 impl<R: Rig> Bench<R> {
@@ -19,6 +24,23 @@ impl<R: Rig> Bench<R> {
             }
         });
         held.await.unwrap();
+    }
+
+    /// The handles of grants that do not show how large their volume is.
+    async fn outgrown(&self, volume: InstanceId) -> BTreeSet<String> {
+        let record = self.driver.read_record(volume).await.unwrap();
+        record.map(|record| record.outgrown).unwrap_or_default()
+    }
+
+    /// Makes each of them anew, as the agent does.
+    async fn renew(&self, volume: InstanceId) {
+        let outgrown = self.outgrown(volume).await;
+        for grant in self.grants(volume).await {
+            if outgrown.contains(&grant.handle) {
+                self.driver.revoke(&grant).await.unwrap();
+                self.grant(volume, grant.epoch.revision).await.unwrap();
+            }
+        }
     }
 
     /// Until nobody holds a volume any more.
@@ -178,7 +200,9 @@ pub async fn a_volume_that_is_held_is_not_changed_under_its_holder<R: Rig>(bench
     );
     told(driver.retain_volume(&order).await);
     told(driver.open_volume(volume).await.map(drop));
-    told(driver.grow_volume(volume, Bytes(2 * SIZE)).await);
+    if bench.lacks(Verb::GrowOnline).await {
+        told(driver.grow_volume(volume, Bytes(2 * SIZE)).await);
+    }
     if let Some(snapshot) = snapshot {
         told(driver.restore_volume(volume, snapshot).await);
     }
@@ -188,6 +212,130 @@ pub async fn a_volume_that_is_held_is_not_changed_under_its_holder<R: Rig>(bench
     if let Some(snapshot) = snapshot {
         driver.restore_volume(volume, snapshot).await.unwrap();
         bench.drop_snapshot(volume, snapshot).await;
+    }
+}
+
+pub async fn a_volume_grows_under_its_holder_who_loses_nothing<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    bench.grant(volume, 6).await.unwrap();
+    if bench.lacks(Verb::GrowOnline).await {
+        let done = bench.driver.grow_volume(volume, Bytes(2 * SIZE)).await;
+        assert!(matches!(done, Err(DriverError::InUse { .. })), "{done:?}");
+        return;
+    }
+    let writer = R::holder(volume, epoch(6)).map(|holder| Growing::begin(&holder));
+    if let Some(writer) = &writer {
+        bench.wait_for_holder(volume).await;
+        writer.wait_for(100).await;
+    }
+    for _ in 0..2 {
+        bench
+            .driver
+            .grow_volume(volume, Bytes(2 * SIZE))
+            .await
+            .unwrap();
+        bench.renew(volume).await;
+        assert_eq!(bench.size(volume).await, Some(2 * SIZE));
+        let grants = bench.grants(volume).await;
+        assert_eq!((grants.len(), grants[0].epoch), (1, epoch(6)));
+        let outgrown = bench.outgrown(volume).await;
+        assert!(!outgrown.contains(&grants[0].handle), "{outgrown:?}");
+    }
+    // Another agent sees it as well, and has nothing to make anew.
+    bench.restart().await;
+    let before = bench.grants(volume).await;
+    bench.renew(volume).await;
+    let handles = |grants: &[GrantSeen]| -> Vec<String> {
+        grants.iter().map(|grant| grant.handle.clone()).collect()
+    };
+    assert_eq!(handles(&bench.grants(volume).await), handles(&before));
+    let Some(writer) = writer else { return };
+    let wrote = writer.end().await;
+    bench.wait_until_free(volume).await;
+    bench.fence(volume).await;
+    let bytes = bench.read(volume).await;
+    let blocks = SIZE / BLOCK;
+    for block in 0..blocks {
+        let last = (0..wrote).rev().find(|line| line % blocks == block);
+        let expected = last.map_or(0, pattern);
+        let at = usize::try_from(block * BLOCK).unwrap();
+        let found = &bytes[at..at + BLOCK as usize];
+        assert!(
+            found.iter().all(|&byte| byte == expected),
+            "block {block} of {wrote} writes is not {expected}"
+        );
+    }
+    let beyond = usize::try_from(SIZE).unwrap();
+    assert_eq!(
+        bytes[beyond..beyond + 4096],
+        [9; 4096],
+        "beyond the old end"
+    );
+    assert_eq!(bytes.len() as u64, 2 * SIZE);
+}
+
+const BLOCK: u64 = 4096;
+
+fn pattern(line: u64) -> u8 {
+    u8::try_from(line % 250 + 1).unwrap()
+}
+
+/// A holder that writes block after block, over and over, while its disk grows.
+struct Growing {
+    writer: Writer,
+    lines: Arc<AtomicU64>,
+    grown: Arc<AtomicBool>,
+}
+
+impl Growing {
+    fn begin(holder: &Holder) -> Self {
+        let lines = Arc::new(AtomicU64::new(0));
+        let grown = Arc::new(AtomicBool::new(false));
+        let (count, is_grown) = (Arc::clone(&lines), Arc::clone(&grown));
+        let mut ended = false;
+        let writer = holder.go_on_and_end(move || {
+            if is_grown.load(Ordering::SeqCst) {
+                let end = format!(
+                    "truncate {0}\nwrite -q -P 9 {1} 1M\nflush\n",
+                    2 * SIZE,
+                    SIZE
+                );
+                return (!std::mem::replace(&mut ended, true)).then_some(end);
+            }
+            let line = count.fetch_add(1, Ordering::SeqCst);
+            let at = line % (SIZE / BLOCK) * BLOCK;
+            Some(format!("write -q -P {} {at} {BLOCK}\n", pattern(line)))
+        });
+        Self {
+            writer,
+            lines,
+            grown,
+        }
+    }
+
+    async fn wait_for(&self, lines: u64) {
+        let said = until("the holder to write", DEADLINE, async || {
+            match self.lines.load(Ordering::SeqCst) {
+                so_far if so_far > lines => Look::Holds(()),
+                so_far => Look::NotYet(format!("{so_far} lines")),
+            }
+        });
+        said.await.unwrap();
+    }
+
+    /// Has it take the new size, write beyond the old one and end; how many blocks it wrote before.
+    async fn end(mut self) -> u64 {
+        self.wait_for(self.lines.load(Ordering::SeqCst) + 100).await;
+        assert!(self.writer.is_alive(), "it has lost its disk");
+        self.grown.store(true, Ordering::SeqCst);
+        let ended = until("the holder to end", DEADLINE, async || {
+            match self.writer.is_alive() {
+                false => Look::Holds(()),
+                true => Look::NotYet("it writes".to_owned()),
+            }
+        });
+        ended.await.unwrap();
+        self.lines.load(Ordering::SeqCst)
     }
 }
 

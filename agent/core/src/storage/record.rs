@@ -4,7 +4,7 @@
 //! epoch it was granted under, which snapshots it has. An agent that has lost everything else keeps
 //! to it. It changes by one [`Note`] at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::plan::Disposition;
 use dc_types::report::Erasure;
@@ -29,6 +29,10 @@ pub struct VolumeRecord {
     /// The last fence: the proof that its epoch writes no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<FenceProof>,
+    /// Handles of the grants that were there when the volume last grew, where a grant shows the size
+    /// of the moment it was made. Such a grant is made anew.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub outgrown: BTreeSet<String>,
 }
 
 /// What is known of a snapshot beside the volume it was taken of, so that its loss is seen.
@@ -59,6 +63,9 @@ pub enum Note {
     Restored(String),
     /// A grant was taken away. Part of taking it away, not a step of its own.
     Fenced(FenceProof),
+    /// The volume is about to grow, and grants with these handles will not show it. Part of growing,
+    /// not a step of its own; takes the place of what the last growth noted.
+    Outgrown(BTreeSet<String>),
     /// The bytes are gone. Part of retaining and erasing, not a step of its own.
     Gone(Gone),
 }
@@ -100,6 +107,7 @@ impl VolumeRecord {
                     snapshots: BTreeMap::new(),
                     restored: None,
                     fence: None,
+                    outgrown: BTreeSet::new(),
                 });
             }
             (before, _) => before?,
@@ -126,6 +134,7 @@ impl VolumeRecord {
             }
             Note::Restored(order) => record.restored = Some(order.clone()),
             Note::Fenced(proof) => record.fence = Some(proof.clone()),
+            Note::Outgrown(handles) => record.outgrown = handles.clone(),
             Note::Gone(gone) => {
                 // What had begun of snapshots was of these bytes; of a whole one they do not go.
                 record.snapshots.clear();

@@ -28,7 +28,7 @@ pub enum Step {
         size: Bytes,
         source: VolumeSource,
     },
-    /// Make the file of a volume longer. No grant of it is there.
+    /// Make the file of a volume longer. In a pool that lacks that verb on line, no grant of it is there.
     GrowVolume {
         key: ItemKey,
         pool: PoolName,

@@ -61,6 +61,7 @@ pub enum StorageTrouble {
         asked: Bytes,
     },
     VolumeGrowing,
+    GrantOutgrown,
     StillGranted {
         epoch: Epoch,
     },
@@ -142,6 +143,7 @@ impl StorageTrouble {
             Self::VolumeGone { .. } => "VolumeGone",
             Self::VolumeInUse { .. } => VOLUME_IN_USE,
             Self::VolumeGrowing => "VolumeGrowing",
+            Self::GrantOutgrown => "GrantOutgrown",
             Self::StillGranted { .. } => "StillGranted",
             Self::StaleEpoch { .. } => "StaleEpoch",
             Self::RestoreWaits => RESTORE_WAITS,
@@ -218,6 +220,9 @@ impl StorageTrouble {
                  machine"
             ),
             Self::VolumeGrowing => "waits for the volume to get its size".to_owned(),
+            Self::GrantOutgrown => "the volume has grown and is opened anew to its machine, which \
+                                    waits for that moment"
+                .to_owned(),
             Self::StillGranted { epoch } => format!(
                 "waits for the grant of epoch {epoch} to be released: the volume may be in use"
             ),

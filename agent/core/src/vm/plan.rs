@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use dc_types::plan::{DiskItem, ItemKey, ItemKind, Release};
 use dc_types::{Epoch, InstanceId};
 
+use super::growth::grown_disks;
 use super::hold::{Freeze, Move, Stage, asks_guest};
 use super::judge::{
     Currency, Judgement, Leftovers, PRESS_EVERY_S, RESUME_EVERY_S, ReleaseVerdict, StopMove,
@@ -251,6 +252,7 @@ fn plan_running(
             });
         }
         acts.extend(plan_limits(valid, domain));
+        acts.extend(grown_disks(&valid.vm, domain).map(|grown| grown.act()));
         acts.extend(plan_copies(record, valid.asked, domain, seen.now));
     }
     if may_run(wanted, valid).is_ok() {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_types::InstanceId;
 use dc_types::plan::Qos;
+use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 
 use super::Record;
 use super::hold::Freeze;
+use super::meter::{DiskCounts, Rates};
 use super::xml::{Metadata, SecretLabel};
 
 /// One look. The time belongs to it: the plan has no other clock.
@@ -29,6 +30,8 @@ pub struct Seen {
     /// How the file systems of a guest are, of those that were asked: see
     /// [`asks_guest`](super::hold::asks_guest).
     pub freezes: BTreeMap<InstanceId, Freeze>,
+    /// How much disks are used, as it is told.
+    pub rates: Rates,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,10 @@ pub struct LiveDisk {
     /// Such as `vda`.
     pub device: String,
     pub qos: Qos,
+    /// As the guest sees it; `None` while QEMU has not said.
+    pub size: Option<Bytes>,
+    /// What QEMU has counted; `None` while it has not said.
+    pub counts: Option<DiskCounts>,
     /// What QEMU has open: a target and its unit, an image, a file.
     pub source: String,
     /// The job that copies it elsewhere.

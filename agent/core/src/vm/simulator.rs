@@ -14,6 +14,7 @@ use super::xml::{Metadata, SecretLabel};
 use super::{next_look, plan, status};
 
 mod cases;
+mod growth;
 mod holds;
 mod moves;
 mod properties;
@@ -131,6 +132,13 @@ impl Simulator {
                 for disk in disks.filter(|disk| disk.device == *device) {
                     disk.qos = *qos;
                 }
+            }
+            Act::Resize { device, size } => {
+                let power = self.domain(step).power;
+                assert_eq!(power, Power::Running, "a size told to nobody");
+                let disk = self.disk(step, device);
+                assert!(disk.size < Some(*size), "a disk shrinks, or is told twice");
+                disk.size = Some(*size);
             }
             Act::Copy { device, xml } => {
                 let source = read_source_name(xml).expect("a source");

@@ -6,10 +6,12 @@ use dc_types::InstanceId;
 use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind, VmItem};
 use dc_types::report::{Detail, Guest, HoldState, ItemState, Observation, Released, Stop, Trouble};
 
+use super::growth::{Grown, grown_disks};
 use super::judge::{
     Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
     settled,
 };
+use super::meter::used;
 use super::moves::told;
 use super::plan::release_pending;
 use super::record::Record;
@@ -94,7 +96,7 @@ fn observe(
         epoch: item.epoch,
         hash: item.hash(),
         state,
-        detail: detail(guest, domain, &record, vm, seen.records.get(&vm.vm)),
+        detail: detail(guest, domain, &record, vm, seen),
     }
 }
 
@@ -103,8 +105,9 @@ fn detail(
     domain: Option<&Domain>,
     record: &Record,
     asked: &VmItem,
-    stored: Option<&Record>,
+    seen: &Seen,
 ) -> Detail {
+    let stored = seen.records.get(&asked.vm);
     // That it is held is told once it is written down: an agent that died in between could not say
     // whether it lasted.
     let written = stored.and_then(|stored| stored.hold) == record.hold;
@@ -118,6 +121,7 @@ fn detail(
         restart: record.restart.clone(),
         held: held.map(Box::new),
         moves: told(stored, asked, domain),
+        used: used(asked, seen),
     }
 }
 
@@ -150,7 +154,10 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
                     card.nic.card, card.tap
                 ),
             )),
-            None => ItemState::Ready,
+            None => match told_to_grow(valid, seen) {
+                Some(growing) => growing,
+                None => ItemState::Ready,
+            },
         },
         Verdict::Running(Currency::NextStart) => pending(
             "RestartNeeded",
@@ -174,6 +181,19 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
         Verdict::Stop(_, why) => pending("Stopping", stopping_message(*why, valid)),
         Verdict::Refuse(trouble) => ItemState::Failed(trouble.clone()),
     }
+}
+
+/// A disk whose guest does not see its size yet.
+fn told_to_grow(valid: &ValidVm<'_>, seen: &Seen) -> Option<ItemState> {
+    let domain = seen.domains.get(&valid.vm.vm)?;
+    let Grown { disk, .. } = grown_disks(&valid.vm, domain).next()?;
+    Some(pending(
+        "DiskGrows",
+        format!(
+            "disk {} has {} at its storage, and the guest is being told",
+            disk.name, disk.size
+        ),
+    ))
 }
 
 fn stopping_message(why: Why, valid: &ValidVm<'_>) -> String {

@@ -1,7 +1,7 @@
 //! One thing to do for one machine. Carrying it out chooses nothing, and may be repeated.
 
-use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, ItemKind, Qos};
+use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 
 use super::Record;
@@ -51,6 +51,11 @@ pub enum Act {
     Limit {
         device: String,
         qos: Qos,
+    },
+    /// Has the running guest see the size that a disk's storage has already.
+    Resize {
+        device: String,
+        size: Bytes,
     },
     /// Has QEMU copy a disk of the running guest to where the XML says.
     Copy {
@@ -104,6 +109,7 @@ impl Step {
             Act::Thaw => "thaw",
             Act::Pause => "pause",
             Act::Limit { .. } => "limit",
+            Act::Resize { .. } => "resize",
             Act::Copy { .. } => "copy",
             Act::EndCopy { .. } => "end_copy",
             Act::Pivot { .. } => "pivot",

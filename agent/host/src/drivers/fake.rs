@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use self::disk::Disk;
 use self::pool::Pool;
 use super::folder::layout::volume_file;
-use super::grants::{Grants, find_own};
+use super::grants::{Grants, find_own, list_outgrown};
 use super::turns::{Turns, Writing};
 use super::{Driver, DriverError, ReadExtents, WriteExtents, check_size};
 use crate::images::{ImagesError, name_of};
@@ -131,20 +131,29 @@ impl FakeDriver {
         Ok(done)
     }
 
-    async fn see_free(&self, volume: InstanceId) -> Result<(), DriverError> {
-        let in_use = |by: String| DriverError::InUse {
-            what: format!("volume {volume}"),
-            by,
-        };
-        if self.0.turns.is_written(volume) {
-            return Err(in_use("a writer of this process".to_owned()));
+    fn see_unwritten(&self, volume: InstanceId) -> Result<(), DriverError> {
+        match self.0.turns.is_written(volume) {
+            false => Ok(()),
+            true => Err(in_use(volume, "a writer of this process".to_owned())),
         }
+    }
+
+    async fn see_free(&self, volume: InstanceId) -> Result<(), DriverError> {
+        self.see_unwritten(volume)?;
         let granted = self.0.grants.list().await?;
         match granted.iter().find(|grant| grant.volume == volume) {
             None => Ok(()),
-            Some(grant) => Err(in_use(format!("the grant of epoch {}", grant.epoch))),
+            Some(grant) => Err(in_use(
+                volume,
+                format!("the grant of epoch {}", grant.epoch),
+            )),
         }
     }
+}
+
+fn in_use(volume: InstanceId, by: String) -> DriverError {
+    let what = format!("volume {volume}");
+    DriverError::InUse { what, by }
 }
 
 #[async_trait]
@@ -197,10 +206,17 @@ impl Driver for FakeDriver {
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
         check_size(size)?;
         let _turn = self.0.turns.take(volume).await;
-        self.see_free(volume).await?;
+        self.see_unwritten(volume)?;
+        let outgrown = list_outgrown(&*self.0.grants, volume).await?;
         self.change("pool.grow_volume", |pool| {
-            let disk = pool.disk(volume)?;
-            disk.size = disk.size.max(file_size(size).0);
+            let size = file_size(size).0;
+            if pool.disk(volume)?.size >= size {
+                return Ok(());
+            }
+            if !outgrown.is_empty() {
+                pool.note(volume, &Note::Outgrown(outgrown))?;
+            }
+            pool.disk(volume)?.size = size;
             Ok(())
         })
         .await

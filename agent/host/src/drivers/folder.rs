@@ -31,7 +31,7 @@ use uuid::Uuid;
 use self::files::Reflink;
 use self::layout::PoolFolder;
 use self::open::{OpenFile, OpenVolume};
-use super::grants::{Grants, find_own};
+use super::grants::{Grants, find_own, list_outgrown};
 use super::turns::Turns;
 use super::{Driver, DriverError, ReadExtents, WriteExtents, check_size};
 use crate::images::Fetcher;
@@ -311,9 +311,21 @@ impl Driver for FolderDriver {
 
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
         check_size(size)?;
-        let _turn = self.take_free(volume).await?;
-        self.with(move |inner| files::grow(&inner.folder, volume, size))
-            .await
+        // No grant is made or taken away meanwhile.
+        let _turn = self.turns.take(volume).await;
+        self.see_unwritten(volume)?;
+        let outgrown = list_outgrown(&*self.grants, volume).await?;
+        self.with(move |inner| {
+            if files::is_shorter(&inner.folder, volume, size)? {
+                // Whoever dies in between has a grant made anew that need not have been.
+                if !outgrown.is_empty() {
+                    inner.note(volume, &Note::Outgrown(outgrown))?;
+                }
+                files::grow(&inner.folder, volume, size)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn note_volume(&self, volume: InstanceId, note: &Note) -> Result<(), DriverError> {

@@ -26,7 +26,7 @@ use super::DriverError;
 use super::cutoff::effect;
 use super::folder::blocking;
 use super::folder::layout::{remove_file, rename_new, sync_parent, volume_file};
-use super::grants::Grants;
+use super::grants::{Grants, Sizing};
 
 pub mod fake;
 mod holders;
@@ -222,22 +222,12 @@ fn slow(grant: &GrantSeen, waited_ms: u128, holders: &[String]) -> DriverError {
 }
 
 fn lacks() -> Vec<Lack> {
-    let lack = |verb, why: &str| Lack {
-        verb,
-        why: why.to_owned(),
-    };
-    vec![
-        lack(
-            Verb::Fence,
-            "nobody can take an open file away from a process of the same host: the machine \
-             must have stopped",
-        ),
-        lack(
-            Verb::GrowOnline,
-            "a machine takes the size of its disk when it opens the file: it must be stopped \
-             while its volume grows",
-        ),
-    ]
+    vec![Lack {
+        verb: Verb::Fence,
+        why: "nobody can take an open file away from a process of the same host: the machine must \
+              have stopped"
+            .to_owned(),
+    }]
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -311,6 +301,11 @@ impl Grants for LocalGrants {
         PoolPlace::Directory {
             folder: self.root.display().to_string(),
         }
+    }
+
+    /// The name of a grant is a name of the volume's own file.
+    fn sizing(&self) -> Sizing {
+        Sizing::Live
     }
 
     fn lacks(&self) -> Vec<Lack> {

@@ -21,7 +21,7 @@ use dc_agent_core::storage::{
     Removal, VolumeRecord, Watermark, clip, file_size, merge,
 };
 use dc_types::plan::{ImageItem, RbdCluster, VolumeSource};
-use dc_types::report::{Erasure, Lack, PoolFacts, PoolPlace, Verb};
+use dc_types::report::{Erasure, PoolFacts, PoolPlace};
 use dc_types::{Bytes, Epoch, ImageUid, InstanceId, PoolName, SnapshotId};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
@@ -218,15 +218,6 @@ fn see_size(size: Bytes) -> Result<(), DriverError> {
     Err(DriverError::SizeImpossible { asked: size, why })
 }
 
-fn lacks() -> Vec<Lack> {
-    vec![Lack {
-        verb: Verb::GrowOnline,
-        why: "a machine is not yet told of a disk that has grown: it must be stopped while its \
-              volume grows"
-            .to_owned(),
-    }]
-}
-
 #[async_trait]
 impl Driver for RbdDriver {
     async fn ensure_pool(&self) -> PoolFacts {
@@ -240,7 +231,7 @@ impl Driver for RbdDriver {
                 monitors: Vec::new(),
                 pool: self.pool.ceph_name.clone(),
             }),
-            lacks: lacks(),
+            lacks: Vec::new(),
             orphans: Vec::new(),
         };
         match self.facts().await {
@@ -280,7 +271,9 @@ impl Driver for RbdDriver {
     async fn grow_volume(&self, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
         see_size(size)?;
         let pool = self.see_pool().await?;
-        let _turn = self.take_free(volume).await?;
+        // Whoever has the lock of the image is asked by the cluster to do it.
+        let _turn = self.turns.take(volume).await;
+        self.see_unwritten(volume)?;
         let image = self.image_of(volume).await?;
         let (is, asked) = (pool.expect_image(&image).await?.size, file_size(size));
         if is >= asked {

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use dc_agent_core::storage::{Admits, Expose, FenceProof, GrantForm, GrantSeen};
 use dc_types::PoolName;
 use dc_types::plan::{GrantAccess, GrantItem};
-use dc_types::report::{Lack, PoolPlace, Verb};
+use dc_types::report::{Lack, PoolPlace};
 use tokio::sync::Notify;
 
 use super::DriverError;
 use super::folder::layout::volume_file;
-use super::grants::Grants;
+use super::grants::{Grants, Sizing};
 use crate::targets::{self, FENCE_LIMIT, TargetSeen, Targets, Tid};
 
 /// The targets of one pool's volumes.
@@ -148,14 +148,14 @@ impl Grants for SanGrants {
         PoolPlace::Iscsi
     }
 
+    /// The daemon takes a file's size once, when it opens it, and can be told of another only while
+    /// nothing is in flight [measured: else guests get errors].
+    fn sizing(&self) -> Sizing {
+        Sizing::AtGrant
+    }
+
     fn lacks(&self) -> Vec<Lack> {
-        vec![Lack {
-            verb: Verb::GrowOnline,
-            why:
-                "the target daemon takes a file's size once, when it opens it: the machine must be \
-                  stopped while its volume grows"
-                    .to_owned(),
-        }]
+        Vec::new()
     }
 }
 

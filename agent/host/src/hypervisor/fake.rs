@@ -15,7 +15,7 @@ use dc_agent_core::vm::xml::secret::read_secrets;
 use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretBytes, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::{Firmware, Qos};
-use dc_types::{InstanceId, MiB};
+use dc_types::{Bytes, InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -45,6 +45,8 @@ struct State {
     /// Guests with no agent in them.
     mute: BTreeSet<InstanceId>,
     facts: Option<HypervisorFacts>,
+    /// How large disks are at their storage, by machine and device, where a test has said it.
+    storage: BTreeMap<(InstanceId, String), Bytes>,
 }
 
 struct FakeDomain {
@@ -384,6 +386,17 @@ impl Hypervisor for FakeHypervisor {
             Ok(())
         })
         .await
+    }
+
+    async fn resize(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        size: Bytes,
+    ) -> Result<(), HypervisorError> {
+        let device = device.to_owned();
+        self.act("resize", move |state| state.resize(vm, &device, size))
+            .await
     }
 
     async fn start_copy(

@@ -5,7 +5,7 @@ use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::Qos;
-use dc_types::{InstanceId, MiB};
+use dc_types::{Bytes, InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -80,6 +80,10 @@ impl Hypervisor for NoHypervisor {
 
     async fn limit(&self, _: InstanceId, _: &str, _: &Qos) -> Result<(), HypervisorError> {
         refuse("limit")
+    }
+
+    async fn resize(&self, _: InstanceId, _: &str, _: Bytes) -> Result<(), HypervisorError> {
+        refuse("resize")
     }
 
     async fn start_copy(&self, _: InstanceId, _: &str, _: &str) -> Result<(), HypervisorError> {

@@ -15,7 +15,7 @@ use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::{Firmware, Qos};
 use dc_types::report::Accelerator;
-use dc_types::{InstanceId, MiB};
+use dc_types::{Bytes, InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -31,6 +31,8 @@ mod copy;
 mod guest;
 mod iotune;
 mod power;
+mod resize;
+mod stats;
 
 use connection::{CallError, Connection};
 
@@ -42,6 +44,8 @@ const START: Duration = Duration::from_secs(120);
 const DESTROY: Duration = Duration::from_secs(60);
 /// QEMU waits for what the storage still owes it.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Asked of every QEMU, at every look.
+const STATS: Duration = Duration::from_secs(3);
 /// How often the states of all domains are compared.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
@@ -185,7 +189,17 @@ async fn watch_states(connection: Arc<Connection>, changes: watch::Sender<u64>) 
 #[async_trait]
 impl Hypervisor for Libvirt {
     async fn domains(&self) -> Result<Domains, HypervisorError> {
-        self.connection.look("domains", read_domains).await
+        let stats = self.connection.look_within("stats", STATS, stats::read);
+        let (domains, stats) = tokio::join!(self.connection.look("domains", read_domains), stats);
+        let mut domains = domains?;
+        match stats {
+            Ok(stats) => stats::put(&mut domains, &stats),
+            // A QEMU that does not answer hides no domain: what it shows its guest is not known then.
+            Err(error) => {
+                tracing::warn!(%error, "what disks are to their guests is not known")
+            }
+        }
+        Ok(domains)
     }
 
     async fn define(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
@@ -283,6 +297,20 @@ impl Hypervisor for Libvirt {
             .call("limit", QUICK, move |connection| {
                 let domain = get(connection, vm)?;
                 iotune::limit(&domain, &device, &qos).map_err(CallError::Told)
+            })
+            .await
+    }
+
+    async fn resize(
+        &self,
+        vm: InstanceId,
+        device: &str,
+        size: Bytes,
+    ) -> Result<(), HypervisorError> {
+        let device = device.to_owned();
+        self.connection
+            .call("resize", QUICK, move |connection| {
+                resize::resize(&get(connection, vm)?, &device, size)
             })
             .await
     }

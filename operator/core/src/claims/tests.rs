@@ -70,6 +70,7 @@ fn what_a_pool_promised_follows_its_claims() {
         pool: PoolName::new("san").unwrap(),
         host: host("s1"),
         size: Bytes(10),
+        grows_from: None,
         restore: None,
     };
     let key = keys::volume(volume.volume);

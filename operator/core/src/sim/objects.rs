@@ -10,7 +10,8 @@ use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
 use dc_crds::{Host, MachineClass, StoragePool, Subnet, Zone};
 use dc_types::plan::{Firmware, Item, ItemBody, Portal, Power};
 use dc_types::report::{
-    Accelerator, Detail, Guest, HostFacts, ItemState, Observation, PoolFacts, PoolPlace, Trouble,
+    Accelerator, Detail, DiskUse, Guest, HostFacts, ItemState, Observation, PoolFacts, PoolPlace,
+    Trouble,
 };
 use dc_types::{Bytes, MiB, PoolName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -37,6 +38,15 @@ pub fn observe(item: &Item) -> Observation {
             restart: vm.restart.clone(),
             held: None,
             moves: Vec::new(),
+            used: vm
+                .disks
+                .iter()
+                .map(|disk| DiskUse {
+                    volume: disk.volume,
+                    iops: 120,
+                    bandwidth: Bytes(4 << 20),
+                })
+                .collect(),
         },
         ItemBody::Snapshot(_) => Detail::Snapshot {
             size: Bytes(0),

@@ -12,6 +12,10 @@ use crate::volume::{self, Named};
 impl Sim {
     /// What the operator decides for a volume now; nothing is carried out.
     pub fn decide_volume(&self, name: &str) -> Plan {
+        self.with_volume_seen(name, volume::plan)
+    }
+
+    pub fn with_volume_seen<R>(&self, name: &str, look: impl FnOnce(&volume::Seen<'_>) -> R) -> R {
         let object = self.volumes[name].clone();
         let me = object::object_ref(&object.metadata).unwrap();
         let storage = self.storage_of(&object);
@@ -38,7 +42,7 @@ impl Sim {
             self.said(&claim.value.host, &vm::key(&claim.value.owner))
         });
         let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
-        volume::plan(&volume::Seen {
+        look(&volume::Seen {
             allowance: self.allowance(&classes, &ahead),
             volume: &object,
             me: &me,

@@ -117,7 +117,7 @@ pub fn machine(
                     path: format!("{folder}/{}", GrantItem::file_name(held.volume, epoch)),
                 },
             },
-            size: held.claim.value.size,
+            size: held.claim.value.shown(),
             qos: disk
                 .volume
                 .and_then(|volume| validate_qos(volume.spec.qos.as_ref()).ok())

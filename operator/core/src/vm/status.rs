@@ -87,6 +87,7 @@ impl GuestSeen {
                 restart: _,
                 held: _,
                 moves: _,
+                used: _,
             }) => Self {
                 guest: Some(*guest),
                 last_stop: last_stop.map(|stop| format!("{stop:?}")),

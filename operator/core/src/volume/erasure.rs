@@ -59,6 +59,7 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         pool,
         host,
         size,
+        grows_from: _,
         restore: _,
     } = claim;
     ErasedVolume {

@@ -34,19 +34,20 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
 }
 
 fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
+    let old = seen.claims.volumes.get(&valid.id);
+    if let Some(txn) = old.and_then(|old| grown(seen, valid, old)) {
+        return Plan::claim(txn);
+    }
     let claim = VolumeClaim {
         volume: valid.id,
         owner: seen.me.clone(),
         pool: valid.pool.clone(),
         host: valid.host.clone(),
         size: valid.size,
-        restore: seen
-            .claims
-            .volumes
-            .get(&valid.id)
-            .and_then(|old| old.value.restore.clone()),
+        grows_from: old.map(|old| old.value.shown()),
+        restore: old.and_then(|old| old.value.restore.clone()),
     };
-    match seen.claims.volumes.get(&valid.id) {
+    match old {
         None => match allowed(seen, valid, valid.size.0) {
             Err(fact) => Plan::found(fact),
             Ok(()) => Plan::claim(
@@ -85,6 +86,26 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
             Err(fact) => carried(seen, valid, old, Some(fact)),
         },
     }
+}
+
+/// Lets machines know of a growth that the storage host has done and shows.
+fn grown(seen: &Seen<'_>, valid: &ValidVolume, old: &Claimed<VolumeClaim>) -> Option<Txn> {
+    old.value.grows_from?;
+    let item = item(seen, valid, old);
+    let presence = seen.pool.map_or(Presence::Never, |pool| pool.presence);
+    let sight = sight::of_item(&old.value.host, presence, &item, seen.said);
+    let Sight::AsAsked(Detail::Volume { size, .. }) = sight else {
+        return None;
+    };
+    let claim = VolumeClaim {
+        grows_from: None,
+        ..old.value.clone()
+    };
+    (size >= old.value.size).then(|| {
+        Txn::new(format!("volume {}: grown", seen.me))
+            .unchanged(keys::volume(valid.id), old.revision)
+            .put(keys::volume(valid.id), &claim)
+    })
 }
 
 /// Whether the department may have `more` bytes of the volume's pool.

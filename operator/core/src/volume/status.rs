@@ -1,14 +1,27 @@
 //! What people read of a volume.
 
 use dc_crds::VolumeStatus;
-use dc_types::report::Detail;
+use dc_types::InstanceId;
+use dc_types::report::{Detail, DiskUse};
 
 use super::qos::{describe, validate_qos};
 use super::{Seen, id};
 use crate::conditions::{Draft, Judged, merge};
 use crate::object::{self, Life};
 use crate::plan::Plan;
+use crate::words::size::human;
 use crate::words::{Fact, Standing, all_words};
+
+/// What its machine's host has measured of it.
+fn used(seen: &Seen<'_>, id: InstanceId) -> Option<String> {
+    let Detail::Vm { used, .. } = &seen.holder_said?.detail else {
+        return None;
+    };
+    let DiskUse {
+        iops, bandwidth, ..
+    } = used.iter().find(|of| of.volume == id)?;
+    Some(format!("{iops} IOPS, {}/s", human(bandwidth.0)))
+}
 
 #[must_use]
 pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus {
@@ -58,6 +71,7 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
         host: claim.map(|claim| claim.value.host.to_string()),
         restored: restored.or_else(|| old.and_then(|old| old.restored.clone())),
         qos: qos.as_ref().and_then(describe),
+        used: used(seen, id),
         snapshots: i64::try_from(seen.claims.snapshots_of(id).count()).unwrap_or(i64::MAX),
     }
 }

@@ -318,3 +318,70 @@ fn a_pool_that_cannot_grow_under_a_guest_grows_once_the_guest_is_off() {
     assert_eq!(size(&sim), Bytes(2 << 30));
     assert_eq!(sim.plan_of("volume data").found, []);
 }
+
+#[test]
+fn a_machine_is_told_of_a_growth_only_when_its_storage_shows_it() {
+    let mut sim = Sim::new();
+    sim.add_volume("data", "1Gi");
+    sim.add_vm("web");
+    sim.vm("web").spec.disks.push(disk("data", Some("data")));
+    sim.look();
+    let told = |sim: &Sim| {
+        let items = sim.decide("web").carry.into_iter();
+        let machine = items
+            .map(|(_, item)| item.body)
+            .find_map(|body| match body {
+                ItemBody::Vm(vm) => Some(vm),
+                _ => None,
+            });
+        machine.unwrap().disks.last().unwrap().size
+    };
+    let claim = |sim: &Sim| {
+        let me = me(sim, "data");
+        sim.ledger.claims.volumes[&id(&me)].value.clone()
+    };
+    let (small, large) = (Bytes(1 << 30), Bytes(2 << 30));
+    assert_eq!((told(&sim), claim(&sim).grows_from), (small, None));
+    sim.volumes.get_mut("data").unwrap().spec.size = "2Gi".into();
+    // Claimed; the storage host has not heard of it.
+    let plan = sim.decide_volume("data");
+    sim.play(&plan);
+    assert_eq!(
+        (claim(&sim).size, claim(&sim).grows_from),
+        (large, Some(small))
+    );
+    assert_eq!(told(&sim), small);
+    // Asked for more before it has grown once: what is shown is what counts.
+    sim.volumes.get_mut("data").unwrap().spec.size = "3Gi".into();
+    let plan = sim.decide_volume("data");
+    sim.play(&plan);
+    assert_eq!(claim(&sim).grows_from, Some(small));
+    assert_eq!(told(&sim), small);
+    sim.look();
+    assert_eq!(claim(&sim).grows_from, None);
+    assert_eq!(told(&sim), Bytes(3 << 30));
+    assert_eq!(sim.plan_of("volume data").found, []);
+}
+
+#[test]
+fn a_volume_says_how_much_its_machine_uses_it_and_nothing_when_that_is_not_known() {
+    use crate::conditions::Judged;
+    let mut sim = Sim::new();
+    sim.add_volume("data", "1Gi");
+    sim.add_vm("web");
+    sim.vm("web").spec.disks.push(disk("data", Some("data")));
+    sim.look();
+    let used = |sim: &Sim| {
+        sim.with_volume_seen("data", |seen| {
+            let judged = Judged {
+                generation: 1,
+                now: "t",
+            };
+            status(seen, &plan(seen), &judged).used
+        })
+    };
+    assert_eq!(used(&sim).as_deref(), Some("120 IOPS, 4 MiB/s"));
+    delete(&mut sim.vm("web").metadata);
+    sim.look();
+    assert_eq!(used(&sim), None);
+}

@@ -22,6 +22,11 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
         "SizeShrinks" => "volume không bao giờ được giảm dung lượng",
         "SizeBelowSource" => "dung lượng nhỏ hơn nguồn; hãy tăng",
         "VolumeInUse" => "volume sẽ được tăng khi không còn ai dùng; hãy dừng máy ảo",
+        "VolumeGrowing" => "đang chờ volume được tăng dung lượng",
+        "GrantOutgrown" => {
+            "volume đã tăng và đang được mở lại cho máy ảo; máy ảo chờ trong chốc lát"
+        }
+        "DiskGrows" => "volume đã tăng và máy ảo đang được báo dung lượng mới",
         "VolumeLost" => {
             "không thấy tệp của volume; không tạo lại. Hãy tìm tệp, hoặc khôi phục từ bản sao lưu"
         }

@@ -4,16 +4,24 @@
 //! 1. the watermark is raised: from here on the old epoch can never be granted again;
 //! 2. the old grant is taken away: its holder can write no more;
 //! 3. the new grant is made: until then nobody gets in.
+//!
+//! A grant that the volume has outgrown is taken away and made again under the same epoch: its holder
+//! waits meanwhile, comes back by itself, and sends again what it had no answer to. That is no old
+//! epoch coming back: nobody else was let in between.
 
-use dc_types::plan::{GrantAccess, GrantItem, Item, ItemBody, ItemKey, ItemKind, Release};
+use std::collections::BTreeSet;
+
+use dc_types::plan::{
+    GrantAccess, GrantItem, Item, ItemBody, ItemKey, ItemKind, Release, VolumeItem,
+};
 use dc_types::report::Detail;
 use dc_types::{Bytes, Epoch, InstanceId};
 
-use super::volume::{pending_restore, present_size, sound};
+use super::volume::{grows_online, pending_restore, present_size, sound};
 use super::{Judged, Removal, faulty, find, highest_grant, listed, live, sensible, usable};
 use crate::storage::known::Known;
 use crate::storage::record::{Note, Watermark};
-use crate::storage::seen::{Admits, GrantForm, GrantSeen, VolumeSeen};
+use crate::storage::seen::{Admits, GrantForm, GrantSeen, PoolSeen, VolumeSeen};
 use crate::storage::step::{Expose, Step};
 use crate::storage::trouble::StorageTrouble;
 use crate::storage::validate::{file_size, validate_grant};
@@ -50,9 +58,16 @@ pub(super) fn grant(
         }
         return Ok(Judged::Steps(behind, Detail::None));
     }
-    let mut steps = make(seen, item, body, there);
+    let asked = asked_size(wanted, body.volume).unwrap_or(size);
+    // One that is outgrown is made anew once, when the volume has its size.
+    let outgrown = match &there.record {
+        Some(record) if asked <= size => &record.outgrown,
+        Some(_) | None => &BTreeSet::new(),
+    };
+    let mut steps = make(seen, item, body, (there, outgrown));
     let exposes = matches!(steps.last(), Some(Step::Expose { .. }));
-    if let Some(trouble) = changing(wanted, there, body.volume, size).filter(|_| exposes) {
+    let changing = changing(wanted, (pool, there), body.volume, asked > size);
+    if let Some(trouble) = changing.filter(|_| exposes) {
         // What is older is fenced all the same: its holder may be what the change waits for.
         steps.pop();
         if steps.is_empty() {
@@ -94,10 +109,18 @@ fn watermark(seen: &Known<'_>, there: &VolumeSeen, volume: InstanceId) -> Option
 }
 
 /// The steps that make the grant, none when it is there.
-fn make(seen: &Known<'_>, item: &Item, body: &GrantItem, there: &VolumeSeen) -> Vec<Step> {
+fn make(
+    seen: &Known<'_>,
+    item: &Item,
+    body: &GrantItem,
+    (there, outgrown): (&VolumeSeen, &BTreeSet<String>),
+) -> Vec<Step> {
     let whole = GrantForm::Whole(Admits::of(&body.initiator, &body.access));
     let good = |grant: &GrantSeen| {
-        grant.pool == body.pool && grant.epoch == item.epoch && grant.form == whole
+        grant.pool == body.pool
+            && grant.epoch == item.epoch
+            && grant.form == whole
+            && !outgrown.contains(&grant.handle)
     };
     let mark = Watermark::open(item.epoch);
     let mut steps = Vec::new();
@@ -135,21 +158,31 @@ fn behind(seen: &Known<'_>, key: ItemKey, volume: InstanceId, mark: Watermark) -
     behind.map(|grant| fence(key, grant)).collect()
 }
 
-/// Why the volume is not opened yet, although nothing is the matter with it: it is to be made
-/// longer or brought back to a snapshot first, and both are done while nobody holds it.
+fn volume_item<'a>(wanted: &Wanted<'a>, volume: InstanceId) -> Option<&'a VolumeItem> {
+    let item = live(wanted, &ItemKey::new(ItemKind::Volume, volume.0))?;
+    match &item.body {
+        ItemBody::Volume(body) => Some(body),
+        _ => None,
+    }
+}
+
+/// How large the volume is to be.
+fn asked_size(wanted: &Wanted<'_>, volume: InstanceId) -> Option<Bytes> {
+    volume_item(wanted, volume).map(|body| file_size(body.size))
+}
+
+/// Why the volume is not opened yet, although nothing is the matter with it: it is to be brought
+/// back to a snapshot first, or made longer in a pool that does not do that under a holder.
 fn changing(
     wanted: &Wanted<'_>,
-    there: &VolumeSeen,
+    (pool, there): (&PoolSeen, &VolumeSeen),
     volume: InstanceId,
-    size: Bytes,
+    grows: bool,
 ) -> Option<StorageTrouble> {
-    let item = live(wanted, &ItemKey::new(ItemKind::Volume, volume.0))?;
-    let ItemBody::Volume(body) = &item.body else {
-        return None;
-    };
-    if file_size(body.size) > size {
+    if grows && !grows_online(pool) {
         return Some(StorageTrouble::VolumeGrowing);
     }
+    let body = volume_item(wanted, volume)?;
     pending_restore(body, there).map(|_| StorageTrouble::VolumeRestoring)
 }
 

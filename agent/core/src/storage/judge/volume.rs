@@ -1,7 +1,7 @@
 //! Volumes: made, grown, and at the end retained or erased.
 //!
 //! ```text
-//!        note owner      create        note made        grow, restore (nobody holds it)
+//!        note owner      create        note made        grow, restore (while nobody holds it)
 //! nothing ───────▶ begun ──────▶ bytes ─────────▶ made ───┐ ▲
 //!                                                 │       └─┘ adopted: note a newer owner
 //!                                                 │ release: when it has no snapshots any more,
@@ -12,7 +12,7 @@
 use dc_types::plan::{
     Disposition, Item, ItemKey, ItemKind, Release, RestoreOrder, VolumeItem, VolumeSource,
 };
-use dc_types::report::Detail;
+use dc_types::report::{Detail, Verb};
 use dc_types::{Bytes, InstanceId, PoolName, SnapshotId};
 
 use super::{
@@ -203,15 +203,25 @@ impl Change<'_> {
                 Err(_) => {}
             }
         }
-        Ok(if steps.is_empty() {
-            Judged::Ready(detail)
-        } else {
+        Ok(if !steps.is_empty() {
             Judged::Steps(steps, detail)
+        } else if self.is_outgrown() {
+            Judged::waits(StorageTrouble::GrantOutgrown, detail)
+        } else {
+            Judged::Ready(detail)
         })
     }
 
-    /// Both are done while nobody holds the volume and nobody can come to hold it: its grants are
-    /// taken away, and made again when it is as asked.
+    /// Whether a machine has the volume open in a way that does not show its size yet.
+    fn is_outgrown(&self) -> bool {
+        let record = self.there.record.as_ref();
+        let mut grants = self.seen.grants_of(self.body.volume);
+        grants.any(|grant| record.is_some_and(|record| record.outgrown.contains(&grant.handle)))
+    }
+
+    /// A volume grows under whoever holds it, where its pool can do that. All else is done while nobody
+    /// holds the volume and nobody can come to hold it: its grants are taken away, and made again
+    /// when it is as asked.
     fn change(
         &self,
         restore: Option<&RestoreOrder>,
@@ -220,6 +230,17 @@ impl Change<'_> {
     ) -> Result<Vec<Step>, StorageTrouble> {
         listed(self.pool)?;
         let (key, body) = (self.item.key, self.body);
+        let growth = |size| Step::GrowVolume {
+            key,
+            pool: body.pool.clone(),
+            volume: body.volume,
+            size,
+        };
+        if let (None, Some(size)) = (restore, grow)
+            && grows_online(self.pool)
+        {
+            return Ok(vec![growth(size)]);
+        }
         if let Some(RestoreOrder { snapshot, order: _ }) = restore
             && !self.keeps(*snapshot)
         {
@@ -252,12 +273,7 @@ impl Change<'_> {
             });
             steps.push(note(self.item, body, Note::Restored(order.clone())));
         }
-        steps.extend(grow.map(|size| Step::GrowVolume {
-            key,
-            pool: body.pool.clone(),
-            volume: body.volume,
-            size,
-        }));
+        steps.extend(grow.map(growth));
         Ok(steps)
     }
 }
@@ -272,6 +288,12 @@ impl Change<'_> {
         let goes = released.is_some_and(|epoch| known.is_none_or(|known| known.epoch <= epoch));
         self.there.snapshots.contains_key(&snapshot) && !goes
     }
+}
+
+/// Whether a volume of the pool may grow while somebody holds it.
+pub(super) fn grows_online(pool: &PoolSeen) -> bool {
+    let mut lacks = pool.facts.lacks.iter();
+    !lacks.any(|lack| lack.verb == Verb::GrowOnline)
 }
 
 /// The restore that is asked for and was not done yet.

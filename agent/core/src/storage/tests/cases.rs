@@ -1,5 +1,7 @@
 //! One case, one sentence.
 
+use std::collections::BTreeSet;
+
 use dc_types::Bytes;
 use dc_types::plan::{
     Chap, Disposition, GrantAccess, GrantItem, ItemBody, ItemKey, ItemKind, VolumeSource,
@@ -214,8 +216,59 @@ fn remove_said_of_a_volume_keeps_its_bytes() {
 }
 
 #[test]
-fn a_volume_grows_only_when_nothing_has_it_open() {
+fn a_volume_grows_under_its_holder_and_its_grant_is_made_anew() {
     let mut model = granted(6);
+    model.grants()[0].holders.push("iqn.x".into());
+    let before = model.grants()[0].handle.clone();
+    model.put(volume_item(1, 5, 20, VolumeSource::Blank));
+    let steps = model.plan();
+    assert!(matches!(steps[..], [Step::GrowVolume { .. }]), "{steps:?}");
+    model.apply(&steps[0]);
+    // It is not as asked before its machine can see it.
+    assert_eq!(model.reason(key(ItemKind::Volume, 1)), "GrantOutgrown");
+    let steps = model.plan();
+    assert!(
+        matches!(steps[..], [Step::Fence { .. }, Step::Expose { .. }]),
+        "{steps:?}"
+    );
+    // Cut off in between it is made all the same.
+    model.apply(&steps[0]);
+    model.settle();
+    let grant = &model.grants()[0];
+    assert_eq!(grant.epoch, epoch(6));
+    assert_ne!(grant.handle, before);
+    assert_eq!(model.reason(key(ItemKind::Volume, 1)), "Ready");
+    assert_eq!(model.reason(key(ItemKind::Grant, 1)), "Ready");
+}
+
+#[test]
+fn a_growth_that_was_cut_off_before_it_grew_leaves_the_grant_alone_until_it_has() {
+    let mut model = granted(6);
+    let handle = model.grants()[0].handle.clone();
+    model.put(volume_item(1, 5, 20, VolumeSource::Blank));
+    let note = Note::Outgrown(BTreeSet::from([handle]));
+    let record = model.volume(1).record.take();
+    model.volume(1).record = VolumeRecord::with(record, &note);
+    let steps = model.plan();
+    assert!(matches!(steps[..], [Step::GrowVolume { .. }]), "{steps:?}");
+    model.settle();
+    assert_eq!(model.reason(key(ItemKind::Volume, 1)), "Ready");
+}
+
+#[test]
+fn a_grant_of_a_newer_epoch_is_made_while_the_volume_grows() {
+    let mut model = granted(6);
+    model.put(volume_item(1, 5, 20, VolumeSource::Blank));
+    model.put(grant_item(1, 9));
+    model.settle();
+    assert_eq!(model.grants()[0].epoch, epoch(9));
+    assert_eq!(model.reason(key(ItemKind::Volume, 1)), "Ready");
+}
+
+#[test]
+fn a_volume_of_a_pool_that_lacks_it_grows_only_when_nothing_has_it_open() {
+    let mut model = granted(6);
+    model.lack_growth();
     model.grants()[0].holders.push("iqn.x".into());
     model.put(volume_item(1, 5, 20, VolumeSource::Blank));
     assert_eq!(model.plan(), []);
@@ -241,6 +294,7 @@ fn a_volume_grows_only_when_nothing_has_it_open() {
 #[test]
 fn a_newer_grant_fences_the_older_also_while_the_volume_is_to_grow() {
     let mut model = granted(6);
+    model.lack_growth();
     model.grants()[0].holders.push("iqn.x".into());
     model.put(volume_item(1, 5, 20, VolumeSource::Blank));
     model.put(grant_item(1, 9));
@@ -447,6 +501,7 @@ fn the_progress_of_an_image_is_told_in_few_steps_and_looked_at_often() {
 #[test]
 fn the_end_of_a_session_that_keeps_a_volume_from_growing_is_looked_for() {
     let mut model = granted(6);
+    model.lack_growth();
     model.grants()[0].holders.push("iqn.x".into());
     model.put(volume_item(1, 5, 20, VolumeSource::Blank));
     assert_eq!(model.next_look(), Some(5));

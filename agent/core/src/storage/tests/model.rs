@@ -7,7 +7,7 @@ use dc_types::plan::{
     ItemKey, ItemKind, Items, Release, RestoreOrder, Secret, SnapshotItem, VolumeItem,
     VolumeSource,
 };
-use dc_types::report::{ItemState, Orphan, PoolFacts, PoolPlace, Trouble};
+use dc_types::report::{ItemState, Lack, Orphan, PoolFacts, PoolPlace, Trouble, Verb};
 use dc_types::{
     Bytes, Epoch, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, SnapshotId,
 };
@@ -300,6 +300,20 @@ impl Model {
         self.pool_mut().grants = GrantsSeen::Unknown("no answer".into());
     }
 
+    /// From now on the pool grows no volume that somebody holds.
+    pub fn lack_growth(&mut self) {
+        let lack = Lack {
+            verb: Verb::GrowOnline,
+            why: "only while nobody writes".into(),
+        };
+        self.pool_mut().facts.lacks.push(lack);
+    }
+
+    fn lacks_growth(&mut self) -> bool {
+        let lacks = &self.pool_mut().facts.lacks;
+        lacks.iter().any(|lack| lack.verb == Verb::GrowOnline)
+    }
+
     pub fn apply(&mut self, step: &Step) {
         self.try_apply(step).expect("the step can be carried out");
     }
@@ -400,7 +414,15 @@ impl Model {
     }
 
     fn grow(&mut self, volume: InstanceId, asked: Bytes) {
-        assert_eq!(self.seen.grants_of(volume).count(), 0, "grown while open");
+        let handles: BTreeSet<String> = self
+            .seen
+            .grants_of(volume)
+            .map(|g| g.handle.clone())
+            .collect();
+        if !handles.is_empty() {
+            assert!(!self.lacks_growth(), "grown while open");
+            self.note(volume, &Note::Outgrown(handles));
+        }
         match &mut self.entry(volume).bytes {
             VolumeBytes::Present { size, .. } => {
                 assert!(asked > *size, "a volume shrinks");

@@ -332,6 +332,7 @@ fn a_release_stops_the_machine_and_leaves_nothing() {
     let Seen {
         now: _,
         freezes: _,
+        rates: _,
         domains,
         foreign: _,
         secrets,

@@ -197,6 +197,9 @@ fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
     let disk = LiveDisk {
         device,
         qos,
+        // The definition does not say.
+        size: None,
+        counts: None,
         source: read_source(disk),
         mirror,
     };

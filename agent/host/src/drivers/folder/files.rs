@@ -282,16 +282,23 @@ fn fill(
     }
 }
 
+pub fn is_shorter(
+    folder: &PoolFolder,
+    volume: InstanceId,
+    size: Bytes,
+) -> Result<bool, DriverError> {
+    let file = open(folder, volume, false)?;
+    let told = |error| folder.io("growing", folder.volume(volume), error);
+    Ok(file.metadata().map_err(told)?.len() < file_size(size).0)
+}
+
+/// Of a file that [`is_shorter`].
 pub fn grow(folder: &PoolFolder, volume: InstanceId, size: Bytes) -> Result<(), DriverError> {
     let file = open(folder, volume, true)?;
     let told = |error| folder.io("growing", folder.volume(volume), error);
-    let size = file_size(size);
-    if file.metadata().map_err(told)?.len() < size.0 {
-        effect();
-        file.set_len(size.0).map_err(told)?;
-        file.sync_all().map_err(told)?;
-    }
-    Ok(())
+    effect();
+    file.set_len(file_size(size).0).map_err(told)?;
+    file.sync_all().map_err(told)
 }
 
 pub fn read_record(

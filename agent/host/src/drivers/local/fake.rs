@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{another_host, lacks, slow};
 use crate::drivers::DriverError;
-use crate::drivers::grants::Grants;
+use crate::drivers::grants::{Grants, Sizing};
 
 /// The names that a fake folder has; clones share them.
 #[derive(Clone)]
@@ -131,6 +131,10 @@ impl Grants for FakeLocalGrants {
         PoolPlace::Directory {
             folder: self.root.display().to_string(),
         }
+    }
+
+    fn sizing(&self) -> Sizing {
+        Sizing::Live
     }
 
     fn lacks(&self) -> Vec<Lack> {

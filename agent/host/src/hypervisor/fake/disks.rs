@@ -1,10 +1,11 @@
-//! Disks of a running guest: their limits, and their copies. A copy is whole when a test says so.
+//! Disks of a running guest: their limits, their sizes, and their copies. A copy is whole when a test says so.
 
+use dc_agent_core::vm::meter::DiskCounts;
 use dc_agent_core::vm::seen::{CopyStage, LiveDisk, LiveMirror};
 use dc_agent_core::vm::xml::disk::read_source_name;
 use dc_agent_core::vm::xml::secret::read_secrets;
-use dc_types::InstanceId;
 use dc_types::plan::Qos;
+use dc_types::{Bytes, InstanceId};
 
 use super::super::{CopyEnding, HypervisorError};
 use super::{FakeHypervisor, State, refused};
@@ -37,6 +38,28 @@ impl FakeHypervisor {
         Some(disk.qos)
     }
 
+    /// What a disk of a running guest has at its storage, which its guest is told only by a resize.
+    pub fn set_size(&self, vm: InstanceId, device: &str, storage: Bytes) {
+        self.change_disk(vm, device, |disk| {
+            disk.size.get_or_insert(storage);
+        });
+        let mut state = self.state();
+        state.storage.insert((vm, device.to_owned()), storage);
+    }
+
+    /// QEMU has counted so much of a disk.
+    pub fn set_counts(&self, vm: InstanceId, device: &str, counts: DiskCounts) {
+        self.change_disk(vm, device, |disk| disk.counts = Some(counts));
+    }
+
+    /// How large a disk of a running guest is to it.
+    #[must_use]
+    pub fn size(&self, vm: InstanceId, device: &str) -> Option<Bytes> {
+        let state = self.state();
+        let mut disks = state.domains.get(&vm)?.disks.values();
+        disks.find(|disk| disk.device == device)?.size
+    }
+
     fn change_disk(&self, vm: InstanceId, device: &str, change: impl FnOnce(&mut LiveDisk)) {
         if let Ok(disk) = self.state().disk(vm, device) {
             change(disk);
@@ -55,6 +78,21 @@ impl State {
         disks
             .find(|disk| disk.device == device)
             .ok_or_else(|| refused("copy", format!("no disk {device}")))
+    }
+
+    pub(super) fn resize(
+        &mut self,
+        vm: InstanceId,
+        device: &str,
+        size: Bytes,
+    ) -> Result<(), HypervisorError> {
+        let there = self.storage.get(&(vm, device.to_owned())).copied();
+        if there.is_some_and(|there| there < size) {
+            return Err(refused("resize", "Cannot grow device".into()));
+        }
+        let disk = self.disk(vm, device)?;
+        disk.size = disk.size.max(Some(size));
+        Ok(())
     }
 
     pub(super) fn start_copy(

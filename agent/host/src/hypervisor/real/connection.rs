@@ -90,9 +90,18 @@ impl Connection {
         name: &'static str,
         call: impl Fn(&Connect) -> Result<T, CallError> + Clone + Send + Sync + 'static,
     ) -> Result<T, HypervisorError> {
-        match self.call(name, QUICK, call.clone()).await {
+        self.look_within(name, QUICK, call).await
+    }
+
+    pub(super) async fn look_within<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        limit: Duration,
+        call: impl Fn(&Connect) -> Result<T, CallError> + Clone + Send + Sync + 'static,
+    ) -> Result<T, HypervisorError> {
+        match self.call(name, limit, call.clone()).await {
             // libvirtd has been started anew since: the first call finds the old connection dead.
-            Err(HypervisorError::Unreachable { .. }) => self.call(name, QUICK, call).await,
+            Err(HypervisorError::Unreachable { .. }) => self.call(name, limit, call).await,
             result => result,
         }
     }
