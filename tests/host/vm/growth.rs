@@ -7,7 +7,7 @@ use std::fs::File;
 use anyhow::{Context, Result, ensure};
 use dc_lab::wait::{self, Look};
 use dc_types::Bytes;
-use dc_types::plan::{DiskItem, DiskSource, Secret};
+use dc_types::plan::{DiskItem, DiskSource};
 use dc_types::report::{Guest, ItemState};
 
 use super::moves::{DATA, Desk};
