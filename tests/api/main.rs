@@ -8,6 +8,8 @@ mod changes;
 mod contract;
 mod desk;
 mod following;
+mod requests;
+mod snapshots;
 mod tenants;
 mod tokens;
 
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
     let mut trials = tokens::trials(&trial);
     trials.extend(tenants::trials(&trial));
     trials.extend(changes::trials(&trial));
+    trials.extend(requests::trials(&trial));
+    trials.extend(snapshots::trials(&trial));
     trials.extend(following::trials(&trial));
     trials.extend(bounds::trials(&trial));
     trials.extend(contract::trials(&trial));
