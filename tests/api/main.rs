@@ -4,10 +4,12 @@
 //! so they run one after another. The last ones change how the API runs.
 
 mod bounds;
+mod browser;
 mod changes;
 mod contract;
 mod desk;
 mod following;
+mod pages;
 mod requests;
 mod snapshots;
 mod tenants;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
     trials.extend(changes::trials(&trial));
     trials.extend(requests::trials(&trial));
     trials.extend(snapshots::trials(&trial));
+    trials.extend(pages::trials(&trial));
     trials.extend(following::trials(&trial));
     trials.extend(bounds::trials(&trial));
     trials.extend(contract::trials(&trial));
