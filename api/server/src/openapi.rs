@@ -83,14 +83,17 @@ impl Document {
     /// The schema's place among the components.
     fn refer<T: ToSchema + PartialSchema>(&mut self) -> RefOr<Schema> {
         let name = T::name().into_owned();
-        if !self.schemas.iter().any(|(known, _)| *known == name) {
-            let mut inner = Vec::new();
-            T::schemas(&mut inner);
-            inner.push((name.clone(), T::schema()));
-            for (name, schema) in inner {
-                if !self.schemas.iter().any(|(known, _)| *known == name) {
-                    self.schemas.push((name, schema));
-                }
+        let mut all = Vec::new();
+        T::schemas(&mut all);
+        all.push((name.clone(), T::schema()));
+        for (name, schema) in all {
+            match self.schemas.iter().find(|(known, _)| *known == name) {
+                // Two types of one name would make the document say what is not so.
+                Some((_, known)) => debug_assert!(
+                    serde_json::to_value(known).ok() == serde_json::to_value(&schema).ok(),
+                    "two types are called {name}"
+                ),
+                None => self.schemas.push((name, schema)),
             }
         }
         RefOr::Ref(Ref::from_schema_name(name))

@@ -74,6 +74,7 @@ impl DecisionRole {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ApprovalVerdict)]
 pub enum Verdict {
     Approve,
     Reject,

@@ -197,7 +197,7 @@ pub fn refusal(language: Language, problem: &Problem) -> Markup {
     html! {
         div.refusal role="alert" {
             h2 { (told.title) }
-            p { (told.detail) }
+            @if told.errors.is_empty() { p { (told.detail) } }
             (faults(&told.errors))
         }
     }
@@ -207,7 +207,7 @@ fn faults(faults: &[Fault]) -> Markup {
     html! {
         @if !faults.is_empty() {
             ul { @for Fault { field, message } in faults {
-                li { code { (field) } ": " (message) }
+                li { strong { (field) } ": " (message) }
             } }
         }
     }
@@ -232,7 +232,7 @@ pub fn problem(reader: &Reader, problem: &Problem, id: &str) -> Page {
                 "The session is over, or the account is not let in.")) }
             p { a.button href=(sign_in_path(next)) { (language.pick("Đăng nhập", "Sign in")) } }
         } @else {
-            p { (told.detail) }
+            @if told.errors.is_empty() { p { (told.detail) } }
             (faults(&told.errors))
             p { a href="/" { (language.pick("Về trang đầu", "To the first page")) } }
         }

@@ -1,6 +1,7 @@
 //! What pages say of states, roles, times and amounts, in both languages. Pure.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::{TimeZone, offset};
 
 use crate::language::Language;
@@ -110,7 +111,7 @@ pub fn resource(language: Language, resource: &str) -> String {
 
 /// What a condition is about.
 #[must_use]
-pub fn condition<'a>(language: Language, condition: &'a str) -> &'a str {
+pub fn condition(language: Language, condition: &str) -> &str {
     match condition {
         "Ready" => language.pick("Sẵn sàng", "Ready"),
         "Placed" => language.pick("Đã xếp máy chủ", "Placed"),
@@ -140,6 +141,15 @@ pub fn time(text: &str) -> String {
     };
     let here = time.to_zoned(TimeZone::fixed(offset(7)));
     here.strftime("%d/%m/%Y %H:%M").to_string()
+}
+
+/// A day as people write it; what is no day is shown as it is.
+#[must_use]
+pub fn day(text: &str) -> String {
+    match text.parse::<Date>() {
+        Ok(day) => day.strftime("%d/%m/%Y").to_string(),
+        Err(_) => text.to_owned(),
+    }
 }
 
 /// How long ago, in its largest unit.
@@ -191,6 +201,8 @@ mod tests {
     fn times_are_those_of_the_province() {
         assert_eq!(time("2027-01-15T17:30:00Z"), "16/01/2027 00:30");
         assert_eq!(time("<b>"), "<b>");
+        assert_eq!(day("2027-01-15"), "15/01/2027");
+        assert_eq!(day("<b>"), "<b>");
     }
 
     #[test]

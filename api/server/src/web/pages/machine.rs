@@ -43,8 +43,10 @@ pub async fn list(
     let title = language.pick("Máy ảo", "Machines");
     let content = html! {
         h1 { (title) }
-        (table(language, &of, &rows.objects))
-        (rows.more(language))
+        section {
+            (table(language, &of, &rows.objects))
+            (rows.more(language))
+        }
     };
     Ok(frame::page(&visit, title, Some(&of), &content).into_response())
 }

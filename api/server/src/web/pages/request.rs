@@ -46,7 +46,10 @@ pub async fn page(
         div.live {
             div.head { h1 { (view.meta.name) } (mark(language, &view.state)) }
             (standing(language, &view))
-            (why(language, &view.meta.ready))
+            // While it waits for somebody, that says it all.
+            @if !matches!(view.state.as_str(), "Submitted" | "Approved") {
+                (why(language, &view.meta.ready))
+            }
         }
         @if let Some(role) = role { (answers(&visit, &of, &view, role)) }
         @if writes { (wishes(&visit, &of, &view)) }
@@ -166,10 +169,10 @@ fn facts(language: Language, view: &RequestView) -> Markup {
             dt { (language.pick("Lý do", "Reason")) } dd.long { (view.reason) }
             @if let Some(document) = &view.document {
                 dt { (language.pick("Văn bản", "Document")) }
-                dd { (document.number) ", " (document.date) ", " (document.issuer) }
+                dd { (document.number) ", " (words::day(&document.date)) ", " (document.issuer) }
             }
             @if let Some(day) = &view.needed_by {
-                dt { (language.pick("Cần trước ngày", "Needed by")) } dd { (day) }
+                dt { (language.pick("Cần trước ngày", "Needed by")) } dd { (words::day(day)) }
             }
             @if let Some(at) = &view.lease_until {
                 dt { (language.pick("Thời hạn đến", "Lease until")) } dd { (time(language, at)) }

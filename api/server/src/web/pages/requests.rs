@@ -55,12 +55,14 @@ pub async fn list(
                 }
             }
         }
-        @if rows.objects.is_empty() {
-            p.quiet { (language.pick("Chưa có yêu cầu nào.", "No requests yet.")) }
-        } @else {
-            (table(language, &of, &rows.objects))
+        section {
+            @if rows.objects.is_empty() {
+                p.quiet { (language.pick("Chưa có yêu cầu nào.", "No requests yet.")) }
+            } @else {
+                (table(language, &of, &rows.objects))
+            }
+            (rows.more(language))
         }
-        (rows.more(language))
     };
     Ok(frame::page(&visit, title, Some(&of), &content).into_response())
 }
