@@ -108,6 +108,26 @@ impl Browser {
         Ok(())
     }
 
+    /// For a terminal that shows the address with its code.
+    pub async fn enter_code(&self, desk: &Desk, address: &str, login: &str) -> Result<()> {
+        let login = desk.dex.login(login)?;
+        self.client.goto(address).await?;
+        self.find("[name=user_code]").await?;
+        self.click("button[type=submit]").await?;
+        self.fill("[name=login]", &login.email).await?;
+        self.fill("[name=password]", &login.password).await?;
+        self.click("button[type=submit]").await?;
+        let said = wait::until(
+            "the provider to say that it is done",
+            DEADLINE,
+            async || match self.all_text().await {
+                Ok(text) if text.contains("Successful") => Look::Holds(()),
+                other => Look::NotYet(format!("{other:?}")),
+            },
+        );
+        said.await
+    }
+
     pub async fn go(&self, path: &str) -> Result<()> {
         Ok(self.client.goto(&format!("{}{path}", self.base)).await?)
     }

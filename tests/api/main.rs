@@ -13,6 +13,7 @@ mod pages;
 mod requests;
 mod snapshots;
 mod tenants;
+mod terminal;
 mod tokens;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     trials.extend(requests::trials(&trial));
     trials.extend(snapshots::trials(&trial));
     trials.extend(pages::trials(&trial));
+    trials.extend(terminal::trials(&trial));
     trials.extend(following::trials(&trial));
     trials.extend(bounds::trials(&trial));
     trials.extend(contract::trials(&trial));

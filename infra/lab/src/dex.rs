@@ -36,6 +36,8 @@ pub const DEPARTMENTS: [&str; 3] = ["so-khcn", "so-y-te", "so-gddt"];
 const REDIRECT: &str = "http://127.0.0.1:8000/callback";
 /// Where it ends for the pages of the API.
 const CALLBACK: &str = "/auth/callback";
+/// Where it ends for a terminal: at the provider itself.
+const DEVICE: &str = "/device/callback";
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// The least that Dex takes.
@@ -219,6 +221,8 @@ fn config(lab: &Lab, pki: &Pki, logins: &[Login]) -> serde_json::Value {
     let redirects = [
         REDIRECT.to_owned(),
         format!("{}{CALLBACK}", crate::api::url(lab)),
+        DEVICE.to_owned(),
+        format!("/dex{DEVICE}"),
     ];
     let client =
         |id: &str| json!({ "id": id, "name": id, "public": true, "redirectURIs": redirects });
