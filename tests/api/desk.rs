@@ -42,6 +42,9 @@ pub const NOBODYS: &str = "no-such-department";
 
 pub const ADMINISTRATOR: &str = "administrator@so-khcn";
 pub const OPERATOR: &str = "operator@so-khcn";
+pub const LEADER: &str = "leader@so-khcn";
+/// An administrator who is a leader as well.
+pub const DEPUTY: &str = "deputy@so-khcn";
 pub const STRANGER: &str = "administrator@so-y-te";
 pub const NEIGHBOUR: &str = "operator@so-y-te";
 pub const AUDITOR: &str = "auditor@province";
@@ -341,6 +344,7 @@ fn department(name: &str) -> Value {
             "kind": "department",
             "members": {
                 "administrators": group("administrators"),
+                "leaders": group("leaders"),
                 "operators": group("operators"),
                 "auditors": [{"kind": "Group", "name": "province:auditors"}],
             },

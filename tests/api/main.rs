@@ -4,11 +4,16 @@
 //! so they run one after another. The last ones change how the API runs.
 
 mod bounds;
+mod browser;
 mod changes;
 mod contract;
 mod desk;
 mod following;
+mod pages;
+mod requests;
+mod snapshots;
 mod tenants;
+mod terminal;
 mod tokens;
 
 use std::process::ExitCode;
@@ -53,6 +58,10 @@ fn main() -> ExitCode {
     let mut trials = tokens::trials(&trial);
     trials.extend(tenants::trials(&trial));
     trials.extend(changes::trials(&trial));
+    trials.extend(requests::trials(&trial));
+    trials.extend(snapshots::trials(&trial));
+    trials.extend(pages::trials(&trial));
+    trials.extend(terminal::trials(&trial));
     trials.extend(following::trials(&trial));
     trials.extend(bounds::trials(&trial));
     trials.extend(contract::trials(&trial));

@@ -10,6 +10,11 @@ use super::desk::{
     ADMINISTRATOR, AUDITOR, Answer, CENTRE, Desk, NOBODYS, OPERATOR, OURS, STRANGER, THEIRS,
     new_machine, new_volume, send,
 };
+use super::requests::{answer, new_request};
+use super::snapshots::new_snapshot;
+
+/// In the form of one, and of nothing.
+const UID: &str = "00000000-0000-0000-0000-000000000000";
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
     vec![
@@ -75,15 +80,25 @@ fn told(answer: &Answer) -> (u16, Vec<String>, Value) {
 
 fn others(desk: &Desk) -> Result<()> {
     desk.run(async {
+        // Something of each kind is theirs.
+        let path = format!("{THEIRS}/resourcerequests");
+        let made = desk.post(STRANGER, &path, &new_request("theirs")).await?;
+        made.expect(201)?;
+        let path = format!("{THEIRS}/volumesnapshots");
+        let made = desk.post(STRANGER, &path, &new_snapshot("theirs")).await?;
+        made.expect(201)?;
         let mut asked = Vec::new();
         for kind in [
             "informationsystems",
             "virtualmachines",
             "volumes",
+            "volumesnapshots",
             "subnets",
+            "resourcerequests",
+            "approvals",
         ] {
             asked.push((Method::GET, kind.to_owned(), None));
-            for name in ["a01", "web-1", "data", "web", "no-such-object"] {
+            for name in ["a01", "web-1", "data", "web", "theirs", "no-such-object"] {
                 asked.push((Method::GET, format!("{kind}/{name}"), None));
             }
         }
@@ -113,6 +128,19 @@ fn others(desk: &Desk) -> Result<()> {
             asked.push((Method::POST, "virtualmachines".to_owned(), Some(body)));
         }
         asked.push((Method::POST, "volumes".to_owned(), Some(new_volume("data"))));
+        for name in ["theirs", "new"] {
+            let snapshot = new_snapshot(name);
+            asked.push((Method::POST, "volumesnapshots".to_owned(), Some(snapshot)));
+            let request = new_request(name);
+            asked.push((Method::POST, "resourcerequests".to_owned(), Some(request)));
+            let path = format!("volumesnapshots/{name}");
+            asked.push((Method::DELETE, path, None));
+            let withdraw = json!({"wanted": "Withdrawn"});
+            let path = format!("resourcerequests/{name}");
+            asked.push((Method::PATCH, path, Some(withdraw)));
+            let answer = answer(name, UID, &"0".repeat(64), "Leader", "Approve");
+            asked.push((Method::POST, "approvals".to_owned(), Some(answer)));
+        }
         for (method, path, body) in asked {
             let mut answers = Vec::new();
             for department in [THEIRS, NOBODYS] {

@@ -20,3 +20,14 @@ pub struct Lease {
 fn default_warn_days() -> Vec<u32> {
     vec![30, 7, 1]
 }
+
+impl Lease {
+    /// With the warnings of who says nothing of them.
+    #[must_use]
+    pub fn until(until: String) -> Self {
+        Self {
+            until,
+            warn_days: default_warn_days(),
+        }
+    }
+}

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use dc_crds::Department;
 use kube::Client;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::audit::file::Audit;
 use crate::cache::Cache;
+use crate::cache::kinds::Kinds;
 use crate::identity::claims::Rules;
 use crate::identity::people::Roll;
 use crate::identity::provider::Provider;
 use crate::limit::{Limiter, Rate};
 use crate::metrics::Metrics;
 use crate::replay::Replays;
+use crate::resources::catalogue::Catalogue;
 use crate::rights::reviews::Reviews;
 use crate::serve::follow::{Change, Slots};
 
@@ -56,6 +58,8 @@ pub struct Inner {
     pub strangers: Mutex<Limiter<IpAddr>>,
     pub replays: Replays,
     pub departments: Cache<Department>,
+    pub catalogue: Catalogue,
+    pub kinds: Kinds,
     pub changes: broadcast::Sender<Arc<Change>>,
     pub slots: Slots,
 }
@@ -79,7 +83,7 @@ pub struct Parts {
 }
 
 impl App {
-    /// Begins to follow departments.
+    /// Begins to follow departments and the catalogue.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts {
@@ -92,6 +96,7 @@ impl App {
         } = parts;
         let metrics = Metrics::default();
         let departments = Cache::start(client.clone(), drop);
+        let changes = broadcast::Sender::new(CHANGES);
         Self {
             inner: Arc::new(Inner {
                 provider,
@@ -106,9 +111,20 @@ impl App {
                 strangers: Mutex::new(Limiter::new(settings.strangers, CLIENTS)),
                 replays: Replays::new(ANSWERS),
                 departments,
-                changes: broadcast::Sender::new(CHANGES),
+                catalogue: Catalogue::start(&client),
+                kinds: Kinds::new(client.clone(), changes.clone()),
+                changes,
                 client,
             }),
         }
+    }
+
+    /// Each becomes true once what it stands for was read whole.
+    #[must_use]
+    pub fn read(&self) -> Vec<watch::Receiver<bool>> {
+        let mut read = vec![self.departments.read()];
+        read.extend(self.catalogue.read());
+        read.extend(self.kinds.read());
+        read
     }
 }

@@ -4,6 +4,8 @@
 //! behind the API server by a moment; who has just written waits for it ([`Cache::wait_for`]), and
 //! so reads what they wrote.
 
+pub mod kinds;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::Bound;

@@ -41,50 +41,78 @@ const OPEN: &str = "/api/v1/openapi.json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub async fn pass(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let id = request_id(request.headers());
+    let came = Came::new(&request);
     let language = Language::accepted(text(request.headers(), &header::ACCEPT_LANGUAGE));
-    let from = request.extensions().get::<Peer>();
-    // Only requests made inside this process have no peer.
-    let from = from.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0.ip());
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or("unmatched", MatchedPath::as_str).to_owned();
-    let method = method_label(request.method());
     let mut user = String::new();
-
-    let answer = if route == OPEN {
+    let answer = if came.route == OPEN {
         next.run(request).await
     } else {
-        match sign_in(&app, request.headers(), from).await {
+        match sign_in(&app, request.headers(), came.from).await {
             Ok((person, expires)) => {
                 user.clone_from(&person.user);
-                let request_id = id.clone();
                 request.extensions_mut().insert(Caller {
                     person,
                     expires,
-                    from,
-                    request: request_id,
+                    from: came.from,
+                    request: came.id.clone(),
                 });
                 next.run(request).await
             }
             Err(problem) => problem.into_response(),
         }
     };
-    let (answer, problem) = dress(answer, language, &id);
-    let (status, took) = (answer.status().as_u16(), start.elapsed());
-    app.metrics.request(method, &route, status, took);
-    tracing::info!(
-        request = id,
-        user,
-        %from,
-        method,
-        route,
-        status,
-        problem,
-        ms = took.as_millis() as u64,
-        "answered"
-    );
+    let (answer, problem) = dress(answer, language, &came.id);
+    came.tell(&app, &user, &answer, problem);
     answer
+}
+
+/// A request as it came to a door.
+pub struct Came {
+    start: Instant,
+    pub id: String,
+    pub from: IpAddr,
+    pub route: String,
+    method: &'static str,
+}
+
+impl Came {
+    #[must_use]
+    pub fn new(request: &Request) -> Self {
+        let from = request.extensions().get::<Peer>();
+        let route = request.extensions().get::<MatchedPath>();
+        Self {
+            start: Instant::now(),
+            id: request_id(request.headers()),
+            // Only requests made inside this process have no peer.
+            from: from.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0.ip()),
+            route: route.map_or("unmatched", MatchedPath::as_str).to_owned(),
+            method: method_label(request.method()),
+        }
+    }
+
+    /// Logs and measures what became of it.
+    pub fn tell(self, app: &App, user: &str, answer: &Response, problem: Option<&'static str>) {
+        let Self {
+            start,
+            id,
+            from,
+            route,
+            method,
+        } = self;
+        let (status, took) = (answer.status().as_u16(), start.elapsed());
+        app.metrics.request(method, &route, status, took);
+        tracing::info!(
+            request = id,
+            user,
+            %from,
+            method,
+            route,
+            status,
+            problem,
+            ms = took.as_millis() as u64,
+            "answered"
+        );
+    }
 }
 
 async fn sign_in(app: &App, headers: &HeaderMap, from: IpAddr) -> Result<(Person, u64), Problem> {
@@ -92,19 +120,24 @@ async fn sign_in(app: &App, headers: &HeaderMap, from: IpAddr) -> Result<(Person
         Ok(token) => believe(app, token).await,
         Err(fault) => Err(Problem::NotSignedIn(fault)),
     };
+    count(app, signed_in.as_ref().ok().map(|(person, _)| person), from)?;
+    signed_in
+}
+
+/// Counts a request against the rate of its user, or of the address of who has not signed in.
+pub fn count(app: &App, person: Option<&Person>, from: IpAddr) -> Result<(), Problem> {
     let now = Instant::now();
-    let allowed = match &signed_in {
-        Ok((person, _)) => {
+    let allowed = match person {
+        Some(person) => {
             let mut users = app.users.lock().unwrap_or_else(PoisonError::into_inner);
             users.take(person.user.clone(), now)
         }
-        Err(_) => {
+        None => {
             let mut strangers = app.strangers.lock().unwrap_or_else(PoisonError::into_inner);
             strangers.take(from, now)
         }
     };
-    allowed.map_err(|retry_after_s| Problem::TooMany { retry_after_s })?;
-    signed_in
+    allowed.map_err(|retry_after_s| Problem::TooMany { retry_after_s })
 }
 
 async fn believe(app: &App, token: &str) -> Result<(Person, u64), Problem> {

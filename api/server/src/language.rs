@@ -18,6 +18,15 @@ impl Language {
         }
     }
 
+    /// The one of two texts.
+    #[must_use]
+    pub fn pick<'a>(self, vi: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Self::Vietnamese => vi,
+            Self::English => en,
+        }
+    }
+
     /// The one of highest weight in Accept-Language (RFC 9110, 12.5.4); the first of equals.
     #[must_use]
     pub fn accepted(header: Option<&str>) -> Self {

@@ -3,10 +3,12 @@
 //!
 //! A request goes through the [`door`] (who asks, how often), to a handler of [`serve`] (may they,
 //! what is there), and out through the door again. What is served is the table in [`resources`].
-//! Pure, and tested without a server: [`etag`], [`language`], [`limit`], [`page`], [`problem`],
-//! [`replay`], `audit::chain`, `identity::claims`.
+//! People read and do the same on the pages of [`web`].
 //!
-//! It keeps nothing of its own but the audit log: objects are the API server's, rights are RBAC's,
+//! Pure, and tested without a server: [`etag`], [`language`], [`limit`], [`page`], [`problem`],
+//! [`replay`], `audit::chain`, `identity::claims`, `web::wizard`, `web::words`.
+//!
+//! It keeps nothing of its own but the audit log, and browsers' sessions while it runs: objects are the API server's, rights are RBAC's,
 //! identities are the provider's.
 
 pub mod app;
@@ -27,3 +29,4 @@ pub mod replay;
 pub mod resources;
 pub mod rights;
 pub mod serve;
+pub mod web;

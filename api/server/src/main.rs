@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dc_api::app::{App, Parts, Settings};
 use dc_api::audit::file::{Audit, verify};
 use dc_api::identity::claims::Rules;
+use dc_api::identity::code;
 use dc_api::identity::people::Roll;
 use dc_api::identity::provider::{Config, Provider};
 use dc_api::limit::Rate;
+use dc_api::web::{self, Web};
 use dc_api::{listen, openapi, probes, serve};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -70,6 +72,10 @@ struct ServeArgs {
     /// Where departments are served.
     #[arg(long, default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
+    /// How browsers reach this, such as https://api.example.vn: the pages are served only when it is
+    /// said. The provider must know <it>/auth/callback as an address to send browsers back to.
+    #[arg(long)]
+    public_url: Option<String>,
     /// Certificate chain and key (PEM); without them, what stands in front must do TLS.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -98,6 +104,15 @@ struct OidcArgs {
     /// The CA of the issuer (PEM); the system's when absent.
     #[arg(long)]
     oidc_ca: Option<PathBuf>,
+    /// As whom people sign in on the pages; the first audience when absent.
+    #[arg(long)]
+    oidc_client_id: Option<String>,
+    /// A file with the client's secret; without it the client is a public one.
+    #[arg(long)]
+    oidc_client_secret: Option<PathBuf>,
+    /// What the provider is asked for when people sign in on the pages.
+    #[arg(long, default_value = "openid email")]
+    oidc_scopes: String,
     /// The claim that is the user's name in Kubernetes.
     #[arg(long, default_value = "email")]
     oidc_user_claim: String,
@@ -176,6 +191,7 @@ async fn run(args: ServeArgs) -> Result<()> {
         kubeconfig,
         namespace,
         listen,
+        public_url,
         tls_cert,
         tls_key,
         http,
@@ -185,6 +201,7 @@ async fn run(args: ServeArgs) -> Result<()> {
     } = args;
     let client = client(kubeconfig.as_deref()).await?;
     let audit = Audit::open(&audit_log)?;
+    let pages = public_url.map(|url| pages(&url, &oidc)).transpose()?;
     let (provider, rules) = provider(oidc)?;
     provider.follow();
     let app = App::new(Parts {
@@ -195,7 +212,10 @@ async fn run(args: ServeArgs) -> Result<()> {
         audit,
         settings: bounds.settings(),
     });
-    let (router, read) = serve::routes(&app, openapi::text());
+    let (mut router, read) = serve::routes(&app, openapi::text());
+    if let Some((origin, client)) = pages {
+        router = router.merge(web::routes(&Web::new(app.clone(), origin, client)));
+    }
     let tls = match (tls_cert, tls_key) {
         (Some(cert), Some(key)) => Some(listen::tls(&read_file(&cert)?, &read_file(&key)?)?),
         _ => None,
@@ -240,6 +260,9 @@ fn provider(args: OidcArgs) -> Result<(std::sync::Arc<Provider>, Rules)> {
         oidc_issuer,
         oidc_audience,
         oidc_ca,
+        oidc_client_id: _,
+        oidc_client_secret: _,
+        oidc_scopes: _,
         oidc_user_claim,
         oidc_groups_claim,
     } = args;
@@ -253,6 +276,28 @@ fn provider(args: OidcArgs) -> Result<(std::sync::Arc<Provider>, Rules)> {
         groups: oidc_groups_claim,
     };
     Ok((provider, rules))
+}
+
+/// Where the pages are, and who they are to the provider.
+fn pages(url: &str, oidc: &OidcArgs) -> Result<(String, code::Client)> {
+    let origin = url.trim_end_matches('/').to_owned();
+    let host = origin.strip_prefix("https://").unwrap_or_default();
+    ensure!(
+        !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']),
+        "--public-url {url}: https:// and a host, such as https://api.example.vn"
+    );
+    let secret = oidc.oidc_client_secret.as_deref().map(read_file);
+    let secret = secret.transpose()?.map(String::from_utf8).transpose();
+    let secret = secret.context("the client's secret is no text")?;
+    let first = oidc.oidc_audience.first();
+    let id = oidc.oidc_client_id.as_ref().or(first);
+    let client = code::Client {
+        id: id.cloned().unwrap_or_default(),
+        secret: secret.map(|secret| secret.trim().to_owned()),
+        redirect: format!("{origin}{}", web::CALLBACK),
+        scopes: oidc.oidc_scopes.clone(),
+    };
+    Ok((origin, client))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {

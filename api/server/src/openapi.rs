@@ -15,6 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::page::{DEFAULT_LIMIT, LARGEST_LIMIT};
 use crate::problem::ProblemBody;
+use crate::resources::catalogue::{self, CatalogueView};
 use crate::resources::departments::DepartmentView;
 use crate::resources::events::EventView;
 use crate::resources::{self, Change, Create, Kind, Table};
@@ -35,6 +36,7 @@ pub fn document() -> OpenApi {
     let mut document = Document::default();
     document.refer::<ProblemBody>();
     document.departments();
+    document.catalogue();
     resources::all(&mut document);
     document.events();
     document.changes();
@@ -81,14 +83,17 @@ impl Document {
     /// The schema's place among the components.
     fn refer<T: ToSchema + PartialSchema>(&mut self) -> RefOr<Schema> {
         let name = T::name().into_owned();
-        if !self.schemas.iter().any(|(known, _)| *known == name) {
-            let mut inner = Vec::new();
-            T::schemas(&mut inner);
-            inner.push((name.clone(), T::schema()));
-            for (name, schema) in inner {
-                if !self.schemas.iter().any(|(known, _)| *known == name) {
-                    self.schemas.push((name, schema));
-                }
+        let mut all = Vec::new();
+        T::schemas(&mut all);
+        all.push((name.clone(), T::schema()));
+        for (name, schema) in all {
+            match self.schemas.iter().find(|(known, _)| *known == name) {
+                // Two types of one name would make the document say what is not so.
+                Some((_, known)) => debug_assert!(
+                    serde_json::to_value(known).ok() == serde_json::to_value(&schema).ok(),
+                    "two types are called {name}"
+                ),
+                None => self.schemas.push((name, schema)),
             }
         }
         RefOr::Ref(Ref::from_schema_name(name))
@@ -109,6 +114,13 @@ impl Document {
             .response("200", ok("The department", content(item)));
         let path = format!("{ROOT}/departments/{{department}}");
         self.add(path, HttpMethod::Get, one);
+    }
+
+    fn catalogue(&mut self) {
+        let whole = self.refer::<CatalogueView>();
+        let get = operation("catalogue.get", "What there is to choose from")
+            .response("200", ok("The catalogue", content(whole)));
+        self.add(catalogue::path(), HttpMethod::Get, get);
     }
 
     fn events(&mut self) {
@@ -240,7 +252,10 @@ const PROBLEMS: [(&str, &str); 13] = [
     ("403", "You may see it, and may not do that"),
     ("404", "It is not there, or you may not see it"),
     ("408", "The body came too slowly"),
-    ("409", "The name is taken, or the same request is under way"),
+    (
+        "409",
+        "The name is taken, it was decided on, or the same request is under way",
+    ),
     ("412", "It has changed since you read it"),
     ("413", "The body is too large"),
     ("415", "The body is not JSON"),

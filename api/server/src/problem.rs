@@ -28,6 +28,16 @@ pub enum Problem {
     InProgress,
     /// It has changed since the caller read it.
     Changed,
+    /// A form that is not one of our pages, as they are now.
+    ForeignForm,
+    /// The caller wrote in the request that he answers.
+    OwnRequest,
+    /// The answer is to another text than the request has now.
+    OtherContent,
+    /// The request was decided on, and is what it was.
+    Decided,
+    /// It was granted by a request, and only another one changes it.
+    Granted,
     TooLarge {
         limit_bytes: usize,
     },
@@ -120,10 +130,14 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotSignedIn(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::OwnRequest | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Exists | Self::InProgress => StatusCode::CONFLICT,
+            Self::Exists
+            | Self::InProgress
+            | Self::OtherContent
+            | Self::Decided
+            | Self::Granted => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -155,6 +169,11 @@ impl Problem {
             Self::Exists => "exists",
             Self::InProgress => "in-progress",
             Self::Changed => "changed",
+            Self::ForeignForm => "foreign-form",
+            Self::OwnRequest => "own-request",
+            Self::OtherContent => "request-changed",
+            Self::Decided => "decided",
+            Self::Granted => "granted",
             Self::TooLarge { .. } => "too-large",
             Self::NotJson => "not-json",
             Self::TooSlow => "too-slow",

@@ -4,9 +4,13 @@
 //! changed ([`Change`]). Handlers, document, audit and changes to follow come from the table: a new
 //! kind is one more file and one more line in [`all`].
 
+pub mod approvals;
+pub mod catalogue;
 pub mod departments;
 pub mod events;
 pub mod machines;
+pub mod requests;
+pub mod snapshots;
 pub mod subnets;
 pub mod systems;
 pub mod view;
@@ -14,13 +18,17 @@ pub mod volumes;
 
 use std::fmt::Debug;
 
+use kube::api::ObjectMeta;
 use kube::core::NamespaceResourceScope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::rights::{Resource, Verb};
+use crate::app::App;
+use crate::door::Caller;
+use crate::problem::Problem;
+use crate::rights::{Person, Resource, Verb};
 
 /// A kind that belongs to departments.
 pub trait Kind: Send + Sync + 'static {
@@ -49,12 +57,33 @@ pub struct Facts<'a> {
 
 /// A kind that departments may make.
 pub trait Create: Kind {
-    type New: DeserializeOwned + ToSchema + Send;
+    type New: DeserializeOwned + ToSchema + Send + Sync;
 
-    fn name(new: &Self::New) -> &str;
-    fn object(department: &str, new: Self::New) -> Self::Object;
+    /// What a refusal to make one says that was not allowed.
+    const REFUSED_AS: Verb = Verb::Create;
+
+    fn name(new: &Self::New, person: &Person) -> String;
+    fn object(department: &str, name: &str, new: Self::New) -> Self::Object;
     /// What the audit log keeps: everything but secrets.
     fn audited(new: &Self::New) -> Value;
+
+    /// What it needs beside the right to make one.
+    fn also(_new: &Self::New) -> Option<Also> {
+        None
+    }
+
+    /// What can be said against it without asking the API server, which has the last word.
+    fn judge(_new: &Self::New, _app: &App, _caller: &Caller, _at: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// A right in the same department.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Also {
+    pub verb: Verb,
+    pub resource: Resource,
+    pub name: String,
 }
 
 /// A kind that departments may change.
@@ -64,6 +93,11 @@ pub trait Change: Kind {
     /// What is to become of the spec, as a JSON merge patch (RFC 7396), and what of it needs more
     /// than the right to change.
     fn patch(change: Self::Change) -> Patch;
+
+    /// What the audit log keeps of it: everything but secrets.
+    fn audited_change(spec: &Value) -> Value {
+        spec.clone()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -93,4 +127,22 @@ pub fn all(table: &mut impl Table) {
     table.change::<volumes::Volumes>();
     table.delete::<volumes::Volumes>();
     table.read::<subnets::Subnets>();
+    table.read::<snapshots::Snapshots>();
+    table.create::<snapshots::Snapshots>();
+    table.delete::<snapshots::Snapshots>();
+    table.read::<requests::Requests>();
+    table.create::<requests::Requests>();
+    table.change::<requests::Requests>();
+    table.read::<approvals::Approvals>();
+    table.create::<approvals::Approvals>();
+}
+
+/// What an object of a department is known by.
+#[must_use]
+pub fn named(department: &str, name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(department.to_owned()),
+        ..ObjectMeta::default()
+    }
 }

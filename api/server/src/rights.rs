@@ -23,6 +23,10 @@ pub enum Verb {
     Create,
     Patch,
     Delete,
+    /// Of requests: to answer them as their department's leader.
+    Approve,
+    /// Of requests: to answer them as the operator of the centre.
+    Grant,
 }
 
 impl Verb {
@@ -35,6 +39,8 @@ impl Verb {
             Self::Create => "create",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::Approve => "approve",
+            Self::Grant => "grant",
         }
     }
 }

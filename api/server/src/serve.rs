@@ -3,12 +3,14 @@
 //! - [`read`]: lists and single objects, from the caches.
 //! - [`change`]: what is made, changed, deleted: audited, recognised when sent twice, written as
 //!   the caller.
+//! - [`deed`]: one such act: what both the API and the pages do it by.
 //! - [`follow`]: changes as they come, as server-sent events.
 //!
 //! The order is the same everywhere: what the caller may see is decided before anything is looked
 //! up, so that what is not there and what may not be seen take the same way to the same answer.
 
 pub mod change;
+pub mod deed;
 pub mod follow;
 pub mod once;
 pub mod read;
@@ -20,10 +22,9 @@ use axum::routing::{delete, get, patch, post};
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::cache::{Cache, Told};
 use crate::door::{self, Caller};
 use crate::problem::Problem;
-use crate::resources::{self, Kind, Table, departments, events, view};
+use crate::resources::{self, Kind, Table, catalogue, departments, events, view};
 use crate::rights::reviews::Answer;
 use crate::rights::{Question, Resource, Verb, is_name};
 
@@ -32,40 +33,19 @@ pub type Answered = Result<Response, Problem>;
 /// Below which everything is.
 pub const ROOT: &str = "/api/v1";
 
-/// What a handler of one kind works with.
-pub struct Served<K: Kind> {
-    pub app: App,
-    pub cache: Cache<K::Object>,
-}
-
-impl<K: Kind> Clone for Served<K> {
-    fn clone(&self) -> Self {
-        Self {
-            app: self.app.clone(),
-            cache: self.cache.clone(),
-        }
-    }
-}
-
 /// All routes behind the door, and what must be read before they answer truly.
 pub fn routes(app: &App, document: String) -> (Router, Vec<watch::Receiver<bool>>) {
     let mut routes = Routes {
         app: app.clone(),
         router: Router::new(),
-        started: Started::new(),
         kinds: Vec::new(),
-        read: vec![app.departments.read()],
     };
     resources::all(&mut routes);
-    let Routes {
-        router,
-        kinds,
-        read,
-        ..
-    } = routes;
+    let Routes { router, kinds, .. } = routes;
     let router = router
         .merge(departments::routes(app))
         .merge(events::routes(app))
+        .merge(catalogue::routes(app))
         .merge(follow::routes(app, kinds))
         .route(
             &format!("{ROOT}/openapi.json"),
@@ -77,47 +57,16 @@ pub fn routes(app: &App, document: String) -> (Router, Vec<watch::Receiver<bool>
             app.clone(),
             door::pass,
         ));
-    (router, read)
+    (router, app.read())
 }
-
-/// Caches by the type of their kind: one for each, whatever the table says of it.
-type Started = std::collections::HashMap<std::any::TypeId, Box<dyn std::any::Any>>;
 
 struct Routes {
     app: App,
     router: Router,
-    started: Started,
     kinds: Vec<Resource>,
-    read: Vec<watch::Receiver<bool>>,
 }
 
 impl Routes {
-    fn served<K: Kind>(&mut self) -> Served<K> {
-        let id = std::any::TypeId::of::<K>();
-        if let Some(cache) = self.started.get(&id)
-            && let Some(cache) = cache.downcast_ref::<Cache<K::Object>>()
-        {
-            return Served {
-                app: self.app.clone(),
-                cache: cache.clone(),
-            };
-        }
-        let changes = self.app.changes.clone();
-        let tell = move |told: Told<K::Object>| {
-            // Nobody who listens, nothing to render.
-            if changes.receiver_count() > 0 {
-                let _ = changes.send(std::sync::Arc::new(follow::Change::of::<K>(&told)));
-            }
-        };
-        let cache = Cache::start(self.app.client.clone(), tell);
-        self.read.push(cache.read());
-        self.started.insert(id, Box::new(cache.clone()));
-        Served {
-            app: self.app.clone(),
-            cache,
-        }
-    }
-
     fn add(&mut self, path: &str, methods: axum::routing::MethodRouter) {
         let router = std::mem::take(&mut self.router);
         self.router = router.route(path, methods);
@@ -138,30 +87,28 @@ pub fn object_path(plural: &str) -> String {
 
 impl Table for Routes {
     fn read<K: Kind>(&mut self) {
-        let served = self.served::<K>();
+        // Followed from now on, and waited for before anything is answered.
+        let _ = self.app.kinds.of::<K>();
         let plural = K::RESOURCE.plural;
         self.kinds.push(K::RESOURCE);
-        let list = get(read::list::<K>).with_state(served.clone());
+        let list = get(read::list::<K>).with_state(self.app.clone());
         self.add(&list_path(plural), list);
-        let one = get(read::one::<K>).with_state(served);
+        let one = get(read::one::<K>).with_state(self.app.clone());
         self.add(&object_path(plural), one);
     }
 
     fn create<K: resources::Create>(&mut self) {
-        let served = self.served::<K>();
-        let create = post(change::create::<K>).with_state(served);
+        let create = post(change::create::<K>).with_state(self.app.clone());
         self.add(&list_path(K::RESOURCE.plural), create);
     }
 
     fn change<K: resources::Change>(&mut self) {
-        let served = self.served::<K>();
-        let change = patch(change::change::<K>).with_state(served);
+        let change = patch(change::change::<K>).with_state(self.app.clone());
         self.add(&object_path(K::RESOURCE.plural), change);
     }
 
     fn delete<K: Kind>(&mut self) {
-        let served = self.served::<K>();
-        let delete = delete(change::delete::<K>).with_state(served);
+        let delete = delete(change::delete::<K>).with_state(self.app.clone());
         self.add(&object_path(K::RESOURCE.plural), delete);
     }
 }

@@ -54,6 +54,7 @@ pub async fn ensure(
         .arg("serve")
         .args(["--kubeconfig".to_owned(), text(&account)])
         .args(["--listen".to_owned(), address(Port::Api)])
+        .args(["--public-url".to_owned(), url(lab)])
         .args(["--tls-cert".to_owned(), text(&pki.api.cert)])
         .args(["--tls-key".to_owned(), text(&pki.api.key)])
         .args(["--http".to_owned(), address(Port::ApiHttp)])

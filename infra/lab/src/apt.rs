@@ -62,12 +62,17 @@ const MACHINES: &[&str] = &[
 /// What a storage machine with Ceph runs beside that: 220 MB that most labs do without.
 const CEPH: &[&str] = &["ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd"];
 
+/// In which the pages for people are tested: 350 MB that nothing else needs.
+const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
+
 /// How much of the list is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packages {
     Core,
     All,
     AllWithCeph,
+    /// Beside any of the others.
+    Browser,
 }
 
 impl Packages {
@@ -76,6 +81,7 @@ impl Packages {
             Self::Core => CORE.to_vec(),
             Self::All => CORE.iter().chain(MACHINES).copied().collect(),
             Self::AllWithCeph => [CORE, MACHINES, CEPH].concat(),
+            Self::Browser => BROWSER.to_vec(),
         }
     }
 }

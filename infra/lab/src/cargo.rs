@@ -34,15 +34,16 @@ pub fn command() -> Command {
     command
 }
 
-/// The project's own daemons, as cargo built them.
+/// The project's own programs, as cargo built them.
 #[derive(Debug, Clone)]
 pub struct Programs {
     pub operator: PathBuf,
     pub agent: PathBuf,
     pub api: PathBuf,
+    pub dcctl: PathBuf,
 }
 
-/// Builds operator, agent and API if they are not current. Cargo shows its own progress.
+/// Builds operator, agent, API and dcctl if they are not current. Cargo shows its own progress.
 pub fn build_programs() -> Result<Programs> {
     build(&[], "debug")
 }
@@ -63,12 +64,16 @@ fn build(profile: &[&str], folder: &str) -> Result<Programs> {
             "dc-agent",
             "--package",
             "dc-api",
+            "--package",
+            "dcctl",
         ])
         .args(profile)
         .status()
         .context("cannot run cargo")?;
     if !built.success() {
-        bail!("the operator, the agent and the API cannot be built; cargo has said why above");
+        bail!(
+            "the operator, the agent, the API and dcctl cannot be built; cargo has said why above"
+        );
     }
     let folder = target_dir().join(folder);
     let program = |name: &str| -> Result<PathBuf> {
@@ -80,6 +85,7 @@ fn build(profile: &[&str], folder: &str) -> Result<Programs> {
         operator: program("dc-operator")?,
         agent: program("dc-agent")?,
         api: program("dc-api")?,
+        dcctl: program("dcctl")?,
     })
 }
 

@@ -32,8 +32,12 @@ pub const CLIENT: &str = "dc-api";
 pub const OTHER_CLIENT: &str = "another-application";
 /// Departments of the register whose users there are.
 pub const DEPARTMENTS: [&str; 3] = ["so-khcn", "so-y-te", "so-gddt"];
-/// Where a login by browser ends on the machine of the one who signs in.
+/// Where a login by browser ends on the machine of the one who signs in: for programs.
 const REDIRECT: &str = "http://127.0.0.1:8000/callback";
+/// Where it ends for the pages of the API.
+const CALLBACK: &str = "/auth/callback";
+/// Where it ends for a terminal: at the provider itself.
+const DEVICE: &str = "/device/callback";
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// The least that Dex takes.
@@ -151,12 +155,15 @@ fn province() -> serde_json::Value {
 fn wanted() -> Vec<(String, Vec<String>)> {
     let mut wanted = Vec::new();
     for department in DEPARTMENTS {
-        for (role, group) in [
-            ("administrator", "administrators"),
-            ("operator", "operators"),
+        for (role, groups) in [
+            ("administrator", &["administrators"][..]),
+            ("operator", &["operators"]),
+            ("leader", &["leaders"]),
+            // Who both writes requests and answers those of others.
+            ("deputy", &["administrators", "leaders"]),
         ] {
-            let groups = vec![format!("{department}:{group}")];
-            wanted.push((format!("{role}@{department}.lab.test"), groups));
+            let groups = groups.iter().map(|group| format!("{department}:{group}"));
+            wanted.push((format!("{role}@{department}.lab.test"), groups.collect()));
         }
     }
     for (role, group) in [
@@ -211,8 +218,14 @@ fn config(lab: &Lab, pki: &Pki, logins: &[Login]) -> serde_json::Value {
             "userID": login.id,
         })
     });
+    let redirects = [
+        REDIRECT.to_owned(),
+        format!("{}{CALLBACK}", crate::api::url(lab)),
+        DEVICE.to_owned(),
+        format!("/dex{DEVICE}"),
+    ];
     let client =
-        |id: &str| json!({ "id": id, "name": id, "public": true, "redirectURIs": [REDIRECT] });
+        |id: &str| json!({ "id": id, "name": id, "public": true, "redirectURIs": redirects });
     json!({
         "issuer": issuer(lab),
         "storage": { "type": "memory" },

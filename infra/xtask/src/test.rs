@@ -136,6 +136,10 @@ fn prepare(parts: &[Part]) -> Option<Tally> {
         parts::Needs::Machines => prepare_machines(Packages::All),
         parts::Needs::MachinesWithCeph => prepare_machines(Packages::AllWithCeph),
     };
+    let prepared = prepared.and_then(|()| match parts.contains(&Part::Api) {
+        true => apt::ensure(Packages::Browser),
+        false => Ok(()),
+    });
     match prepared {
         Ok(()) => None,
         Err(error) => {

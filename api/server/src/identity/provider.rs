@@ -49,8 +49,19 @@ pub struct Provider {
     asked: Mutex<Option<Instant>>,
 }
 
+/// Where people sign in, as the provider tells; both https.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// For browsers.
+    pub authorization: String,
+    /// For us.
+    pub token: String,
+}
+
 #[derive(Default)]
 struct Keys {
+    /// Absent where the provider has none that are safe.
+    endpoints: Option<Endpoints>,
     by_id: HashMap<String, DecodingKey>,
     nameless: Vec<DecodingKey>,
     read: bool,
@@ -91,6 +102,22 @@ pub enum ProviderError {
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
+}
+
+impl Discovery {
+    fn endpoints(&self) -> Option<Endpoints> {
+        let safe = |url: &Option<String>| url.clone().filter(|url| is_secure(url));
+        Some(Endpoints {
+            authorization: safe(&self.authorization_endpoint)?,
+            token: safe(&self.token_endpoint)?,
+        })
+    }
+}
+
+fn is_secure(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 impl Provider {
@@ -199,11 +226,40 @@ impl Provider {
             });
         }
         let set: JwkSet = self.get(&found.jwks_uri).await?;
-        Ok(Keys::from_set(&set))
+        Ok(Keys {
+            endpoints: found.endpoints(),
+            ..Keys::from_set(&set)
+        })
+    }
+
+    /// Where people sign in.
+    pub fn endpoints(&self) -> Result<Endpoints, Problem> {
+        let endpoints = self.keys().endpoints.clone();
+        endpoints.ok_or(Problem::Unavailable(Part::Identity))
+    }
+
+    /// Sends a form to the provider; gives the JSON of its answer, also of a refusal.
+    pub async fn post(
+        &self,
+        url: &str,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<Value, ProviderError> {
+        let mut request = self.http.post(url).body(form);
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let failed = |source| ProviderError::Http {
+            url: url.to_owned(),
+            source,
+        };
+        let answer = request.send().await.map_err(failed)?;
+        read(url, answer).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, ProviderError> {
-        if !url.starts_with("https://") {
+        if !is_secure(url) {
             let url = url.to_owned();
             return Err(ProviderError::NotSecure { url });
         }
@@ -212,20 +268,31 @@ impl Provider {
             source,
         };
         let answer = self.http.get(url).send().await.map_err(failed)?;
-        let mut answer = answer.error_for_status().map_err(failed)?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > LARGEST_ANSWER {
-                let url = url.to_owned();
-                return Err(ProviderError::TooLarge { url });
-            }
-        }
-        serde_json::from_slice(&bytes).map_err(|source| ProviderError::Malformed {
-            url: url.to_owned(),
-            source,
-        })
+        let answer = answer.error_for_status().map_err(failed)?;
+        read(url, answer).await
     }
+}
+
+async fn read<T: serde::de::DeserializeOwned>(
+    url: &str,
+    mut answer: reqwest::Response,
+) -> Result<T, ProviderError> {
+    let failed = |source| ProviderError::Http {
+        url: url.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > LARGEST_ANSWER {
+            let url = url.to_owned();
+            return Err(ProviderError::TooLarge { url });
+        }
+    }
+    serde_json::from_slice(&bytes).map_err(|source| ProviderError::Malformed {
+        url: url.to_owned(),
+        source,
+    })
 }
 
 impl Keys {

@@ -93,12 +93,61 @@ pub fn of(problem: &Problem) -> Words {
                 "Send JSON, with Content-Type: application/json.",
             ),
         ),
+        Problem::OwnRequest | Problem::OtherContent | Problem::Decided | Problem::Granted => {
+            of_answers(problem)
+        }
         other => of_requests(other),
+    }
+}
+
+fn of_answers(problem: &Problem) -> Words {
+    match problem {
+        Problem::OwnRequest => words(
+            Text::new(
+                "Không ai tự duyệt yêu cầu của mình",
+                "Nobody answers his own request",
+            ),
+            Text::new(
+                "Bạn đã soạn hoặc sửa yêu cầu này. Hãy để người khác có thẩm quyền trả lời.",
+                "You wrote in this request. Leave the answer to somebody else who may give it.",
+            ),
+        ),
+        Problem::OtherContent => words(
+            Text::new("Yêu cầu đã được sửa", "The request has changed"),
+            Text::new(
+                "Nội dung yêu cầu khác với bản bạn đã đọc. Hãy đọc lại rồi trả lời với uid và hash mới.",
+                "The request has another content than the one you have read. Read it again, and answer with its present uid and hash.",
+            ),
+        ),
+        Problem::Decided => words(
+            Text::new("Yêu cầu đã được quyết định", "It was decided on"),
+            Text::new(
+                "Nội dung của yêu cầu đã được quyết định không đổi được. Hãy lập yêu cầu khác.",
+                "What was decided on stays what it was. Write another request.",
+            ),
+        ),
+        _ => words(
+            Text::new("Đã được cấp theo yêu cầu", "It was granted by a request"),
+            Text::new(
+                "Hệ thống, cấu hình, ổ đĩa, kết nối mạng và thời hạn đã cấp chỉ đổi được bằng một yêu cầu khác.",
+                "Its system, class, disks, interfaces, size and lease are changed by another request only.",
+            ),
+        ),
     }
 }
 
 fn of_requests(problem: &Problem) -> Words {
     match problem {
+        Problem::ForeignForm => words(
+            Text::new(
+                "Biểu mẫu không phải của phiên này",
+                "The form is not of this session",
+            ),
+            Text::new(
+                "Không có gì thay đổi. Hãy tải lại trang rồi gửi lại.",
+                "Nothing was changed. Load the page again and send it anew.",
+            ),
+        ),
         Problem::TooSlow => words(
             Text::new("Yêu cầu đến quá chậm", "The request came too slowly"),
             Text::new(
@@ -206,6 +255,14 @@ fn forbidden(verb: Verb) -> Text {
             "Chỉ quản trị của đơn vị được xóa.",
             "Only the department's administrators may delete.",
         ),
+        Verb::Approve => Text::new(
+            "Chỉ lãnh đạo của đơn vị hoặc đơn vị vận hành trung tâm được trả lời yêu cầu.",
+            "Only the department's leaders and the operator of the centre answer requests.",
+        ),
+        Verb::Grant => Text::new(
+            "Chỉ đơn vị vận hành trung tâm được trả lời với vai trò Centre.",
+            "Only the operator of the centre answers as Centre.",
+        ),
     }
 }
 
@@ -244,6 +301,11 @@ mod tests {
             Problem::Exists,
             Problem::InProgress,
             Problem::Changed,
+            Problem::ForeignForm,
+            Problem::OwnRequest,
+            Problem::OtherContent,
+            Problem::Decided,
+            Problem::Granted,
             Problem::TooLarge { limit_bytes: 1 },
             Problem::NotJson,
             Problem::TooSlow,

@@ -122,10 +122,20 @@ async fn one(
     let Path(department) = path.map_err(|_| Problem::NotFound)?;
     let place = Place::list(department)?;
     let Nothing {} = body::query(&uri)?;
-    see(&app, &caller, Verb::List, Systems::RESOURCE, &place).await?;
+    Ok(Json(get_one(&app, &caller, &place).await?).into_response())
+}
+
+/// The department, if the caller may list its systems.
+pub async fn get_one(app: &App, caller: &Caller, place: &Place) -> Result<DepartmentView, Problem> {
+    see(app, caller, Verb::List, Systems::RESOURCE, place).await?;
     let department = app.departments.get("", &place.department);
-    let department = department.ok_or(Problem::NotFound)?;
-    Ok(Json(view(&department)).into_response())
+    Ok(view(&*department.ok_or(Problem::NotFound)?))
+}
+
+/// All departments in which the caller may list systems.
+pub async fn get_own(app: &App, caller: &Caller) -> Result<Vec<DepartmentView>, Problem> {
+    let own = own(app, caller, None).await?;
+    Ok(own.iter().map(|department| view(department)).collect())
 }
 
 /// All after a name in which the caller may list systems. Who may everywhere is not asked about

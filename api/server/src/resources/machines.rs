@@ -5,16 +5,15 @@ use dc_crds::vm::{
     CloudInit, Disk, FirmwareKind, Interface, OnGuestStop, PowerState, VirtualMachineSpec,
 };
 use dc_crds::volume::VolumeTemplate;
-use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use utoipa::ToSchema;
 
 use super::volumes::{NewSource, ReclaimRule};
-use super::{Change, Create, Facts, Kind, Patch, view};
+use super::{Change, Create, Facts, Kind, Patch, named, view};
 use crate::audit::chain::hex;
-use crate::rights::{Resource, Verb};
+use crate::rights::{Person, Resource, Verb};
 
 pub struct Machines;
 
@@ -245,13 +244,13 @@ impl Kind for Machines {
 impl Create for Machines {
     type New = NewVirtualMachine;
 
-    fn name(new: &NewVirtualMachine) -> &str {
-        &new.name
+    fn name(new: &NewVirtualMachine, _: &Person) -> String {
+        new.name.clone()
     }
 
-    fn object(department: &str, new: NewVirtualMachine) -> VirtualMachine {
+    fn object(department: &str, name: &str, new: NewVirtualMachine) -> VirtualMachine {
         let NewVirtualMachine {
-            name,
+            name: _,
             system,
             class,
             power,
@@ -287,11 +286,7 @@ impl Create for Machines {
             lease: None,
         };
         let mut machine = VirtualMachine::new("", spec);
-        machine.metadata = ObjectMeta {
-            name: Some(name),
-            namespace: Some(department.to_owned()),
-            ..ObjectMeta::default()
-        };
+        machine.metadata = named(department, name);
         machine
     }
 

@@ -2,13 +2,12 @@
 
 use dc_crds::volume::{Access, EraseMethod, Reclaim, SourceSpec};
 use dc_crds::{Volume, VolumeSpec};
-use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Change, Create, Facts, Kind, Patch, view};
-use crate::rights::Resource;
+use super::{Change, Create, Facts, Kind, Patch, named, view};
+use crate::rights::{Person, Resource};
 
 pub struct Volumes;
 
@@ -187,13 +186,13 @@ impl Kind for Volumes {
 impl Create for Volumes {
     type New = NewVolume;
 
-    fn name(new: &NewVolume) -> &str {
-        &new.name
+    fn name(new: &NewVolume, _: &Person) -> String {
+        new.name.clone()
     }
 
-    fn object(department: &str, new: NewVolume) -> Volume {
+    fn object(department: &str, name: &str, new: NewVolume) -> Volume {
         let NewVolume {
-            name,
+            name: _,
             system,
             pool,
             size,
@@ -213,11 +212,7 @@ impl Create for Volumes {
             restore: None,
         };
         let mut volume = Volume::new("", spec);
-        volume.metadata = ObjectMeta {
-            name: Some(name),
-            namespace: Some(department.to_owned()),
-            ..ObjectMeta::default()
-        };
+        volume.metadata = named(department, name);
         volume
     }
 

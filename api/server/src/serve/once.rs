@@ -69,7 +69,9 @@ impl Request<'_> {
     }
 }
 
-fn digest(parts: &[&[u8]]) -> String {
+/// Of several parts, in this order.
+#[must_use]
+pub fn digest(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         // The length first, so that ("ab", "c") and ("a", "bc") differ.
@@ -89,10 +91,21 @@ pub async fn once(
     let Some(key) = request.key()? else {
         return work(None).await;
     };
+    once_for(app, caller, key, request.digest(), work).await
+}
+
+/// The same, for a key from elsewhere. `request` is the digest of all that is asked for.
+pub async fn once_for(
+    app: &App,
+    caller: &Caller,
+    key: &str,
+    request: String,
+    work: impl AsyncFnOnce(Option<Mark>) -> Answered,
+) -> Answered {
     let user = &caller.person.user;
     let mark = Mark {
         key: digest(&[user.as_bytes(), key.as_bytes()]),
-        request: request.digest(),
+        request,
     };
     let begun = app
         .replays

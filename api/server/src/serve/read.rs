@@ -1,5 +1,7 @@
 //! Lists and single objects.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
@@ -8,7 +10,7 @@ use axum::response::IntoResponse;
 use kube::Resource as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Answered, Place, Served, may, shown};
+use super::{Answered, Place, may, shown};
 use crate::app::App;
 use crate::door::{self, Caller, body};
 use crate::etag::Condition;
@@ -46,37 +48,63 @@ pub struct List<V> {
     pub token: Option<String>,
 }
 
+/// What of a list is meant; everything where nothing is said.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub system: Option<String>,
+    pub state: Option<String>,
+    pub ready: Option<Readiness>,
+}
+
 pub async fn list<K: Kind>(
-    State(served): State<Served<K>>,
+    State(app): State<App>,
     Extension(caller): Extension<Caller>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answered {
     let Path(department) = path.map_err(|_| Problem::NotFound)?;
     let place = Place::list(department)?;
-    let asked: Asked = body::query(&uri)?;
-    if asked
-        .system
-        .as_deref()
-        .is_some_and(|system| !is_name(system))
-    {
+    let Asked {
+        limit,
+        token,
+        system,
+        state,
+        ready,
+    } = body::query(&uri)?;
+    if system.as_deref().is_some_and(|system| !is_name(system)) {
         return Err(Problem::unreadable("system", "the name of a system"));
     }
-    let page = Page::parse(asked.limit, asked.token.as_deref())?;
-    see(&served.app, &caller, Verb::List, K::RESOURCE, &place).await?;
-    let is_meant = |object: &K::Object| is_meant::<K>(object, &asked);
-    let after = page.after.as_deref();
-    let (objects, more) = served
-        .cache
-        .page(&place.department, after, page.limit, is_meant);
-    let last = objects.last().and_then(|object| object.meta().name.clone());
-    let token = last.filter(|_| more).map(|name| token_after(&name));
+    let page = Page::parse(limit, token.as_deref())?;
+    let filter = Filter {
+        system,
+        state,
+        ready,
+    };
+    let (objects, token) = find::<K>(&app, &caller, &place, &page, &filter).await?;
     let items = objects.iter().map(|object| K::view(object)).collect();
     Ok(Json(List { items, token }).into_response())
 }
 
+/// A page of what the caller may see, and what leads to the next one.
+pub async fn find<K: Kind>(
+    app: &App,
+    caller: &Caller,
+    place: &Place,
+    page: &Page,
+    filter: &Filter,
+) -> Result<(Vec<Arc<K::Object>>, Option<String>), Problem> {
+    see(app, caller, Verb::List, K::RESOURCE, place).await?;
+    let is_meant = |object: &K::Object| is_meant::<K>(object, filter);
+    let after = page.after.as_deref();
+    let cache = app.kinds.of::<K>();
+    let (objects, more) = cache.page(&place.department, after, page.limit, is_meant);
+    let last = objects.last().and_then(|object| object.meta().name.clone());
+    let token = last.filter(|_| more).map(|name| token_after(&name));
+    Ok((objects, token))
+}
+
 pub async fn one<K: Kind>(
-    State(served): State<Served<K>>,
+    State(app): State<App>,
     Extension(caller): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
@@ -85,16 +113,25 @@ pub async fn one<K: Kind>(
     let Path(path) = path.map_err(|_| Problem::NotFound)?;
     let place = Place::object(path)?;
     let Nothing {} = body::query(&uri)?;
-    see(&served.app, &caller, Verb::Get, K::RESOURCE, &place).await?;
-    let name = place.name.as_deref().unwrap_or_default();
-    let object = served.cache.get(&place.department, name);
-    let object = object.ok_or(Problem::NotFound)?;
+    let object = get::<K>(&app, &caller, &place).await?;
     let now = view::etag(object.meta());
     if Condition::has_already(door::text(&headers, &header::IF_NONE_MATCH), &now) {
         let tag = [(header::ETAG, now.to_string())];
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
     Ok(shown::<K>(StatusCode::OK, &object))
+}
+
+/// The object that the place names, if the caller may see it.
+pub async fn get<K: Kind>(
+    app: &App,
+    caller: &Caller,
+    place: &Place,
+) -> Result<Arc<K::Object>, Problem> {
+    see(app, caller, Verb::Get, K::RESOURCE, place).await?;
+    let name = place.name.as_deref().unwrap_or_default();
+    let object = app.kinds.of::<K>().get(&place.department, name);
+    object.ok_or(Problem::NotFound)
 }
 
 /// Parameters of what takes none.
@@ -119,14 +156,12 @@ pub async fn see(
     }
 }
 
-fn is_meant<K: Kind>(object: &K::Object, asked: &Asked) -> bool {
-    let Asked {
-        limit: _,
-        token: _,
+fn is_meant<K: Kind>(object: &K::Object, filter: &Filter) -> bool {
+    let Filter {
         system,
         state,
         ready,
-    } = asked;
+    } = filter;
     let facts: Facts<'_> = K::facts(object);
     system
         .as_deref()

@@ -46,6 +46,9 @@ fn problem(verb: Verb, error: &Error) -> Problem {
         (404, _) => Problem::NotFound,
         (409, "AlreadyExists") => Problem::Exists,
         (409, _) => Problem::Changed,
+        (403 | 422, _) if ruled(&status.message).is_some() => {
+            ruled(&status.message).unwrap_or(Problem::Internal)
+        }
         // A policy's refusal of what was sent comes with the status of a missing right.
         (403, _) if status.message.contains("AdmissionPolicy") => invalid(status),
         (403, _) => Problem::Forbidden(verb),
@@ -60,6 +63,32 @@ fn problem(verb: Verb, error: &Error) -> Problem {
             Problem::Unavailable(Part::Kubernetes)
         }
     }
+}
+
+/// Rules of the chart's policies that people meet in daily work: by the policy, and by the fields
+/// that its sentence begins with.
+const RULES: [(&str, &str, Problem); 4] = [
+    (
+        "dc-approval-of-request",
+        "spec.request:",
+        Problem::OwnRequest,
+    ),
+    (
+        "dc-approval-of-request",
+        "spec.requestUid, spec.hash:",
+        Problem::OtherContent,
+    ),
+    ("dc-request", "spec:", Problem::Decided),
+    ("dc-granted", "spec:", Problem::Granted),
+];
+
+fn ruled(message: &str) -> Option<Problem> {
+    let mut rules = RULES.into_iter();
+    let found = rules.find(|(policy, fields, _)| {
+        message.contains(&format!("ValidatingAdmissionPolicy '{policy}'"))
+            && message.contains(&format!("denied request: {fields}"))
+    });
+    found.map(|(_, _, problem)| problem)
 }
 
 fn invalid(status: &Status) -> Problem {
@@ -100,6 +129,22 @@ mod tests {
         ));
         let policy = "ValidatingAdmissionPolicy 'x' denied request";
         assert!(matches!(of(403, "Forbidden", policy), Problem::Invalid(_)));
+        let ruled = |policy: &str, text: &str| {
+            format!(
+                "x is forbidden: ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {text}"
+            )
+        };
+        let own = ruled("dc-approval-of-request", "spec.request: nobody decides");
+        assert_eq!(of(403, "Forbidden", &own), Problem::OwnRequest);
+        let other = ruled("dc-approval-of-request", "spec.requestUid, spec.hash: not");
+        assert_eq!(of(422, "Invalid", &other), Problem::OtherContent);
+        let decided = ruled("dc-request", "spec: it was decided on");
+        assert_eq!(of(403, "Forbidden", &decided), Problem::Decided);
+        let authors = ruled("dc-request", "spec.authors: the API server writes them");
+        assert!(matches!(
+            of(403, "Forbidden", &authors),
+            Problem::Invalid(_)
+        ));
         assert_eq!(of(500, "", ""), Problem::Unavailable(Part::Kubernetes));
     }
 }

@@ -153,21 +153,40 @@ const SERVED_KINDS: &[&str] = &[
     "informationsystems",
     "virtualmachines",
     "volumes",
+    "volumesnapshots",
     "subnets",
+    "resourcerequests",
+    "approvals",
+    "images",
+    "machineclasses",
+    "storagepools",
+    "zones",
 ];
 /// What departments may change through the API. It may do so as somebody only: of all that a user
 /// may do, these verbs on these kinds, and never as Kubernetes' own users (constrained
 /// impersonation). By itself it may look, ask for reviews, and nothing else.
-const WRITTEN_KINDS: &[&str] = &["virtualmachines", "volumes"];
-const AS_A_USER: &[&str] = &[
-    "impersonate-on:user-info:create",
-    "impersonate-on:user-info:delete",
-    "impersonate-on:user-info:get",
-    "impersonate-on:user-info:patch",
+const WRITTEN_KINDS: &[(&[&str], &[&str])] = &[
+    (
+        &["virtualmachines", "volumes"],
+        &["create", "delete", "get", "patch"],
+    ),
+    (&["volumesnapshots"], &["create", "delete", "get"]),
+    (&["resourcerequests"], &["create", "get", "patch"]),
+    // An answer is never changed.
+    (&["approvals"], &["create", "get"]),
 ];
 
+fn as_a_user(kinds: &[&str], verbs: &[&str]) -> Value {
+    let verbs = verbs.iter();
+    let verbs: Vec<String> = verbs
+        .map(|verb| format!("impersonate-on:user-info:{verb}"))
+        .collect();
+    let verbs: Vec<&str> = verbs.iter().map(String::as_str).collect();
+    rule(DC, kinds, &verbs)
+}
+
 fn api() -> Vec<Value> {
-    let rules = [
+    let mut rules = vec![
         rule(DC, SERVED_KINDS, READ),
         rule(
             "authorization.k8s.io",
@@ -179,13 +198,14 @@ fn api() -> Vec<Value> {
             &["groups", "users"],
             &["impersonate:user-info"],
         ),
-        rule(DC, WRITTEN_KINDS, AS_A_USER),
         rule(
             "events.k8s.io",
             &["events"],
             &["impersonate-on:user-info:list"],
         ),
     ];
+    let written = WRITTEN_KINDS.iter();
+    rules.extend(written.map(|(kinds, verbs)| as_a_user(kinds, verbs)));
     // The list of people.
     let own = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "dc-api", "namespace": "{{ .Release.Namespace }}"},

@@ -1,0 +1,543 @@
+//! The pages for people: by hand for what a browser would not do, and in a real one for the rest.
+
+use anyhow::{Context, Result, bail, ensure};
+use dc_lab::wait::Look;
+use libtest_mimic::Trial;
+use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::json;
+
+use super::Make;
+use super::browser::{Browser, Screen};
+use super::desk::{
+    ADMINISTRATOR, CENTRE, DEADLINE, DEPUTY, Desk, LEADER, NOBODYS, OPERATOR, OURS, THEIRS, list,
+};
+
+pub fn trials(trial: Make<'_>) -> Vec<Trial> {
+    vec![
+        trial("pages_are_for_those_who_have_signed_in", signed_in),
+        trial("a_form_of_another_site_changes_nothing", foreign_forms),
+        trial("pages_show_nothing_of_others", others),
+        trial(
+            "a_session_ends_when_it_is_left_or_its_user_is_removed",
+            ends,
+        ),
+        trial("an_officer_asks_and_the_leader_approves_in_a_browser", asks),
+        trial("a_machine_is_stopped_and_started_in_a_browser", power),
+        trial("pages_are_read_in_english_and_on_a_phone", phone),
+    ]
+}
+
+/// Without following anybody anywhere.
+fn plain(desk: &Desk) -> Result<Client> {
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(&desk.dex.ca)?)?;
+    let builder = Client::builder().no_proxy().tls_certs_only([ca]);
+    let builder = builder.redirect(reqwest::redirect::Policy::none());
+    Ok(builder.timeout(DEADLINE).build()?)
+}
+
+/// The cookies of an answer as the next request sends them.
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let all = headers.get_all(SET_COOKIE).iter();
+    let all = all.filter_map(|line| line.to_str().ok());
+    let pairs = all.filter_map(|line| line.split(';').next());
+    pairs.map(str::to_owned).collect()
+}
+
+fn location(answer: &Response) -> Result<String> {
+    let location = answer.headers().get(LOCATION);
+    let location = location.with_context(|| format!("no Location: {answer:?}"))?;
+    Ok(location.to_str()?.to_owned())
+}
+
+/// A session as a browser has it, and the token of its forms.
+struct Session {
+    client: Client,
+    base: String,
+    cookie: String,
+    csrf: String,
+}
+
+impl Session {
+    /// Goes the way of the browser: to us, to the provider, and back.
+    async fn begin(desk: &Desk, login: &str) -> Result<Self> {
+        let (client, base) = (plain(desk)?, desk.url());
+        let login = desk.dex.login(login)?;
+        let begun = client.get(format!("{base}/auth/login?next=/language%3Fto%3Den"));
+        let begun = begun.send().await?;
+        let own = cookies(begun.headers()).join("; ");
+        let mut at = location(&begun)?;
+        ensure!(at.contains("code_challenge_method=S256"), "{at}");
+        let dex = desk.dex.issuer.trim_end_matches("/dex").to_owned();
+        // The provider leads to its form, which is sent there and leads back here.
+        for _ in 0..8 {
+            if at.starts_with(&base) {
+                break;
+            }
+            let url = match at.starts_with('/') {
+                true => format!("{dex}{at}"),
+                false => at.clone(),
+            };
+            let mut answer = client.get(&url).send().await?;
+            if answer.status() == StatusCode::OK {
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                form.append_pair("login", &login.email);
+                form.append_pair("password", &login.password);
+                let sent = client.post(&url).body(form.finish());
+                let kind = "application/x-www-form-urlencoded";
+                answer = sent.header("content-type", kind).send().await?;
+            }
+            at = location(&answer)?;
+        }
+        let came = client.get(&at).header("cookie", &own).send().await?;
+        let next = location(&came)?;
+        ensure!(next == "/language?to=en", "{next}");
+        let cookie = cookies(came.headers());
+        let cookie = cookie.into_iter().find(|one| one.contains("dc-session"));
+        let mut session = Self {
+            client,
+            base,
+            cookie: cookie.context("no session")?,
+            csrf: String::new(),
+        };
+        let page = session.get(&format!("/departments/{OURS}")).await?;
+        let after = page.split("name=\"csrf\" value=\"").nth(1);
+        let token = after.and_then(|after| after.split('"').next());
+        session.csrf = token
+            .with_context(|| format!("no token in {page}"))?
+            .to_owned();
+        Ok(session)
+    }
+
+    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        request.header("cookie", &self.cookie)
+    }
+
+    /// The text of a page, whatever its status.
+    async fn get(&self, path: &str) -> Result<String> {
+        Ok(self.ask(Method::GET, path).send().await?.text().await?)
+    }
+
+    fn post(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in fields {
+            form.append_pair(name, value);
+        }
+        let kind = "application/x-www-form-urlencoded";
+        let request = self.ask(Method::POST, path).header("content-type", kind);
+        request.body(form.finish())
+    }
+}
+
+fn signed_in(desk: &Desk) -> Result<()> {
+    desk.run(async {
+        let (client, base) = (plain(desk)?, desk.url());
+        let get = async |path: &str| client.get(format!("{base}{path}")).send().await;
+        let first = get("/").await?;
+        ensure!(first.status() == 200, "{first:?}");
+        let policy = first.headers()["content-security-policy"]
+            .to_str()?
+            .to_owned();
+        ensure!(policy.starts_with("default-src 'none'"), "{policy}");
+        ensure!(!policy.contains("unsafe"), "{policy}");
+        ensure!(first.headers()["x-frame-options"] == "DENY");
+        ensure!(first.text().await?.contains("lang=\"vi\""));
+        for path in [
+            "",
+            "/requests",
+            "/requests/new",
+            "/machines/web-1",
+            "/volumes/data",
+        ] {
+            let path = format!("/departments/{OURS}{path}");
+            let sent = get(&path).await?;
+            ensure!(sent.status() == 303, "{path}: {sent:?}");
+            let to = location(&sent)?;
+            ensure!(to.starts_with("/auth/login?next=%2Fdepartments"), "{to}");
+        }
+        let bare = client.post(format!("{base}/departments/{OURS}/machines/web-1/power"));
+        ensure!(bare.send().await?.status() == 401);
+        // Nobody is let in by a code that nobody asked for, or led elsewhere.
+        let forged = get("/auth/callback?code=x&state=y").await?;
+        ensure!(forged.status() == 401, "{forged:?}");
+        let begun = get("/auth/login?next=//evil.example").await?;
+        let cookie = begun.headers()[SET_COOKIE].to_str()?.to_owned();
+        for word in ["__Host-", "Secure", "HttpOnly", "SameSite=Lax"] {
+            ensure!(cookie.contains(word), "{cookie}");
+        }
+        let forged = client
+            .get(format!("{base}/auth/callback?code=x&state=y"))
+            .header("cookie", cookies(begun.headers()).join("; "));
+        ensure!(forged.send().await?.status() == 401);
+        let switched = get("/language?to=en&next=https://evil.example").await?;
+        ensure!(location(&switched)? == "/", "{switched:?}");
+        // A session is no token of the API, and a token none of the pages.
+        let session = Session::begin(desk, ADMINISTRATOR).await?;
+        let api = session
+            .ask(Method::GET, "/api/v1/departments")
+            .send()
+            .await?;
+        ensure!(api.status() == 401, "{api:?}");
+        let page = get_with_token(desk, &client, &base).await?;
+        ensure!(page == 303, "{page}");
+        Ok(())
+    })
+}
+
+async fn get_with_token(desk: &Desk, client: &Client, base: &str) -> Result<StatusCode> {
+    let page = client.get(format!("{base}/departments/{OURS}"));
+    let page = page.bearer_auth(desk.token(ADMINISTRATOR).await?);
+    Ok(page.send().await?.status())
+}
+
+fn foreign_forms(desk: &Desk) -> Result<()> {
+    desk.run(async {
+        let session = Session::begin(desk, ADMINISTRATOR).await?;
+        let stop = format!("/departments/{OURS}/machines/web-1/power");
+        let good = [("csrf", session.csrf.as_str()), ("to", "stop")];
+        let other = Session::begin(desk, DEPUTY).await?;
+        let refused = [
+            session.post(&stop, &[("to", "stop")]),
+            session.post(&stop, &[("to", "stop"), ("csrf", "")]),
+            session.post(&stop, &[("to", "stop"), ("csrf", &other.csrf)]),
+            session
+                .post(&stop, &good)
+                .header("origin", "https://evil.example"),
+            session.post(&stop, &good).header("origin", "null"),
+            session
+                .post(&stop, &good)
+                .header("sec-fetch-site", "cross-site"),
+            session
+                .post(&stop, &good)
+                .header("sec-fetch-site", "same-site"),
+            session.post("/auth/logout", &[]),
+        ];
+        for request in refused {
+            let answer = request.send().await?;
+            ensure!(answer.status() == 403, "{answer:?}");
+        }
+        // As text, so that no browser asks before it sends it.
+        let text = session
+            .ask(Method::POST, &stop)
+            .header("content-type", "text/plain");
+        let text = text.body(format!("csrf={}&to=stop", session.csrf));
+        ensure!(text.send().await?.status() == 403);
+        let there = desk.get(ADMINISTRATOR, &format!("{OURS}/virtualmachines/web-1"));
+        ensure!(there.await?.expect(200)?["power"] == "Running");
+        let got = session.ask(Method::GET, &stop).send().await?;
+        ensure!(got.status() == 405, "{got:?}");
+        let own = session.post(&stop, &[good[0], ("to", "start")]);
+        let own = own.header("origin", &session.base);
+        let own = own.header("sec-fetch-site", "same-origin").send().await?;
+        ensure!(own.status() == 303, "{own:?}");
+        Ok(())
+    })
+}
+
+fn others(desk: &Desk) -> Result<()> {
+    desk.run(async {
+        let session = Session::begin(desk, ADMINISTRATOR).await?;
+        for path in [
+            "",
+            "/requests",
+            "/requests/new",
+            "/requests/theirs",
+            "/requests/no-such-object",
+            "/approvals",
+            "/machines",
+            "/machines/web-1",
+            "/machines/no-such-object",
+            "/volumes/data",
+        ] {
+            let mut seen = Vec::new();
+            for department in [THEIRS, NOBODYS] {
+                let path = format!("/departments/{department}{path}");
+                let asked = session.ask(Method::GET, &path);
+                let answer = asked.header("x-request-id", "same").send().await?;
+                let status = answer.status();
+                ensure!(status == 404, "{path}: {answer:?}");
+                seen.push(answer.text().await?.replace(department, "-"));
+            }
+            ensure!(seen[0] == seen[1], "{path}: {seen:?}");
+        }
+        let csrf = ("csrf", session.csrf.as_str());
+        for department in [THEIRS, NOBODYS] {
+            let at = |rest: &str| format!("/departments/{department}{rest}");
+            for request in [
+                session.post(&at("/machines/web-1/power"), &[csrf, ("to", "stop")]),
+                session.post(&at("/requests"), &[csrf, ("name", "x")]),
+                session.post(
+                    &at("/requests/theirs/wanted"),
+                    &[csrf, ("wanted", "Withdrawn")],
+                ),
+                session.post(
+                    &at("/requests/theirs/answer"),
+                    &[csrf, ("role", "Leader"), ("verdict", "Approve")],
+                ),
+            ] {
+                let answer = request.send().await?;
+                ensure!(answer.status() == 404, "{answer:?}");
+            }
+        }
+        // Who may not, is not offered it, and is refused when he tries.
+        let session = Session::begin(desk, OPERATOR).await?;
+        let page = session.get(&format!("/departments/{OURS}")).await?;
+        ensure!(!page.contains("/requests/new"), "{page}");
+        let blank = format!("/departments/{OURS}/requests/new");
+        let blank = session.ask(Method::GET, &blank).send().await?;
+        ensure!(blank.status() == 403, "{blank:?}");
+        Ok(())
+    })
+}
+
+fn ends(desk: &Desk) -> Result<()> {
+    let here = format!("/departments/{OURS}");
+    let removed = desk.dex.login(DEPUTY)?.email.clone();
+    desk.run(async {
+        let session = Session::begin(desk, ADMINISTRATOR).await?;
+        let left = session.post("/auth/logout", &[("csrf", &session.csrf)]);
+        ensure!(left.send().await?.status() == 303);
+        let after = session.ask(Method::GET, &here).send().await?;
+        ensure!(after.status() == 303, "{after:?}");
+        Ok(())
+    })?;
+    let session = desk.run(Session::begin(desk, DEPUTY))?;
+    desk.remove_people(&[&removed])?;
+    let gone = desk.until("the removed user to be refused", async || {
+        match session.ask(Method::GET, &here).send().await {
+            Ok(answer) if answer.status() == 401 => Look::Holds(()),
+            other => Look::NotYet(format!("{other:?}")),
+        }
+    });
+    desk.remove_people(&[])?;
+    gone
+}
+
+/// What there is to choose from. Nothing of it runs: there are no hosts.
+fn offer(desk: &Desk) -> Result<()> {
+    let offered = |kind: &str, name: &str, spec: serde_json::Value| {
+        json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": kind,
+               "metadata": {"name": name}, "spec": spec})
+    };
+    let class = |name, vcpus| {
+        offered(
+            "MachineClass",
+            name,
+            json!({"vcpus": vcpus, "memory": "4Gi"}),
+        )
+    };
+    let image = json!({"source": {"http": "https://images.lab.test/debian.raw"},
+        "sha256": "0".repeat(64), "format": "raw", "pools": ["san-1"]});
+    let objects = vec![
+        class("small", 2),
+        class("medium", 4),
+        offered("Image", "debian", image),
+        offered(
+            "StoragePool",
+            "san-1",
+            json!({"driver": {"iscsi": {"host": "san-1"}}}),
+        ),
+        offered(
+            "Zone",
+            "dmz",
+            json!({"type": "dmz", "poolV4": {"cidr": "10.77.0.0/16", "prefixLength": 24}}),
+        ),
+    ];
+    desk.kubectl()?.apply_text(&list(objects), "test")
+}
+
+/// In every field that takes it, and for every way out of a page's text.
+const SCRIPT: &str = "\"'><script>window.pwned=1</script><img src=x onerror=window.pwned=1>";
+
+async fn fill(browser: &Browser) -> Result<()> {
+    browser.fill("#name", "portal").await?;
+    browser
+        .fill("#reason", &format!("Cổng đất đai {SCRIPT}"))
+        .await?;
+    browser
+        .fill("#document-number", &format!("12/TTr {SCRIPT}"))
+        .await?;
+    browser.set("document-date", "2027-01-15").await?;
+    browser.fill("#document-issuer", SCRIPT).await?;
+    browser.set("needed-by", "2027-03-01").await?;
+    browser.set("lease-until", "2029-12-31").await?;
+    browser.fill("#system-name", "land-portal").await?;
+    browser
+        .fill("#system-vi", &format!("Cổng đất đai {SCRIPT}"))
+        .await?;
+    browser.fill("#system-en", SCRIPT).await?;
+    browser.choose("#system-level", "2").await?;
+    // Two web machines in the DMZ, one for the application, one for the database with 200 GiB.
+    for (at, name, count, data) in [
+        (0, "portal-web", "2", ""),
+        (1, "portal-app", "1", ""),
+        (2, "portal-db", "1", "200"),
+    ] {
+        if at > 0 {
+            browser.click("fieldset[data-rows] > button.second").await?;
+        }
+        browser.fill(&format!("#m{at}-name"), name).await?;
+        browser.fill(&format!("#m{at}-count"), count).await?;
+        browser.choose(&format!("#m{at}-class"), "small").await?;
+        browser
+            .choose(&format!("#m{at}-subnet"), "zone:dmz")
+            .await?;
+        browser.fill(&format!("#m{at}-root"), "20").await?;
+        browser.fill(&format!("#m{at}-data"), data).await?;
+    }
+    Ok(())
+}
+
+async fn unharmed(browser: &Browser) -> Result<()> {
+    let harmed = browser.run("return window.pwned === undefined && document.querySelectorAll('main script, main img').length").await?;
+    ensure!(harmed == 0, "a script ran or stands: {harmed}");
+    Ok(())
+}
+
+fn asks(desk: &Desk) -> Result<()> {
+    offer(desk)?;
+    desk.run(async {
+        let officer = Browser::open(desk, Screen::Desktop).await?;
+        officer.go("/").await?;
+        officer.inspect("way-in").await?;
+        officer.sign_in(desk, ADMINISTRATOR).await?;
+        officer.inspect("overview").await?;
+        officer.click("a.button").await?;
+        officer.inspect("form").await?;
+        fill(&officer).await?;
+        // What is wrong is said, and what was entered stays.
+        officer.fill("#name", "Cổng").await?;
+        officer
+            .click("button[name=wanted][value=Submitted]")
+            .await?;
+        officer.find(".refusal").await?;
+        officer.inspect("form-refused").await?;
+        unharmed(&officer).await?;
+        let kept = officer
+            .run("return document.getElementById('reason').value")
+            .await?;
+        ensure!(kept == format!("Cổng đất đai {SCRIPT}"), "{kept}");
+        officer.fill("#name", "portal").await?;
+        officer
+            .click("button[name=wanted][value=Submitted]")
+            .await?;
+        officer.until_says("main", "lãnh đạo đơn vị").await?;
+        ensure!(officer.path().await? == format!("/departments/{OURS}/requests/portal"));
+        officer.inspect("request-submitted").await?;
+        unharmed(&officer).await?;
+        let said = officer.all_text().await?;
+        ensure!(said.contains(SCRIPT), "{said}");
+        for name in [
+            "portal-web-1",
+            "portal-web-2",
+            "portal-app",
+            "portal-db",
+            "200Gi",
+        ] {
+            ensure!(said.contains(name), "{name}: {said}");
+        }
+
+        let answer = async |login: &'static str, name: &str| {
+            let browser = Browser::open(desk, Screen::Phone).await?;
+            browser.sign_in(desk, login).await?;
+            browser
+                .go(&format!("/departments/{OURS}/approvals"))
+                .await?;
+            browser.inspect(&format!("approvals-{name}")).await?;
+            browser.click("a[href$='/requests/portal']").await?;
+            browser.inspect(&format!("request-{name}")).await?;
+            browser.fill("#why", &format!("Đồng ý {SCRIPT}")).await?;
+            browser.click("button[value=Approve]").await?;
+            Ok::<_, anyhow::Error>(browser)
+        };
+        let leader = answer(LEADER, "leader").await?;
+        leader
+            .until_says("main", "đơn vị vận hành trung tâm")
+            .await?;
+        unharmed(&leader).await?;
+        leader.close().await?;
+        let centre = answer(CENTRE, "centre").await?;
+        centre.until_says(".head", "Đã cấp").await?;
+        centre.inspect("request-granted").await?;
+        unharmed(&centre).await?;
+        centre.close().await?;
+
+        officer.until_says(".head", "Đã cấp").await?;
+        officer.inspect("request-granted").await?;
+        officer.go(&format!("/departments/{OURS}/requests")).await?;
+        officer.inspect("requests").await?;
+        unharmed(&officer).await?;
+        officer.close().await
+    })
+}
+
+fn power(desk: &Desk) -> Result<()> {
+    desk.run(async {
+        let browser = Browser::open(desk, Screen::Desktop).await?;
+        browser.sign_in(desk, OPERATOR).await?;
+        browser.go(&format!("/departments/{OURS}/machines")).await?;
+        browser.inspect("machines").await?;
+        browser.click("a[href$='/machines/web-1']").await?;
+        browser.inspect("machine").await?;
+        browser.click("button[value=stop]").await?;
+        browser.find("button[value=start]").await?;
+        let wanted = async || {
+            let there = desk.get(OPERATOR, &format!("{OURS}/virtualmachines/web-1"));
+            there.await?.expect(200).cloned()
+        };
+        ensure!(wanted().await?["power"] == "Stopped");
+        browser.click("button[value=start]").await?;
+        browser.find("button[value=restart]").await?;
+        let before = wanted().await?["restart"].clone();
+        browser.click("button[value=restart]").await?;
+        browser.until_says("main", "web-1").await?;
+        let there = wanted().await?;
+        ensure!(
+            there["restart"] != before && there["power"] == "Running",
+            "{there}"
+        );
+        browser
+            .go(&format!("/departments/{OURS}/volumes/data"))
+            .await?;
+        browser.inspect("volume").await?;
+        browser.close().await
+    })
+}
+
+fn phone(desk: &Desk) -> Result<()> {
+    desk.run(async {
+        let browser = Browser::open(desk, Screen::Phone).await?;
+        browser.go("/").await?;
+        browser.inspect("way-in").await?;
+        browser.click("a[hreflang=en]").await?;
+        browser.find("html[lang=en]").await?;
+        browser.sign_in(desk, ADMINISTRATOR).await?;
+        for (name, path) in [
+            ("overview", ""),
+            ("form", "/requests/new"),
+            ("requests", "/requests"),
+            ("approvals", "/approvals"),
+            ("machines", "/machines"),
+            ("machine", "/machines/web-1"),
+            ("volumes", "/volumes"),
+            ("volume", "/volumes/data"),
+            ("nothing", "/machines/no-such-object"),
+        ] {
+            browser.go(&format!("/departments/{OURS}{path}")).await?;
+            browser.find("html[lang=en]").await?;
+            browser.inspect(&format!("english-{name}")).await?;
+            let said = browser.all_text().await?;
+            if said.contains("Máy ảo") || said.contains("Yêu cầu") {
+                bail!("{name} is not in English: {said}");
+            }
+        }
+        // By the keyboard: the first stop leads to the content.
+        browser.go(&format!("/departments/{OURS}")).await?;
+        let first = browser
+            .run("const first = document.querySelector('a, button'); return first.className")
+            .await?;
+        ensure!(first == "skip", "{first}");
+        browser.close().await
+    })
+}
