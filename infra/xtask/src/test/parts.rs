@@ -31,6 +31,8 @@ pub enum Part {
     Network,
     /// Volumes against real tgt.
     Storage,
+    /// Backups against stock restic and its server.
+    Backup,
     /// All of it, with guests as probes.
     E2e,
 }
@@ -56,7 +58,7 @@ const PURE: &[&str] = &[
 ];
 
 impl Part {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lint,
         Self::Pure,
         Self::Unit,
@@ -65,6 +67,7 @@ impl Part {
         Self::Host,
         Self::Network,
         Self::Storage,
+        Self::Backup,
         Self::E2e,
     ];
 
@@ -74,7 +77,7 @@ impl Part {
             Self::Lint => Needs::Headers,
             Self::Cluster | Self::Api => Needs::ControlPlane,
             // dc-host's unit tests try the real tools where they can.
-            Self::Unit | Self::Network | Self::E2e => Needs::Machines,
+            Self::Unit | Self::Network | Self::Backup | Self::E2e => Needs::Machines,
             Self::Host | Self::Storage => Needs::MachinesWithCeph,
         }
     }
@@ -89,6 +92,7 @@ impl Part {
             Self::Host => "host",
             Self::Network => "network",
             Self::Storage => "storage",
+            Self::Backup => "backup",
             Self::E2e => "e2e",
         }
     }
@@ -112,9 +116,13 @@ pub fn run(part: Part) -> Result<Tally> {
             tally::run_tests(&mut command)
         }
         Part::Unit => unit(),
-        Part::Cluster | Part::Api | Part::Host | Part::Network | Part::Storage | Part::E2e => {
-            suite(part)
-        }
+        Part::Cluster
+        | Part::Api
+        | Part::Host
+        | Part::Network
+        | Part::Storage
+        | Part::Backup
+        | Part::E2e => suite(part),
     }
 }
 
