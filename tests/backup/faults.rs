@@ -74,7 +74,8 @@ fn a_corrupt_pack_is_found_and_never_restored_as_if_it_were_whole() {
     let restic = Restic::folder(place.path(), PASSWORD);
     restic.fails(&["check", "--read-data", "--no-lock"]);
     let restored = repository.restore(Access::Locked, backup, out.path());
-    restored.unwrap_err();
+    let refused = restored.unwrap_err();
+    assert!(matches!(refused, BackupError::Corrupt { .. }), "{refused}");
     assert_eq!(fs::read_dir(place.path().join("locks")).unwrap().count(), 0);
 }
 

@@ -96,7 +96,7 @@ impl Source for Disk {
 /// before.
 pub fn job<'a>(
     run: usize,
-    disks: &'a [(&str, &Disk)],
+    disks: &[(&str, &'a Disk)],
     before: Option<(SnapshotId, Vec<Vec<Extent>>)>,
 ) -> Job<'a> {
     let (parent, mut changed) = match before {

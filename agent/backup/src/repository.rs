@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -219,9 +220,17 @@ impl Repository {
         how.no_ownership = true;
         let plan = indexed.prepare_restore(&how, nodes.clone(), &destination, false);
         let plan = plan.map_err(ours(WHAT))?;
-        indexed
-            .restore(plan, &how, nodes, &destination)
-            .map_err(ours(WHAT))?;
+        // The library takes a blob that it cannot decrypt for impossible, and panics in its threads.
+        let restore = || indexed.restore(plan, &how, nodes, &destination);
+        match catch_unwind(AssertUnwindSafe(restore)) {
+            Ok(restored) => restored.map_err(ours(WHAT))?,
+            Err(_) => {
+                return Err(BackupError::Corrupt {
+                    what: format!("backup {backup}"),
+                    fault: "a blob of it cannot be read; a check with data says which".to_owned(),
+                });
+            }
+        }
         release(lock)
     }
 
