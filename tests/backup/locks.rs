@@ -4,12 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dc_backup::BackupError;
 use dc_backup::lock::Mode;
+use dc_lab::wait::{Look, until};
 use tempfile::tempdir;
+use tokio::runtime::Runtime;
 
 use crate::restic::Restic;
 use crate::site::{Disk, MIB, PASSWORD, ensure, job, local, run};
@@ -22,11 +23,15 @@ impl Waiting {
         let mut command = restic.command(&["backup", "--stdin"]);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.as_mut().unwrap().write_all(b"begun").unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while locks(place) == 0 {
-            assert!(Instant::now() < deadline, "restic takes no lock");
-            thread::sleep(Duration::from_millis(50));
-        }
+        let locked = until(
+            "restic's lock",
+            Duration::from_secs(120),
+            async || match locks(place) {
+                0 => Look::NotYet("no lock".to_owned()),
+                _ => Look::Holds(()),
+            },
+        );
+        Runtime::new().unwrap().block_on(locked).unwrap();
         Self(child)
     }
 

@@ -30,8 +30,14 @@ pub enum BackupError {
         at: u64,
         source: io::Error,
     },
+    #[error("volume {volume} could not be written at byte {at}")]
+    Target {
+        volume: String,
+        at: u64,
+        source: io::Error,
+    },
     /// What was asked for cannot be done with any repository.
-    #[error("{what} cannot be backed up: {why}")]
+    #[error("{what} cannot be backed up or restored: {why}")]
     Impossible { what: String, why: String },
     #[error("backup {snapshot} has no {what}")]
     NotInBackup { snapshot: String, what: String },

@@ -34,6 +34,7 @@ pub mod plan;
 mod repository;
 pub mod source;
 pub mod store;
+pub mod target;
 
 pub use check::Finding;
 pub use error::BackupError;

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustic_core::repofile::{BlobType, KeyFile, MasterKey, Node, SnapshotFile, SnapshotId};
 use rustic_core::{
     BlobId, ConfigOptions, Credentials, DataId, Id, IndexedFullStatus, KeyOptions, LimitOption,
@@ -14,7 +15,7 @@ use rustic_core::{
 };
 
 use crate::backend::Backend;
-use crate::cipher::Cipher;
+use crate::cipher::{Cipher, hash};
 use crate::error::BackupError;
 use crate::lock::{Lock, Mode};
 use crate::manifest::{MANIFEST, Manifest};
@@ -151,6 +152,10 @@ impl Repository {
         self.library()?
             .to_indexed_checked()
             .map_err(ours("the index could not be read"))
+    }
+
+    pub(crate) fn index_to_read(&self) -> Result<Reader, BackupError> {
+        self.indexed().map(Reader)
     }
 
     /// Takes a lock.
@@ -362,6 +367,42 @@ fn read_manifest(
         what: format!("{MANIFEST} of backup {backup}"),
         fault,
     })
+}
+
+/// Reads the blobs of backups.
+pub(crate) struct Reader(Indexed);
+
+impl Reader {
+    /// The blobs of a file, in order, with the length of each.
+    pub fn blobs(&self, backup: SnapshotId, file: &str) -> Result<Vec<(Id, u64)>, BackupError> {
+        let missing = || BackupError::NotInBackup {
+            snapshot: backup.to_string(),
+            what: file.to_owned(),
+        };
+        let node = files(&self.0, backup)?.remove(file).ok_or_else(missing)?;
+        let ids = node.content.into_iter().flatten();
+        ids.map(|id| {
+            let entry = self.0.get_index_entry(&id);
+            let entry = entry.map_err(ours("the backup could not be read"))?;
+            Ok((id.into_inner(), u64::from(entry.data_length())))
+        })
+        .collect()
+    }
+
+    /// A blob of data, compared with its name.
+    pub fn blob(&self, id: Id) -> Result<Bytes, BackupError> {
+        let bytes = self
+            .0
+            .get_blob_cached(&BlobId::from(id), BlobType::Data)
+            .map_err(ours("the backup could not be read"))?;
+        match hash(&bytes) == id {
+            true => Ok(bytes),
+            false => Err(BackupError::Corrupt {
+                what: format!("blob {}", id.to_hex().as_str()),
+                fault: "its content has another name".to_owned(),
+            }),
+        }
+    }
 }
 
 /// What a backup may rely on: blobs that an index names, in packs that are there. Neither of

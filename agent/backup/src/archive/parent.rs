@@ -49,8 +49,11 @@ impl fmt::Display for WhyFull {
 
 pub struct Parent {
     manifest: Manifest,
-    files: HashMap<String, (u64, Vec<(Id, Option<u64>)>)>,
+    /// By name: its size, and its blobs, each with its length if the repository still has it.
+    files: HashMap<String, (u64, Vec<Blob>)>,
 }
+
+type Blob = (Id, Option<u64>);
 
 /// With the length of each blob that the repository still has.
 pub fn read(index: &Index, parent: Option<SnapshotId>) -> Result<Parent, WhyFull> {
@@ -91,7 +94,7 @@ pub fn base<'a>(
         return Err(WhyFull::OtherSnapshot(entry.origin.snapshot.clone()));
     }
     // The manifest says so, and the blobs must agree: another tool may have rewritten the backup.
-    let on_the_grid = |(block, (_, length)): (u64, &(Id, Option<u64>))| {
+    let on_the_grid = |(block, (_, length)): (u64, &Blob)| {
         length.is_none_or(|length| length == blocks::extent(block, *size).length)
     };
     let agrees = entry.block == BLOCK

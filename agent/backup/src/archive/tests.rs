@@ -227,7 +227,8 @@ fn whatever_is_in_doubt_about_the_backup_before_is_read_and_said() {
     let gone = SnapshotId::from(Id::new([9; 32]));
     let no_changes = Vec::new;
     type Change = fn(&mut Job<'_>);
-    let cases: [(Change, fn(&WhyFull) -> bool); 6] = [
+    type Expected = fn(&WhyFull) -> bool;
+    let cases: [(Change, Expected); 6] = [
         (|job| job.parent = None, |why| *why == WhyFull::First),
         (
             |job| job.volumes[0].since = None,
