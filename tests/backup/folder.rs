@@ -49,7 +49,8 @@ fn stock_restic_checks_and_restores_what_we_write() {
     ];
     let bytes_changed: u64 = changed.iter().map(|extent| extent.length).sum();
     let touched = [9, 20, 30, 31].len() as u64 * BLOCK;
-    (root.take_read(), data.take_read());
+    root.take_read();
+    data.take_read();
     let disks = [("root", &root), ("data", &data)];
     let next = job(1, &disks, Some((first.backup, vec![changed, Vec::new()])));
     let second = run(&repository, &next).unwrap();
