@@ -6,6 +6,7 @@
 //! and [`agent`] puts them together. [`simulate`] runs many over fakes.
 
 pub mod agent;
+pub mod backup;
 pub mod config;
 pub mod disk;
 pub mod facts;

@@ -4,6 +4,7 @@
 //! Each test runs in namespaces of its own (mounts, network, processes): whatever it starts or
 //! mounts is gone when it ends, also when it is killed.
 
+mod backup;
 mod cluster;
 mod conformance;
 mod erasure;

@@ -50,6 +50,8 @@ const MACHINES: &[&str] = &[
     "qemu-block-extra",
     "qemu-system-x86",
     "qemu-utils",
+    // With which the tests of backups read what we write, and write what we read.
+    "restic",
     "socat",
     "syslinux",
     "syslinux-common",

@@ -24,6 +24,8 @@ pub enum Tool {
     Helm,
     /// The identity provider: only where the departments' API is wanted.
     Dex,
+    /// The server of backups: only where backups are wanted.
+    RestServer,
 }
 
 impl Tool {
@@ -48,6 +50,7 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::Dex => "dex",
+            Self::RestServer => "rest-server",
         }
     }
 
@@ -61,6 +64,7 @@ impl Tool {
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Dex => "github.com/dexidp/dex/cmd/dex",
+            Self::RestServer => "github.com/restic/rest-server/cmd/rest-server",
         }
     }
 
@@ -69,6 +73,7 @@ impl Tool {
         match self {
             Self::Helm => cluster.join("helm"),
             Self::Dex => cluster.join("dex"),
+            Self::RestServer => cluster.join("rest-server"),
             _ => cluster,
         }
     }
@@ -169,7 +174,7 @@ pub fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
             Tool::KubeControllerManager | Tool::Kubectl | Tool::Helm | Tool::Dex => {
                 format!("building {} (about 1 minute when cold)", tool.program())
             }
-            Tool::Etcd | Tool::Etcdctl | Tool::Etcdutl => format!("building {}", tool.program()),
+            Tool::Etcd | Tool::Etcdctl | Tool::Etcdutl | Tool::RestServer => format!("building {}", tool.program()),
         };
         let step = progress::step(what);
         build(tool, &dir, &link_flags, &place.join(tool.program()))?;
@@ -283,7 +288,7 @@ mod tests {
 
     #[test]
     fn every_tool_is_pinned_by_a_tool_line() {
-        for tool in Tool::ALL.into_iter().chain([Tool::Dex]) {
+        for tool in Tool::ALL.into_iter().chain([Tool::Dex, Tool::RestServer]) {
             let go_mod = read(&tool.module_dir().join("go.mod")).unwrap();
             assert!(go_mod.contains(tool.package()), "{tool:?}");
         }

@@ -31,6 +31,8 @@ pub enum Part {
     Unit,
     /// The departments' API against the real API server and a real identity provider.
     Api,
+    /// Backups against stock restic and its server.
+    Backup,
     /// Zones and subnets against real nftables.
     Network,
 }
@@ -56,7 +58,7 @@ const PURE: &[&str] = &[
 ];
 
 impl Part {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lint,
         Self::Pure,
         Self::E2e,
@@ -65,6 +67,7 @@ impl Part {
         Self::Host,
         Self::Unit,
         Self::Api,
+        Self::Backup,
         Self::Network,
     ];
 
@@ -80,7 +83,7 @@ impl Part {
             Self::Lint => Needs::Headers,
             Self::Cluster | Self::Api => Needs::ControlPlane,
             // dc-host's unit tests try the real tools where they can.
-            Self::Unit | Self::Network | Self::E2e => Needs::Machines,
+            Self::Unit | Self::Network | Self::Backup | Self::E2e => Needs::Machines,
             Self::Host | Self::Storage => Needs::MachinesWithCeph,
         }
     }
@@ -95,6 +98,7 @@ impl Part {
             Self::Host => "host",
             Self::Network => "network",
             Self::Storage => "storage",
+            Self::Backup => "backup",
             Self::E2e => "e2e",
         }
     }
@@ -119,9 +123,13 @@ pub fn run(part: Part, heading: &str) -> Result<Tally> {
             tally::run_tests(&mut command, heading)
         }
         Part::Unit => unit(heading),
-        Part::Cluster | Part::Api | Part::Host | Part::Network | Part::Storage | Part::E2e => {
-            suite(part, heading)
-        }
+        Part::Cluster
+        | Part::Api
+        | Part::Host
+        | Part::Network
+        | Part::Storage
+        | Part::Backup
+        | Part::E2e => suite(part, heading),
     }
 }
 
