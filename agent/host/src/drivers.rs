@@ -124,7 +124,8 @@ pub trait Driver: Send + Sync {
     ) -> Result<(), DriverError>;
 
     /// What differs between two snapshots of a volume, or all that may hold data when there is no
-    /// older one: never less, perhaps more. Merged, in order, within the newer one's size.
+    /// older one: never less, perhaps more. Merged, in order, within the newer one's size. What is
+    /// not listed beyond the older one's end reads as zero.
     async fn changed_extents(
         &self,
         volume: InstanceId,
