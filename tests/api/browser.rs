@@ -154,6 +154,20 @@ impl Browser {
         Ok(self.find(css).await?.click().await?)
     }
 
+    /// A click that leads to another page, or to the same one anew; waits until that is there.
+    pub async fn click_away(&self, css: &str) -> Result<()> {
+        self.run("window.here = true").await?;
+        self.click(css).await?;
+        let there = "return window.here !== true && document.readyState === 'complete'";
+        wait::until("the next page", DEADLINE, async || {
+            match self.run(there).await {
+                Ok(Value::Bool(true)) => Look::Holds(()),
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
     pub async fn fill(&self, css: &str, text: &str) -> Result<()> {
         let field = self.find(css).await?;
         field.clear().await?;

@@ -6,6 +6,7 @@
 mod bounds;
 mod browser;
 mod changes;
+mod clicks;
 mod contract;
 mod desk;
 mod following;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     trials.extend(requests::trials(&trial));
     trials.extend(snapshots::trials(&trial));
     trials.extend(pages::trials(&trial));
+    trials.extend(clicks::trials(&trial));
     trials.extend(terminal::trials(&trial));
     trials.extend(following::trials(&trial));
     trials.extend(bounds::trials(&trial));

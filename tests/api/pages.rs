@@ -1,30 +1,25 @@
-//! The pages for people: by hand for what a browser would not do, and in a real one for the rest.
+//! The pages for people, by hand: what a browser would not do. What one does is in
+//! [`super::clicks`].
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use dc_lab::wait::Look;
 use libtest_mimic::Trial;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde_json::json;
 
 use super::Make;
-use super::browser::{Browser, Screen};
-use super::desk::{
-    ADMINISTRATOR, CENTRE, DEADLINE, DEPUTY, Desk, LEADER, NOBODYS, OPERATOR, OURS, THEIRS, list,
-};
+use super::desk::{ADMINISTRATOR, DEADLINE, DEPUTY, Desk, NOBODYS, OPERATOR, OURS, THEIRS};
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
     vec![
         trial("pages_are_for_those_who_have_signed_in", signed_in),
         trial("a_form_of_another_site_changes_nothing", foreign_forms),
+        trial("a_form_sent_twice_is_done_once", twice),
         trial("pages_show_nothing_of_others", others),
         trial(
             "a_session_ends_when_it_is_left_or_its_user_is_removed",
             ends,
         ),
-        trial("an_officer_asks_and_the_leader_approves_in_a_browser", asks),
-        trial("a_machine_is_stopped_and_started_in_a_browser", power),
-        trial("pages_are_read_in_english_and_on_a_phone", phone),
     ]
 }
 
@@ -235,6 +230,69 @@ fn foreign_forms(desk: &Desk) -> Result<()> {
     })
 }
 
+fn twice(desk: &Desk) -> Result<()> {
+    let page = format!("/departments/{OURS}/requests/sent-twice");
+    let session = desk.run(async {
+        let session = Session::begin(desk, DEPUTY).await?;
+        let send = async |size: &str| {
+            let fields = [
+                ("csrf", session.csrf.as_str()),
+                ("once", "one-page"),
+                ("name", "sent-twice"),
+                ("wanted", "Submitted"),
+                ("reason", "a click too many"),
+                ("system", "a01"),
+                ("v0-name", "sent-twice"),
+                ("v0-pool", "san-1"),
+                ("v0-size", size),
+            ];
+            let form = session.post(&format!("/departments/{OURS}/requests"), &fields);
+            form.send().await
+        };
+        for _ in 0..2 {
+            let sent = send("1").await?;
+            ensure!(sent.status() == 303, "{sent:?}");
+            ensure!(location(&sent)? == page);
+        }
+        let other = send("2").await?;
+        ensure!(other.status() == 422, "{other:?}");
+        Ok(session)
+    })?;
+    // Who wrote it is not asked for an answer, and refused when he gives one.
+    let path = format!("{OURS}/resourcerequests/sent-twice");
+    let there = desk.until("the request to be submitted", async || {
+        match desk.get(DEPUTY, &path).await {
+            Ok(answer) if answer.body["state"] == "Submitted" => Look::Holds(answer.body),
+            other => Look::NotYet(format!("{other:?}")),
+        }
+    })?;
+    desk.run(async {
+        let shown = session.get(&page).await?;
+        ensure!(shown.contains("không ai tự duyệt"), "{shown}");
+        ensure!(!shown.contains("value=\"Approve\""), "{shown}");
+        let text = |field: &str| there[field].as_str().unwrap_or_default().to_owned();
+        let (uid, hash) = (text("uid"), text("hash"));
+        let fields = [
+            ("csrf", session.csrf.as_str()),
+            ("uid", &uid),
+            ("hash", &hash),
+            ("role", "Leader"),
+            ("verdict", "Approve"),
+        ];
+        let given = session
+            .post(&format!("{page}/answer"), &fields)
+            .send()
+            .await?;
+        ensure!(given.status() == 403, "{given:?}");
+        let told = given.text().await?;
+        ensure!(
+            told.contains("Không ai tự duyệt yêu cầu của mình"),
+            "{told}"
+        );
+        Ok(())
+    })
+}
+
 fn others(desk: &Desk) -> Result<()> {
     desk.run(async {
         let session = Session::begin(desk, ADMINISTRATOR).await?;
@@ -312,232 +370,4 @@ fn ends(desk: &Desk) -> Result<()> {
     });
     desk.remove_people(&[])?;
     gone
-}
-
-/// What there is to choose from. Nothing of it runs: there are no hosts.
-fn offer(desk: &Desk) -> Result<()> {
-    let offered = |kind: &str, name: &str, spec: serde_json::Value| {
-        json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": kind,
-               "metadata": {"name": name}, "spec": spec})
-    };
-    let class = |name, vcpus| {
-        offered(
-            "MachineClass",
-            name,
-            json!({"vcpus": vcpus, "memory": "4Gi"}),
-        )
-    };
-    let image = json!({"source": {"http": "https://images.lab.test/debian.raw"},
-        "sha256": "0".repeat(64), "format": "raw", "pools": ["san-1"]});
-    let objects = vec![
-        class("small", 2),
-        class("medium", 4),
-        offered("Image", "debian", image),
-        offered(
-            "StoragePool",
-            "san-1",
-            json!({"driver": {"iscsi": {"host": "san-1"}}}),
-        ),
-        offered(
-            "Zone",
-            "dmz",
-            json!({"type": "dmz", "poolV4": {"cidr": "10.77.0.0/16", "prefixLength": 24}}),
-        ),
-    ];
-    desk.kubectl()?.apply_text(&list(objects), "test")
-}
-
-/// In every field that takes it, and for every way out of a page's text.
-const SCRIPT: &str = "\"'><script>window.pwned=1</script><img src=x onerror=window.pwned=1>";
-
-async fn fill(browser: &Browser) -> Result<()> {
-    browser.fill("#name", "portal").await?;
-    browser
-        .fill("#reason", &format!("Cổng đất đai {SCRIPT}"))
-        .await?;
-    browser
-        .fill("#document-number", &format!("12/TTr {SCRIPT}"))
-        .await?;
-    browser.set("document-date", "2027-01-15").await?;
-    browser.fill("#document-issuer", SCRIPT).await?;
-    browser.set("needed-by", "2027-03-01").await?;
-    browser.set("lease-until", "2029-12-31").await?;
-    browser.fill("#system-name", "land-portal").await?;
-    browser
-        .fill("#system-vi", &format!("Cổng đất đai {SCRIPT}"))
-        .await?;
-    browser.fill("#system-en", SCRIPT).await?;
-    browser.choose("#system-level", "2").await?;
-    // Two web machines in the DMZ, one for the application, one for the database with 200 GiB.
-    for (at, name, count, data) in [
-        (0, "portal-web", "2", ""),
-        (1, "portal-app", "1", ""),
-        (2, "portal-db", "1", "200"),
-    ] {
-        if at > 0 {
-            browser.click("fieldset[data-rows] > button.second").await?;
-        }
-        browser.fill(&format!("#m{at}-name"), name).await?;
-        browser.fill(&format!("#m{at}-count"), count).await?;
-        browser.choose(&format!("#m{at}-class"), "small").await?;
-        browser
-            .choose(&format!("#m{at}-subnet"), "zone:dmz")
-            .await?;
-        browser.fill(&format!("#m{at}-root"), "20").await?;
-        browser.fill(&format!("#m{at}-data"), data).await?;
-    }
-    Ok(())
-}
-
-async fn unharmed(browser: &Browser) -> Result<()> {
-    let harmed = browser.run("return window.pwned === undefined && document.querySelectorAll('main script, main img').length").await?;
-    ensure!(harmed == 0, "a script ran or stands: {harmed}");
-    Ok(())
-}
-
-fn asks(desk: &Desk) -> Result<()> {
-    offer(desk)?;
-    desk.run(async {
-        let officer = Browser::open(desk, Screen::Desktop).await?;
-        officer.go("/").await?;
-        officer.inspect("way-in").await?;
-        officer.sign_in(desk, ADMINISTRATOR).await?;
-        officer.inspect("overview").await?;
-        officer.click("a.button").await?;
-        officer.inspect("form").await?;
-        fill(&officer).await?;
-        // What is wrong is said, and what was entered stays.
-        officer.fill("#name", "Cổng").await?;
-        officer
-            .click("button[name=wanted][value=Submitted]")
-            .await?;
-        officer.find(".refusal").await?;
-        officer.inspect("form-refused").await?;
-        unharmed(&officer).await?;
-        let kept = officer
-            .run("return document.getElementById('reason').value")
-            .await?;
-        ensure!(kept == format!("Cổng đất đai {SCRIPT}"), "{kept}");
-        officer.fill("#name", "portal").await?;
-        officer
-            .click("button[name=wanted][value=Submitted]")
-            .await?;
-        officer.until_says("main", "lãnh đạo đơn vị").await?;
-        ensure!(officer.path().await? == format!("/departments/{OURS}/requests/portal"));
-        officer.inspect("request-submitted").await?;
-        unharmed(&officer).await?;
-        let said = officer.all_text().await?;
-        ensure!(said.contains(SCRIPT), "{said}");
-        for name in [
-            "portal-web-1",
-            "portal-web-2",
-            "portal-app",
-            "portal-db",
-            "200Gi",
-        ] {
-            ensure!(said.contains(name), "{name}: {said}");
-        }
-
-        let answer = async |login: &'static str, name: &str| {
-            let browser = Browser::open(desk, Screen::Phone).await?;
-            browser.sign_in(desk, login).await?;
-            browser
-                .go(&format!("/departments/{OURS}/approvals"))
-                .await?;
-            browser.inspect(&format!("approvals-{name}")).await?;
-            browser.click("a[href$='/requests/portal']").await?;
-            browser.inspect(&format!("request-{name}")).await?;
-            browser.fill("#why", &format!("Đồng ý {SCRIPT}")).await?;
-            browser.click("button[value=Approve]").await?;
-            Ok::<_, anyhow::Error>(browser)
-        };
-        let leader = answer(LEADER, "leader").await?;
-        leader
-            .until_says("main", "đơn vị vận hành trung tâm")
-            .await?;
-        unharmed(&leader).await?;
-        leader.close().await?;
-        let centre = answer(CENTRE, "centre").await?;
-        centre.until_says(".head", "Đã cấp").await?;
-        centre.inspect("request-granted").await?;
-        unharmed(&centre).await?;
-        centre.close().await?;
-
-        officer.until_says(".head", "Đã cấp").await?;
-        officer.inspect("request-granted").await?;
-        officer.go(&format!("/departments/{OURS}/requests")).await?;
-        officer.inspect("requests").await?;
-        unharmed(&officer).await?;
-        officer.close().await
-    })
-}
-
-fn power(desk: &Desk) -> Result<()> {
-    desk.run(async {
-        let browser = Browser::open(desk, Screen::Desktop).await?;
-        browser.sign_in(desk, OPERATOR).await?;
-        browser.go(&format!("/departments/{OURS}/machines")).await?;
-        browser.inspect("machines").await?;
-        browser.click("a[href$='/machines/web-1']").await?;
-        browser.inspect("machine").await?;
-        browser.click("button[value=stop]").await?;
-        browser.find("button[value=start]").await?;
-        let wanted = async || {
-            let there = desk.get(OPERATOR, &format!("{OURS}/virtualmachines/web-1"));
-            there.await?.expect(200).cloned()
-        };
-        ensure!(wanted().await?["power"] == "Stopped");
-        browser.click("button[value=start]").await?;
-        browser.find("button[value=restart]").await?;
-        let before = wanted().await?["restart"].clone();
-        browser.click("button[value=restart]").await?;
-        browser.until_says("main", "web-1").await?;
-        let there = wanted().await?;
-        ensure!(
-            there["restart"] != before && there["power"] == "Running",
-            "{there}"
-        );
-        browser
-            .go(&format!("/departments/{OURS}/volumes/data"))
-            .await?;
-        browser.inspect("volume").await?;
-        browser.close().await
-    })
-}
-
-fn phone(desk: &Desk) -> Result<()> {
-    desk.run(async {
-        let browser = Browser::open(desk, Screen::Phone).await?;
-        browser.go("/").await?;
-        browser.inspect("way-in").await?;
-        browser.click("a[hreflang=en]").await?;
-        browser.find("html[lang=en]").await?;
-        browser.sign_in(desk, ADMINISTRATOR).await?;
-        for (name, path) in [
-            ("overview", ""),
-            ("form", "/requests/new"),
-            ("requests", "/requests"),
-            ("approvals", "/approvals"),
-            ("machines", "/machines"),
-            ("machine", "/machines/web-1"),
-            ("volumes", "/volumes"),
-            ("volume", "/volumes/data"),
-            ("nothing", "/machines/no-such-object"),
-        ] {
-            browser.go(&format!("/departments/{OURS}{path}")).await?;
-            browser.find("html[lang=en]").await?;
-            browser.inspect(&format!("english-{name}")).await?;
-            let said = browser.all_text().await?;
-            if said.contains("Máy ảo") || said.contains("Yêu cầu") {
-                bail!("{name} is not in English: {said}");
-            }
-        }
-        // By the keyboard: the first stop leads to the content.
-        browser.go(&format!("/departments/{OURS}")).await?;
-        let first = browser
-            .run("const first = document.querySelector('a, button'); return first.className")
-            .await?;
-        ensure!(first == "skip", "{first}");
-        browser.close().await
-    })
 }
