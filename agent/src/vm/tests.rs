@@ -16,7 +16,7 @@ use dc_types::plan::{
 use dc_types::report::{
     Accelerator, Detail, Guest, HoldSeen, HoldState, ItemState, MoveState, Role, Stop, Trouble,
 };
-use dc_types::{Epoch, HostName, InstanceId, Vni};
+use dc_types::{Bytes, Epoch, HostName, InstanceId, Vni};
 
 use super::{apply, read_at};
 
@@ -246,9 +246,26 @@ impl Desk {
         troubles
     }
 
-    /// Start, move of a disk, hold, restart, stop, release; after each what was asked for is so.
+    /// The first disk has grown at its storage, and its guest is told.
+    async fn grow_disk(&mut self) -> Vec<Trouble> {
+        let (vm, hypervisor) = (self.vm(), self.fakes.hypervisor.clone());
+        let (small, large) = (Bytes(1 << 30), Bytes(2 << 30));
+        hypervisor.set_size(vm, "vda", small);
+        self.change(|vm| vm.disks[0].size = small);
+        let mut troubles = self.settle().await;
+        hypervisor.set_size(vm, "vda", large);
+        assert_eq!(hypervisor.size(vm, "vda"), Some(small));
+        self.change(|vm| vm.disks[0].size = large);
+        troubles.extend(self.settle().await);
+        assert_eq!(hypervisor.size(vm, "vda"), Some(large));
+        troubles
+    }
+
+    /// Start, growth and move of a disk, hold, restart, stop, release; after each what was asked for is so.
     async fn live(&mut self) -> Vec<Trouble> {
         let mut troubles = self.settle().await;
+        self.assert_running().await;
+        troubles.extend(self.grow_disk().await);
         self.assert_running().await;
         troubles.extend(self.move_disk().await);
         self.assert_running().await;

@@ -174,7 +174,9 @@ pub fn ensure_tool(cache: &Cache, tool: Tool) -> Result<PathBuf> {
             Tool::KubeControllerManager | Tool::Kubectl | Tool::Helm | Tool::Dex => {
                 format!("building {} (about 1 minute when cold)", tool.program())
             }
-            Tool::Etcd | Tool::Etcdctl | Tool::Etcdutl | Tool::RestServer => format!("building {}", tool.program()),
+            Tool::Etcd | Tool::Etcdctl | Tool::Etcdutl | Tool::RestServer => {
+                format!("building {}", tool.program())
+            }
         };
         let step = progress::step(what);
         build(tool, &dir, &link_flags, &place.join(tool.program()))?;

@@ -63,9 +63,11 @@ fn run_parts(parts: &[Part]) -> Result<Tally> {
     for part in alone {
         total += run_part(part, Heading::None)?;
     }
-    total += parts::build()?;
-    if total.failed > 0 {
-        // What does not build is told once.
+    let built = parts::build()?;
+    let builds = built.failed == 0;
+    total += built;
+    if !builds {
+        // It is told once, not by each part.
         return Ok(total);
     }
     progress::note(format!(

@@ -25,11 +25,11 @@ impl Desk {
     /// Waits until the guest says, from now on, that its disk has so much.
     pub async fn sees(&self, size: Bytes) -> Result<()> {
         let said = |console: &str| {
-            let lines = console.lines().filter_map(|line| {
+            let mut lines = console.lines().filter_map(|line| {
                 let of = line.trim().strip_prefix("vdb has ")?;
                 of.parse::<u64>().ok()
             });
-            lines.last()
+            lines.next_back()
         };
         let what = format!("the guest to see {size}");
         wait::until(&what, DEADLINE, async || {

@@ -3,7 +3,7 @@
 //!
 //! [`FakeTargets`]: crate::targets::FakeTargets
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,7 @@ use crate::images::{ImagesError, name_of};
 use crate::knobs::Knobs;
 
 mod disk;
+mod hands;
 mod pool;
 
 /// What a fake pool has room for.
@@ -64,41 +65,6 @@ impl FakeDriver {
             grants,
             turns: Turns::default(),
         }))
-    }
-
-    /// Breaks the pool, or mends it.
-    pub fn set_fault(&self, fault: Option<String>) {
-        self.state().fault = fault;
-    }
-
-    /// Volumes whose bytes were erased, in that order.
-    #[must_use]
-    pub fn erased(&self) -> Vec<InstanceId> {
-        self.state().erased.clone()
-    }
-
-    /// Volumes whose bytes are kept out of use.
-    #[must_use]
-    pub fn retained(&self) -> BTreeSet<InstanceId> {
-        self.state().retained.clone()
-    }
-
-    /// The bytes are gone, as when somebody has deleted them by hand.
-    pub fn lose_bytes(&self, volume: InstanceId) {
-        if let Some(volume) = self.state().volumes.get_mut(&volume) {
-            volume.disk = None;
-        }
-    }
-
-    /// The SHA-256 that will be found in an image file; any other source has the one asked for.
-    pub fn set_sum(&self, file: &str, sha256: &str) {
-        let mut state = self.state();
-        state.image_sums.insert(file.to_owned(), sha256.to_owned());
-    }
-
-    /// The size of the disk that will be found in an image.
-    pub fn set_virtual_size(&self, image: ImageUid, size: Bytes) {
-        self.state().image_sizes.insert(image, size);
     }
 
     fn state(&self) -> MutexGuard<'_, Pool> {

@@ -1,6 +1,5 @@
 //! Disks of a running guest: their limits, their sizes, and their copies. A copy is whole when a test says so.
 
-use dc_agent_core::vm::meter::DiskCounts;
 use dc_agent_core::vm::seen::{CopyStage, LiveDisk, LiveMirror};
 use dc_agent_core::vm::xml::disk::read_source_name;
 use dc_agent_core::vm::xml::secret::read_secrets;
@@ -45,11 +44,6 @@ impl FakeHypervisor {
         });
         let mut state = self.state();
         state.storage.insert((vm, device.to_owned()), storage);
-    }
-
-    /// QEMU has counted so much of a disk.
-    pub fn set_counts(&self, vm: InstanceId, device: &str, counts: DiskCounts) {
-        self.change_disk(vm, device, |disk| disk.counts = Some(counts));
     }
 
     /// How large a disk of a running guest is to it.

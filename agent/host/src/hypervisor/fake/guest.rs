@@ -1,0 +1,44 @@
+//! What guests do by themselves, as a test tells them.
+
+use dc_agent_core::vm::seen::{Off, Power};
+use dc_types::InstanceId;
+
+use super::FakeHypervisor;
+
+impl FakeHypervisor {
+    /// The guest ends by itself: it powers off or crashes.
+    pub fn guest_stops(&self, vm: InstanceId, off: Off) {
+        self.change(vm, |domain| domain.end(off));
+    }
+
+    /// The guest is put into a state, such as one paused by a disk error.
+    pub fn set_power(&self, vm: InstanceId, power: Power) {
+        self.change(vm, |domain| domain.power = power);
+    }
+
+    /// From now on the guest takes no notice of its power button, or does again.
+    pub fn set_deaf(&self, vm: InstanceId, deaf: bool) {
+        let mut state = self.state();
+        if deaf {
+            state.deaf.insert(vm);
+        } else {
+            state.deaf.remove(&vm);
+        }
+    }
+
+    /// From now on no agent answers in the guest, or one does again.
+    pub fn set_mute(&self, vm: InstanceId, mute: bool) {
+        let mut state = self.state();
+        if mute {
+            state.mute.insert(vm);
+        } else {
+            state.mute.remove(&vm);
+        }
+    }
+
+    #[must_use]
+    pub fn is_frozen(&self, vm: InstanceId) -> bool {
+        let state = self.state();
+        state.domains.get(&vm).is_some_and(|domain| domain.frozen)
+    }
+}
