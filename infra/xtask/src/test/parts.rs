@@ -27,7 +27,7 @@ pub enum Part {
     Storage,
     /// The agent against real libvirt and QEMU.
     Host,
-    /// The unit tests of all other crates, and the lab itself.
+    /// The unit tests of all crates, and the lab itself.
     Unit,
     /// The departments' API against the real API server and a real identity provider.
     Api,
