@@ -184,6 +184,10 @@ pub fn next_of_active(
         Stage::Freezing | Stage::Pausing(_) | Stage::Held(_) => (hold.broken().stage, Move::LetGo),
         // Somebody started it: it was not still until the end.
         Stage::Still(level) => (Stage::Ended(level, Lasted::TooShort), Move::Keep),
+        // It died frozen, and says nothing any more.
+        Stage::Letting(level, lasted) if power == Power::Panicked => {
+            (Stage::Ended(level, lasted), Move::Keep)
+        }
         Stage::Letting(level, lasted) => match (paused, freeze) {
             (true, _) => (hold.stage, Move::LetGo),
             (false, None) => (hold.stage, Move::Keep),

@@ -71,6 +71,20 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// QEMU holds its taps as long as it lives, so what is active has them all; and a machine that was
+/// never plugged is not found running.
+fn may_be_found(simulator: &Simulator, power: Power) -> bool {
+    let mut cards = fixture::cards().into_iter();
+    let taps = &simulator.seen.taps;
+    match power {
+        Power::Off(_) => true,
+        Power::Running => {
+            cards.all(|card| matches!(taps.get(&card.tap), Some(TapPlace::Netns { .. })))
+        }
+        _ => cards.all(|card| taps.contains_key(&card.tap)),
+    }
+}
+
 fn happen(simulator: &mut Simulator, event: &Event) {
     match event.clone() {
         Event::Power(power) => simulator.world.change(|vm| vm.power = power),
@@ -82,13 +96,7 @@ fn happen(simulator: &mut Simulator, event: &Event) {
         Event::Vcpus(vcpus) => simulator.world.change(|vm| vm.vcpus = vcpus),
         Event::Deadline(seconds) => simulator.world.change(|vm| vm.stop_deadline_s = seconds),
         Event::Found(power) => {
-            // A machine that was never plugged is not found running.
-            let plugged = simulator
-                .seen
-                .taps
-                .values()
-                .all(|place| *place != TapPlace::Host);
-            if plugged || !matches!(power, Power::Running) {
+            if may_be_found(simulator, power) {
                 simulator.set_power(power);
             }
         }
