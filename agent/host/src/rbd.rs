@@ -28,6 +28,7 @@ use crate::knobs::Injected;
 
 mod answers;
 mod bytes;
+mod daemons;
 mod fake;
 mod nbd;
 mod omap;

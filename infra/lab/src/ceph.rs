@@ -20,6 +20,7 @@ mod configuration;
 mod daemons;
 mod keys;
 mod place;
+mod socket;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -113,10 +114,13 @@ impl Ceph {
         fs::create_dir_all(ceph.place.outside(&ceph.run_dir()))?;
         keys::ensure_first(&ceph)?;
         ceph.ensure_daemon(Daemon::Monitor).await?;
-        ceph.ensure_daemon(Daemon::Manager).await?;
+        // The manager takes some seconds to take over, and only the capacity comes from it.
+        let manager = daemons::start(&ceph, Daemon::Manager)?;
         ceph.ensure_daemon(Daemon::Osd).await?;
-        ceph.ensure_pool().await?;
+        ceph.ensure_pool()?;
         keys::ensure_agent(&ceph)?;
+        daemons::wait_until_it_works(&ceph, &manager).await?;
+        ceph.wait_for_capacity().await?;
         Ok(ceph)
     }
 
@@ -132,6 +136,12 @@ impl Ceph {
             Place::Machine(_) => PathBuf::from("/run/ceph"),
             Place::Here(_) => self.file("run"),
         }
+    }
+
+    /// The control socket of a daemon such as `osd.0`, as it is seen from outside the machine.
+    fn socket(&self, daemon: &str) -> PathBuf {
+        let socket = self.run_dir().join(format!("{daemon}.asok"));
+        self.place.outside(&socket)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -177,8 +187,11 @@ impl Ceph {
 
     /// The daemon, as systemd would start it. Its data is made if it is not there.
     pub async fn ensure_daemon(&self, daemon: Daemon) -> Result<()> {
-        daemons::ensure(self, daemon)
-            .await
+        let work = async {
+            let started = daemons::start(self, daemon)?;
+            daemons::wait_until_it_works(self, &started).await
+        };
+        work.await
             .with_context(|| format!("cannot start the {daemon}"))
     }
 
@@ -187,16 +200,14 @@ impl Ceph {
         self.place.kill(daemon)
     }
 
-    async fn ensure_pool(&self) -> Result<()> {
-        let pools = self.ask(&["osd", "pool", "ls"])?;
-        let there = pools
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one == POOL));
-        if !there {
-            self.ask(&["osd", "pool", "create", POOL, "8", "8"])?;
-        }
+    fn ensure_pool(&self) -> Result<()> {
+        // A pool that is there stays as it is.
+        self.ask(&["osd", "pool", "create", POOL, "8", "8"])?;
         // It waits until the pool takes writes; done before, it changes nothing.
-        progress::run(self.command("rbd").args(["pool", "init", POOL]))?;
+        progress::run(self.command("rbd").args(["pool", "init", POOL])).map(drop)
+    }
+
+    async fn wait_for_capacity(&self) -> Result<()> {
         // Capacity comes from the manager, some moments after the pool.
         wait::until("the capacity of the pool", DEADLINE, async || {
             match self.ask(&["df"]) {

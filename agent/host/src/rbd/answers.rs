@@ -370,7 +370,8 @@ pub(super) struct OsdTree {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct OsdNode {
-    pub id: i64,
+    /// Negative for what is not an OSD.
+    pub id: i32,
     #[serde(default)]
     pub status: String,
     pub r#type: String,

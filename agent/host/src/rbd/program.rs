@@ -14,9 +14,9 @@ use crate::drivers::cutoff::effect;
 
 /// An operation that no OSD answers gives up after this long. A cluster that is finding itself
 /// again after a death answers within half a minute.
-const OSD_LIMIT_S: u64 = 60;
+pub(super) const OSD_LIMIT_S: u64 = 60;
 /// The same towards monitors.
-const MONITOR_LIMIT_S: u64 = 30;
+pub(super) const MONITOR_LIMIT_S: u64 = 30;
 
 /// What a program may take in all when each of its operations is bounded: it is only here for one
 /// that hangs elsewhere.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use dc_rados::Target;
 use dc_types::Bytes;
 
 use super::answers::{
@@ -12,6 +14,7 @@ use super::answers::{
     OsdStat, OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed,
     blocked, keyring, snapshots, space, users,
 };
+use super::daemons::{Daemons, Order};
 use super::program::{Call, Client};
 use super::{
     ClientAddress, Cluster, Difference, ImageInfo, ImageName, Lock, MapEpoch, Rbd, RbdError,
@@ -41,6 +44,7 @@ pub struct RbdPlace {
 #[derive(Clone, Debug)]
 pub struct RealCeph {
     client: Client,
+    daemons: Daemons,
     pool: String,
 }
 
@@ -48,8 +52,10 @@ impl RealCeph {
     #[must_use]
     pub fn new(place: &RbdPlace) -> Self {
         let RbdPlace { conf, user, pool } = place.clone();
+        let client = Client { conf, user };
         Self {
-            client: Client { conf, user },
+            daemons: Daemons::new(&client),
+            client,
             pool,
         }
     }
@@ -340,8 +346,9 @@ impl Cluster for RealCeph {
     }
 
     async fn read_space(&self) -> Result<Space, RbdError> {
-        let pools = self.ask::<Vec<PoolListed>>("ceph", &["osd", "pool", "ls", "detail"]);
-        let df = self.ask::<Df>("ceph", &["df"]);
+        let pools = Order::new("osd pool ls").with("detail", "detail");
+        let pools = self.daemons.ask::<Vec<PoolListed>>(pools);
+        let df = self.daemons.ask::<Df>(Order::new("df"));
         let (pools, df) = tokio::try_join!(pools, df)?;
         space(&df, &pools, &self.pool).ok_or_else(|| RbdError::Refused {
             program: "ceph",
@@ -352,67 +359,65 @@ impl Cluster for RealCeph {
     }
 
     async fn list_users(&self, prefix: &str) -> Result<Vec<User>, RbdError> {
-        let dump: AuthDump = self.ask("ceph", &["auth", "ls"]).await?;
+        let dump: AuthDump = self.daemons.ask(Order::new("auth ls")).await?;
         Ok(users(dump, prefix))
     }
 
     async fn ensure_user(&self, user: &User) -> Result<(), RbdError> {
-        let keyring = keyring(user);
-        let call = Call::change("ceph", &["auth", "import", "-i", "-"]);
-        let call = call.input(keyring.as_bytes());
-        call.run(&self.client).await.map(drop)
+        let order = Order::new("auth import").input(keyring(user));
+        self.daemons.change(order).await
     }
 
     async fn remove_user(&self, name: &str) -> Result<(), RbdError> {
-        let call = Call::change("ceph", &["auth", "del", name]);
-        or_missing(call.run(&self.client).await.map(drop))
+        let order = Order::new("auth del").with("entity", name);
+        or_missing(self.daemons.change(order).await)
     }
 
     async fn list_sessions(&self) -> Result<Vec<Session>, RbdError> {
-        let monitors: MonitorDump = self.ask("ceph", &["mon", "dump"]).await?;
+        let monitors: MonitorDump = self.daemons.ask(Order::new("mon dump")).await?;
         let mut found = Vec::new();
         for monitor in monitors.mons {
-            let target = format!("mon.{}", monitor.name);
-            let listed: Vec<SessionListed> =
-                self.ask("ceph", &["tell", &target, "sessions"]).await?;
+            let order = Order::new("sessions").to(Target::Monitor(monitor.name));
+            let listed: Vec<SessionListed> = self.daemons.ask(order).await?;
             found.extend(listed.iter().flat_map(SessionListed::sessions));
         }
         Ok(found)
     }
 
     async fn list_monitors(&self) -> Result<Vec<SocketAddr>, RbdError> {
-        let dump: MonitorDump = self.ask("ceph", &["mon", "dump"]).await?;
+        let dump: MonitorDump = self.daemons.ask(Order::new("mon dump")).await?;
         Ok(dump.mons.iter().filter_map(Monitor::address).collect())
     }
 
     async fn block(&self, address: &ClientAddress, seconds: u64) -> Result<(), RbdError> {
-        let seconds = seconds.to_string();
-        let args = ["osd", "blocklist", "add", &address.0, &seconds];
-        let call = Call::change("ceph", &args);
-        call.run(&self.client).await.map(drop)
+        let order = Order::new("osd blocklist")
+            .with("blocklistop", "add")
+            .with("addr", address.0.as_str())
+            // It takes a number with a point only.
+            .with("expire", Duration::from_secs(seconds).as_secs_f64());
+        self.daemons.change(order).await
     }
 
     async fn list_blocked(&self) -> Result<Vec<ClientAddress>, RbdError> {
-        let args = ["osd", "blocklist", "ls", "--format", "json"];
-        let answer = Call::new("ceph", &args).run(&self.client).await?;
+        let answer = self.daemons.answer(Order::new("osd blocklist ls")).await?;
         let listed = blocked(&answer);
         listed.map_err(|error| nonsense("ceph", "osd blocklist ls", &error.to_string()))
     }
 
     async fn read_map_epoch(&self) -> Result<MapEpoch, RbdError> {
-        let stat: OsdStat = self.ask("ceph", &["osd", "stat"]).await?;
+        let stat: OsdStat = self.daemons.ask(Order::new("osd stat")).await?;
         Ok(MapEpoch(stat.epoch))
     }
 
     async fn read_oldest_osd_map(&self) -> Result<MapEpoch, RbdError> {
-        let tree: OsdTree = self.ask("ceph", &["osd", "tree"]).await?;
+        let tree: OsdTree = self.daemons.ask(Order::new("osd tree")).await?;
         let up = tree
             .nodes
             .iter()
             .filter(|node| node.r#type == "osd" && node.status == "up");
         let asked = up.map(async |node| {
-            let target = format!("osd.{}", node.id);
-            let status: OsdStatus = self.ask("ceph", &["tell", &target, "status"]).await?;
+            let order = Order::new("status").to(Target::Osd(node.id));
+            let status: OsdStatus = self.daemons.ask(order).await?;
             Ok::<_, RbdError>(status.newest_map)
         });
         let newest = futures::future::try_join_all(asked).await?;

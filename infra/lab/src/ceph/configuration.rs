@@ -58,6 +58,7 @@ pub(super) fn render(ceph: &Ceph, cluster: Uuid, spec: &CephSpec) -> String {
          mon_warn_on_pool_no_redundancy = false\n\
          osd_crush_chooseleaf_type = 0\n\
          [mon]\n\
+         admin_socket = {run_dir}/$name.asok\n\
          mon_data = {folder}/monitor\n\
          # The disk under a lab is often fuller than a monitor's own would be.\n\
          mon_data_avail_warn = 2\n\
@@ -67,10 +68,12 @@ pub(super) fn render(ceph: &Ceph, cluster: Uuid, spec: &CephSpec) -> String {
          paxos_min_wait = 0.01\n\
          mgr_disabled_modules = {unused}\n\
          [mgr]\n\
+         admin_socket = {run_dir}/$name.asok\n\
          mgr_data = {folder}/manager\n\
          mgr_stats_period = 1\n\
          mgr_disabled_modules = {unused}\n\
          [osd]\n\
+         admin_socket = {run_dir}/$name.asok\n\
          osd_data = {folder}/osd\n\
          osd_class_update_on_start = false\n\
          osd_memory_target = {OSD_MEMORY}\n\

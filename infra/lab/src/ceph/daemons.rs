@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::configuration::monitor_addresses;
 use super::keys::{self, MONITOR_KEYRING};
 use super::place::State;
-use super::{Ceph, DEADLINE, exists};
+use super::{Ceph, DEADLINE, exists, socket};
 use crate::wait::{self, Look};
 
 /// Written last into a daemon's data: without it the making was cut off.
@@ -50,17 +50,24 @@ impl fmt::Display for Daemon {
     }
 }
 
-pub(super) async fn ensure(ceph: &Ceph, daemon: Daemon) -> Result<()> {
+/// A daemon that was started, and is not yet known to work.
+pub(super) struct Started {
+    daemon: Daemon,
+    id: String,
+}
+
+/// As systemd would start it. Its data is made if it is not there.
+pub(super) fn start(ceph: &Ceph, daemon: Daemon) -> Result<Started> {
     let id = prepare(ceph, daemon)?;
     let configuration = ceph.configuration().display().to_string();
-    let mut args = vec!["--foreground".to_owned(), "--id".to_owned(), id];
+    let mut args = vec!["--foreground".to_owned(), "--id".to_owned(), id.clone()];
     args.extend(["--conf".to_owned(), configuration]);
     if daemon == Daemon::Monitor {
         let keyring = ceph.file(MONITOR_KEYRING).display().to_string();
         args.extend(["--keyring".to_owned(), keyring]);
     }
     ceph.place.ensure(ceph, daemon, &args)?;
-    wait_until_it_works(ceph, daemon).await
+    Ok(Started { daemon, id })
 }
 
 /// Makes the daemon's data and keyring, if they are not there; gives the daemon's id.
@@ -118,13 +125,14 @@ fn ensure_data(ceph: &Ceph, daemon: Daemon, make: impl FnOnce() -> Result<()>) -
     Ok(())
 }
 
-async fn wait_until_it_works(ceph: &Ceph, daemon: Daemon) -> Result<()> {
+pub(super) async fn wait_until_it_works(ceph: &Ceph, started: &Started) -> Result<()> {
+    let Started { daemon, id } = started;
     wait::until(&format!("the {daemon} of Ceph"), DEADLINE, async || {
-        let looked = look(ceph, daemon);
-        match (looked, ceph.place.state(daemon)) {
+        let looked = look(ceph, *daemon, id);
+        match (looked, ceph.place.state(*daemon)) {
             (Ok(None), Ok(State::Runs)) => Look::Holds(()),
             (_, Ok(State::Ended)) => {
-                Look::Never(anyhow!("it has ended: {}", ceph.place.tail(ceph, daemon)))
+                Look::Never(anyhow!("it has ended: {}", ceph.place.tail(ceph, *daemon)))
             }
             (Ok(Some(seen)), Ok(State::Runs)) => Look::NotYet(seen),
             (Err(error), _) | (Ok(_), Err(error)) => Look::NotYet(format!("{error:#}")),
@@ -134,14 +142,26 @@ async fn wait_until_it_works(ceph: &Ceph, daemon: Daemon) -> Result<()> {
 }
 
 /// What is missing for the daemon to do its work; `None` when nothing is.
-fn look(ceph: &Ceph, daemon: Daemon) -> Result<Option<String>> {
-    let status = ceph.ask(&["status"])?;
-    let works = match daemon {
-        Daemon::Monitor => true,
-        Daemon::Manager => status["mgrmap"]["available"] == true,
-        Daemon::Osd => status["osdmap"]["num_up_osds"].as_u64() >= Some(1),
+fn look(ceph: &Ceph, daemon: Daemon, id: &str) -> Result<Option<String>> {
+    let (seen, works) = match daemon {
+        Daemon::Monitor => {
+            let status = socket::ask(&ceph.socket(&format!("mon.{id}")), "mon_status")?;
+            let works = status["state"] == "leader";
+            (status["state"].to_string(), works)
+        }
+        // Only the monitor knows whether it has taken over.
+        Daemon::Manager => {
+            let status = ceph.ask(&["status"])?;
+            let works = status["mgrmap"]["available"] == true;
+            (summary(&status), works)
+        }
+        Daemon::Osd => {
+            let status = socket::ask(&ceph.socket(&format!("osd.{id}")), "status")?;
+            let works = status["state"] == "active";
+            (status["state"].to_string(), works)
+        }
     };
-    Ok((!works).then(|| summary(&status)))
+    Ok((!works).then_some(seen))
 }
 
 fn summary(status: &Value) -> String {
