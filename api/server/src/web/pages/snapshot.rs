@@ -44,7 +44,7 @@ pub fn take_form(visit: &Visit, at: &str, hint: &str, refused: Option<&Refused<'
         section {
             h2 { (language.pick("Chụp ngay", "Take a snapshot")) }
             p.hint { (hint) }
-            form method="post" action=(format!("{at}/snapshots")) data-once="" {
+            form.narrow method="post" action=(format!("{at}/snapshots")) data-once="" {
                 (token(visit))
                 input type="hidden" name=(ONCE) value=(once);
                 div.field {

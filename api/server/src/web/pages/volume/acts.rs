@@ -37,7 +37,7 @@ pub fn growth(visit: &Visit, of: &Of, view: &VolumeView, refused: Option<&Refuse
             p.hint { (language.pick(
                 "Chỉ tăng được, không giảm được. Phần tăng tính vào hạn mức ngay; máy ảo đang chạy thấy dung lượng mới mà không phải dừng, nếu vùng lưu trữ cho phép.",
                 "It grows and never shrinks. What it grows by is charged to the quota at once; a machine that runs sees it without a stop, where the pool can do that.")) }
-            form method="post" action=(at) data-once="" {
+            form.narrow method="post" action=(at) data-once="" {
                 (token(visit))
                 div.field {
                     label for=(SIZE) { (language.pick("Dung lượng mới (GiB)", "New size (GiB)")) }
@@ -123,7 +123,7 @@ pub fn deletion(
                     p { (language.pick("Còn bản chụp: ổ đĩa chỉ mất đi sau khi các bản chụp được xóa. Số bản chụp: ",
                         "It has snapshots: the volume goes only after they are deleted. Snapshots: ")) (snapshots) }
                 }
-                form method="post" action=(at) data-once="" {
+                form.narrow method="post" action=(at) data-once="" {
                     (token(visit))
                     div.field {
                         label for=(CONFIRM) { (language.pick("Viết lại tên ổ đĩa để xác nhận", "Write the volume's name to confirm")) }
