@@ -7,12 +7,18 @@ use serde_json::json;
 
 use super::Make;
 use super::browser::{Browser, Screen};
-use super::desk::{ADMINISTRATOR, CENTRE, DEADLINE, Desk, LEADER, OPERATOR, OURS, list};
+use super::desk::{
+    ADMINISTRATOR, CENTRE, DEADLINE, Desk, LEADER, OPERATOR, OURS, list, new_volume,
+};
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
     vec![
         trial("an_officer_asks_and_the_leader_approves_in_a_browser", asks),
         trial("a_machine_is_stopped_and_started_in_a_browser", power),
+        trial(
+            "a_volume_is_kept_grown_and_deleted_in_a_browser",
+            volume_life,
+        ),
         trial("pages_are_read_in_english_and_on_a_phone", phone),
     ]
 }
@@ -223,6 +229,99 @@ fn power(desk: &Desk) -> Result<()> {
         browser.inspect("volume").await?;
         browser.close().await
     })
+}
+
+fn volume_life(desk: &Desk) -> Result<()> {
+    let gone = |path: String| {
+        desk.until("what was deleted to be gone", async || {
+            match desk.get(ADMINISTRATOR, &path).await {
+                Ok(answer) if answer.status == 404 => Look::Holds(()),
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })
+    };
+    desk.run(async {
+        let made = desk.post(
+            ADMINISTRATOR,
+            &format!("{OURS}/volumes"),
+            &new_volume("archive"),
+        );
+        made.await?.expect(201)?;
+        let browser = Browser::open(desk, Screen::Desktop).await?;
+        browser.sign_in(desk, ADMINISTRATOR).await?;
+        let at = |rest: &str| format!("/departments/{OURS}{rest}");
+        let take = "form[action$='/snapshots'] button[type=submit]";
+        browser.go(&at("/volumes/archive")).await?;
+        browser.inspect("volume-kept").await?;
+        // A name is proposed; another one that is none is refused, and stays to be put right.
+        let proposed = browser
+            .run("return document.getElementById('snapshot').value")
+            .await?;
+        let proposed = proposed.as_str().unwrap_or_default();
+        ensure!(proposed.starts_with("archive-20"), "{proposed}");
+        browser.fill("#snapshot", SCRIPT).await?;
+        browser.click_away(take).await?;
+        browser.find(".refusal").await?;
+        browser.inspect("snapshot-refused").await?;
+        unharmed(&browser).await?;
+        browser.fill("#snapshot", "before-change").await?;
+        browser.click_away(take).await?;
+        ensure!(browser.path().await? == at("/snapshots/before-change"));
+        browser.inspect("snapshot").await?;
+        browser
+            .click_away("dl.facts a[href$='/volumes/archive']")
+            .await?;
+        browser.find("a[href$='/snapshots/before-change']").await?;
+
+        browser.fill("#size", "3").await?;
+        browser
+            .click_away("form[action$='/size'] button[type=submit]")
+            .await?;
+        browser.until_says("dl.facts", "3Gi").await?;
+
+        // Deleted by its name alone.
+        browser.click("details > summary").await?;
+        browser.fill("#confirm", "archiv").await?;
+        browser.inspect("volume-to-be-deleted").await?;
+        browser.click_away("button.danger").await?;
+        browser.find(".refusal").await?;
+        let there = desk.get(ADMINISTRATOR, &format!("{OURS}/volumes/archive"));
+        ensure!(there.await?.expect(200)?["phase"] == "Present");
+        browser.fill("#confirm", "archive").await?;
+        browser.click_away("button.danger").await?;
+        ensure!(browser.path().await? == at("/volumes"));
+
+        browser.go(&at("/snapshots/before-change")).await?;
+        browser.click("details > summary").await?;
+        browser.click_away("button.danger").await?;
+        ensure!(browser.path().await? == at("/volumes"));
+        browser.close().await
+    })?;
+    for path in ["volumes/archive", "volumesnapshots/before-change"] {
+        gone(format!("{OURS}/{path}"))?;
+    }
+    // A whole machine, on a phone, in English.
+    desk.run(async {
+        let browser = Browser::open(desk, Screen::Phone).await?;
+        browser.sign_in(desk, ADMINISTRATOR).await?;
+        browser.click("a[hreflang=en]").await?;
+        browser.find("html[lang=en]").await?;
+        let at = |rest: &str| format!("/departments/{OURS}{rest}");
+        browser.go(&at("/volumes/data")).await?;
+        browser.click("details > summary").await?;
+        browser.inspect("english-volume-kept").await?;
+        browser.go(&at("/machines/web-1")).await?;
+        browser.fill("#snapshot", "whole").await?;
+        browser
+            .click_away("form[action$='/snapshots'] button[type=submit]")
+            .await?;
+        browser.find("dl.facts a[href$='/machines/web-1']").await?;
+        browser.click("details > summary").await?;
+        browser.inspect("english-snapshot").await?;
+        browser.click_away("button.danger").await?;
+        browser.close().await
+    })?;
+    gone(format!("{OURS}/volumesnapshots/whole"))
 }
 
 fn phone(desk: &Desk) -> Result<()> {

@@ -8,13 +8,19 @@ use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 
 use super::Make;
-use super::desk::{ADMINISTRATOR, DEADLINE, DEPUTY, Desk, NOBODYS, OPERATOR, OURS, THEIRS};
+use super::desk::{
+    ADMINISTRATOR, DEADLINE, DEPUTY, Desk, NOBODYS, OPERATOR, OURS, THEIRS, new_volume,
+};
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
     vec![
         trial("pages_are_for_those_who_have_signed_in", signed_in),
         trial("a_form_of_another_site_changes_nothing", foreign_forms),
         trial("a_form_sent_twice_is_done_once", twice),
+        trial(
+            "a_volume_is_kept_by_forms_that_say_what_is_wrong_and_refuse_who_may_not",
+            volume_forms,
+        ),
         trial("pages_show_nothing_of_others", others),
         trial(
             "a_session_ends_when_it_is_left_or_its_user_is_removed",
@@ -307,6 +313,7 @@ fn others(desk: &Desk) -> Result<()> {
             "/machines/web-1",
             "/machines/no-such-object",
             "/volumes/data",
+            "/snapshots/no-such-object",
         ] {
             let mut seen = Vec::new();
             for department in [THEIRS, NOBODYS] {
@@ -325,6 +332,11 @@ fn others(desk: &Desk) -> Result<()> {
             for request in [
                 session.post(&at("/machines/web-1/power"), &[csrf, ("to", "stop")]),
                 session.post(&at("/requests"), &[csrf, ("name", "x")]),
+                session.post(&at("/volumes/data/size"), &[csrf, ("size", "9")]),
+                session.post(&at("/volumes/data/delete"), &[csrf, ("confirm", "data")]),
+                session.post(&at("/volumes/data/snapshots"), &[csrf, ("snapshot", "x")]),
+                session.post(&at("/machines/web-1/snapshots"), &[csrf, ("snapshot", "x")]),
+                session.post(&at("/snapshots/x/delete"), &[csrf]),
                 session.post(
                     &at("/requests/theirs/wanted"),
                     &[csrf, ("wanted", "Withdrawn")],
@@ -370,4 +382,117 @@ fn ends(desk: &Desk) -> Result<()> {
     });
     desk.remove_people(&[])?;
     gone
+}
+
+/// Sends what a page of a volume sends, and what no page would.
+fn volume_forms(desk: &Desk) -> Result<()> {
+    desk.run(async {
+        let made = desk.post(
+            ADMINISTRATOR,
+            &format!("{OURS}/volumes"),
+            &new_volume("forms"),
+        );
+        made.await?.expect(201)?;
+        let session = Session::begin(desk, ADMINISTRATOR).await?;
+        let volume = format!("/departments/{OURS}/volumes/forms");
+        let send = async |session: &Session, rest: &str, fields: &[(&str, &str)]| {
+            let mut all = vec![("csrf", session.csrf.as_str())];
+            all.extend_from_slice(fields);
+            let answer = session
+                .post(&format!("{volume}{rest}"), &all)
+                .send()
+                .await?;
+            let (status, to) = (answer.status(), location(&answer).unwrap_or_default());
+            anyhow::Ok((status, to, answer.text().await?))
+        };
+        // A snapshot that is sent twice from one page is one.
+        let take = [("once", "one-page"), ("snapshot", "forms-1")];
+        for _ in 0..2 {
+            let (status, to, text) = send(&session, "/snapshots", &take).await?;
+            ensure!(status == 303, "{text}");
+            ensure!(
+                to == format!("/departments/{OURS}/snapshots/forms-1"),
+                "{to}"
+            );
+        }
+        let other = [("once", "one-page"), ("snapshot", "forms-2")];
+        ensure!(send(&session, "/snapshots", &other).await?.0 == 422);
+        let taken = [("once", "another-page"), ("snapshot", "forms-1")];
+        let (status, _, text) = send(&session, "/snapshots", &taken).await?;
+        ensure!(status == 409 && text.contains("role=\"alert\""), "{text}");
+
+        // What is refused is said on the volume's own page, with what was entered.
+        let refused = [
+            ("/size", "size", "1", "phải lớn hơn dung lượng hiện nay"),
+            ("/size", "size", "-1", "số GiB, từ 1 đến 65536"),
+            ("/size", "size", "9999999", "số GiB, từ 1 đến 65536"),
+            ("/snapshots", "snapshot", "Không dấu", "Tên bản chụp"),
+            (
+                "/delete",
+                "confirm",
+                "form",
+                "không giống tên của ổ đĩa này",
+            ),
+            ("/delete", "confirm", "", "không giống tên của ổ đĩa này"),
+        ];
+        for (rest, field, value, says) in refused {
+            let (status, _, text) = send(&session, rest, &[(field, value)]).await?;
+            ensure!(
+                status == 422 && text.contains(says),
+                "{rest} {value}: {text}"
+            );
+            ensure!(text.contains("<h1>forms</h1>"), "{text}");
+        }
+        let path = format!("{OURS}/volumes/forms");
+        let there = desk.get(ADMINISTRATOR, &path).await?;
+        ensure!(there.expect(200)?["size"] == "1Gi", "{there:?}");
+
+        // Who may not is not asked, and is refused all the same.
+        let operator = Session::begin(desk, OPERATOR).await?;
+        let shown = operator.get(&volume).await?;
+        ensure!(
+            !shown.contains("name=\"snapshot\"") && !shown.contains("name=\"confirm\""),
+            "{shown}"
+        );
+        let snapshot = format!("/departments/{OURS}/snapshots/forms-1");
+        ensure!(!operator.get(&snapshot).await?.contains("class=\"danger\""));
+        for (rest, field, value) in [
+            ("/snapshots", "snapshot", "theirs"),
+            ("/delete", "confirm", "forms"),
+        ] {
+            let (status, _, text) = send(&operator, rest, &[(field, value)]).await?;
+            ensure!(status == 403, "{rest}: {text}");
+        }
+        let delete = format!("{snapshot}/delete");
+        let bare = session.post(&delete, &[]).send().await?;
+        ensure!(
+            bare.status() == 403,
+            "without the token of its form: {bare:?}"
+        );
+        let theirs = operator.post(&delete, &[("csrf", &operator.csrf)]);
+        ensure!(theirs.send().await?.status() == 403);
+
+        let (status, _, text) = send(&session, "/size", &[("size", "2")]).await?;
+        ensure!(status == 303, "{text}");
+        let there = desk.get(ADMINISTRATOR, &path).await?;
+        ensure!(there.expect(200)?["size"] == "2Gi", "{there:?}");
+        let own = session.post(&delete, &[("csrf", &session.csrf)]);
+        ensure!(own.send().await?.status() == 303);
+        let (status, to, text) = send(&session, "/delete", &[("confirm", "forms")]).await?;
+        ensure!(
+            status == 303 && to == format!("/departments/{OURS}/volumes"),
+            "{text}"
+        );
+        Ok(())
+    })?;
+    for path in ["volumes/forms", "volumesnapshots/forms-1"] {
+        let path = format!("{OURS}/{path}");
+        desk.until("what was deleted to be gone", async || {
+            match desk.get(ADMINISTRATOR, &path).await {
+                Ok(answer) if answer.status == 404 => Look::Holds(()),
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use dc_agent_core::vm::seen::{Paused, Power};
 use dc_crds::certificate::{ErasedBy, ErasureResult};
 use dc_crds::condition::types;
 use dc_crds::snapshot::ConsistencyReached;
-use dc_crds::{ErasureCertificate, StoragePool, Volume, VolumeSnapshot};
+use dc_crds::{Department, ErasureCertificate, StoragePool, Volume, VolumeSnapshot};
 use dc_lab::wait::{Look, until};
 use dc_operator::evidence;
 use dc_operator::operator::Parts;
@@ -212,6 +212,85 @@ async fn a_machines_volumes_are_taken_at_one_instant_and_it_goes_on() {
         })
     })
     .await;
+    centre.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_beyond_the_quota_wait_their_turn_and_nothing_is_asked_of_the_storage_for_them() {
+    let centre = Centre::open("snapshot-quota").await;
+    let departments: Api<Department> = Api::all(centre.province.place.client());
+    let quota = |limit: u32| json!({"quota": {"snapshots": limit}});
+    centre.change(&departments, DEPARTMENT, quota(3)).await;
+    centre.volume("data", json!({}));
+    centre.machine("web", "data");
+    centre.province.wait_state("web", "Running").await;
+    let snapshots = centre.snapshots();
+    let take = |name: &str, of: &str, target: &str| {
+        centre.apply(
+            "VolumeSnapshot",
+            name,
+            json!({"system": "land", of: target}),
+        );
+    };
+    take("group", "vm", "web");
+    centre.says(&snapshots, "group", "Taken").await;
+    let asked = centre.storage.asked().len();
+    // A second group has not enough room, and the single one is younger.
+    take("wide", "vm", "web");
+    let refused = centre.says(&snapshots, "wide", "QuotaExceeded").await;
+    let conditions = refused.status.unwrap().conditions;
+    let message = &find(&conditions, types::READY).unwrap().message;
+    let says = "2 asked for, 2 used, limit 3, 1 free";
+    assert!(
+        message.contains(says) && message.contains("bản chụp"),
+        "{message}"
+    );
+    // Ages are told apart by the second.
+    let older = refused.metadata.creation_timestamp.unwrap().0;
+    eventually("the next second", || {
+        k8s_openapi::jiff::Timestamp::now().as_second() > older.as_second()
+    })
+    .await;
+    take("single", "volume", "data");
+    centre.says(&snapshots, "single", "QuotaExceeded").await;
+    assert_eq!(centre.storage.asked().len(), asked);
+
+    let line = async |used: &str, free: &str| {
+        let told = format!("{used} used, {free} free");
+        until(&told, DEADLINE, async || {
+            let status = departments.get(DEPARTMENT).await.unwrap().status;
+            let lines = status.unwrap_or_default().quota;
+            let line = lines.into_iter().find(|line| line.resource == "snapshots");
+            match line {
+                Some(line) if line.used == used && line.free.as_deref() == Some(free) => {
+                    Look::Holds(())
+                }
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    };
+    // What waits is reserved.
+    line("2", "0").await;
+    let operator = centre.operator.as_ref().unwrap();
+    let (_, metrics) = operator.get("/metrics").await;
+    let shown = "dc_operator_quota_amount{department=\"so-nnmt\",resource=\"snapshots\",\
+                 amount=\"used\"} 2";
+    assert!(metrics.contains(shown), "{metrics}");
+
+    // Room that is given back goes to who waited longest, and the next limit to the other.
+    let delete = DeleteParams::default();
+    snapshots.delete("group", &delete).await.unwrap();
+    centre.says(&snapshots, "wide", "Taken").await;
+    centre.says(&snapshots, "single", "Taken").await;
+    line("3", "0").await;
+    centre.change(&departments, DEPARTMENT, quota(0)).await;
+    line("3", "0").await;
+    for name in ["wide", "single"] {
+        snapshots.delete(name, &delete).await.unwrap();
+    }
+    line("0", "0").await;
     centre.close().await;
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The most a department may hold. What is not named is unlimited; 0 allows none.
 ///
 /// Claims are what is charged: a machine from its placement until its host has let go of it,
-/// running or stopped; a volume from its promise until its storage host has let go of it. vCPUs and
-/// memory are the guest's. A limit below what is held takes nothing away: nothing new is given.
+/// running or stopped; a volume from its promise, a snapshot from when it is begun, until its storage
+/// host has let go of it. vCPUs and memory are the guest's. A limit below what is held takes nothing away: nothing new is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.memory) || quantity(self.memory).compareTo(quantity('1024Pi')) <= 0").message("memory: at most 1024Pi; leave it out for no limit"))]
@@ -37,6 +37,10 @@ pub struct Quota {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub subnets: Option<u32>,
+    /// Snapshots that are kept, one for each volume: a machine with three disks is three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub snapshots: Option<u32>,
 }
 
 /// The most of one class of storage.
@@ -61,7 +65,7 @@ pub struct StorageQuota {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaLine {
-    /// virtualMachines, vcpus, memory, subnets, or `storage/<class>`.
+    /// virtualMachines, vcpus, memory, subnets, snapshots, or `storage/<class>`.
     pub resource: String,
     /// What its claims hold.
     pub used: String,

@@ -1,6 +1,7 @@
 //! `dcctl`: the departments' API for the terminal. It knows nothing that the API does not say: what
 //! may be done, and why something waits, is decided there.
 
+mod audit;
 mod client;
 mod login;
 mod show;
@@ -88,6 +89,9 @@ enum Command {
         kind: Kind,
         name: String,
     },
+    /// Looks at the server's audit log, without the server.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Prints completions for a shell.
     Completions { shell: Shell },
 }
@@ -151,7 +155,7 @@ impl Kind {
 async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("dcctl: {error:#}");
             ExitCode::FAILURE
@@ -159,15 +163,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<()> {
+async fn run(cli: Cli) -> Result<ExitCode> {
     let ca = cli.ca.as_deref();
     match cli.command {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dcctl", &mut std::io::stdout());
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Login(args) => return login::login(&args, ca).await,
-        Command::Logout => return login::logout(),
+        Command::Audit(command) => return audit::run(command, cli.output, cli.language),
+        Command::Login(args) => {
+            login::login(&args, ca).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Logout => {
+            login::logout()?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let language = match cli.language {
@@ -183,7 +194,8 @@ async fn run(cli: Cli) -> Result<()> {
         department: cli.department,
         output: cli.output,
     };
-    desk.run(cli.command).await
+    desk.run(cli.command).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Desk {
@@ -215,7 +227,10 @@ impl Desk {
             Command::Reject(args) => self.answer(args, "Reject").await,
             Command::Explain { kind, name } => self.explain(kind, &name).await,
             // Done before anybody has to have signed in.
-            Command::Login(_) | Command::Logout | Command::Completions { .. } => Ok(()),
+            Command::Audit(_)
+            | Command::Login(_)
+            | Command::Logout
+            | Command::Completions { .. } => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@
 //! People read and do the same on the pages of [`web`].
 //!
 //! Pure, and tested without a server: [`etag`], [`language`], [`limit`], [`page`], [`problem`],
-//! [`replay`], `audit::chain`, `identity::claims`, `web::wizard`, `web::words`.
+//! [`replay`], `identity::claims`, `web::wizard`, `web::words`.
 //!
 //! It keeps nothing of its own but the audit log, and browsers' sessions while it runs: objects are the API server's, rights are RBAC's,
 //! identities are the provider's.

@@ -1,4 +1,4 @@
-//! `dc-api`: serves the departments' API, or verifies its audit log.
+//! `dc-api`: serves the departments' API. Its audit log is verified by `dcctl audit verify`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dc_api::app::{App, Parts, Settings};
-use dc_api::audit::file::{Audit, verify};
+use dc_api::audit::file::Audit;
 use dc_api::identity::claims::Rules;
 use dc_api::identity::code;
 use dc_api::identity::people::Roll;
@@ -42,23 +42,8 @@ enum LogFormat {
 enum Command {
     /// Serves the API. Several may run, each with an audit log of its own.
     Serve(Box<ServeArgs>),
-    /// Looks after the audit log.
-    #[command(subcommand)]
-    Audit(AuditCommand),
     /// Prints the OpenAPI document.
     Openapi,
-}
-
-#[derive(Subcommand)]
-enum AuditCommand {
-    /// Verifies that no line of a log was changed, removed, inserted or moved. It needs nothing but
-    /// the file, and the hash that was noted last where there is one.
-    Verify {
-        file: PathBuf,
-        /// The hash that the last line has to have; the server's own log says it as "audit head".
-        #[arg(long)]
-        head: Option<String>,
-    },
 }
 
 #[derive(Args)]
@@ -154,7 +139,6 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Serve(args) => run(*args).await,
-        Command::Audit(AuditCommand::Verify { file, head }) => verify_log(&file, head.as_deref()),
         Command::Openapi => {
             print!("{}", openapi::text());
             Ok(())
@@ -178,12 +162,6 @@ fn log(format: LogFormat) {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Text => logs.init(),
     }
-}
-
-fn verify_log(file: &Path, noted: Option<&str>) -> Result<()> {
-    let head = verify(file, noted)?;
-    println!("{} lines, unbroken; head {}", head.sequence, head.hash);
-    Ok(())
 }
 
 async fn run(args: ServeArgs) -> Result<()> {

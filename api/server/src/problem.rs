@@ -121,6 +121,15 @@ pub struct ProblemBody {
 }
 
 impl Problem {
+    /// Whether a form that was filled in otherwise, or a moment later, might be taken.
+    #[must_use]
+    pub fn is_of_form(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid(_) | Self::Exists | Self::KeyReused | Self::Granted | Self::Changed
+        )
+    }
+
     #[must_use]
     pub fn unreadable(field: &str, message: impl Into<String>) -> Self {
         Self::Unreadable(Fault::new(field, message))

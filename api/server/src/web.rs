@@ -75,7 +75,7 @@ impl Web {
 
 /// All pages behind their door.
 pub fn routes(web: &Web) -> Router {
-    use pages::{approvals, department, home, machine, request, requests, volume};
+    use pages::{approvals, department, home, machine, request, requests, snapshot, volume};
     let under = |rest: &str| format!("/departments/{{department}}{rest}");
     Router::new()
         .route("/", get(home::page))
@@ -88,7 +88,19 @@ pub fn routes(web: &Web) -> Router {
         .route(&under("/machines/{name}"), get(machine::page))
         .route(&under("/machines/{name}/power"), post(machine::power))
         .route(&under("/volumes"), get(volume::list))
+        .route(
+            &under("/machines/{name}/snapshots"),
+            post(snapshot::of_machine),
+        )
         .route(&under("/volumes/{name}"), get(volume::page))
+        .route(&under("/volumes/{name}/size"), post(volume::acts::grow))
+        .route(&under("/volumes/{name}/delete"), post(volume::acts::remove))
+        .route(
+            &under("/volumes/{name}/snapshots"),
+            post(snapshot::of_volume),
+        )
+        .route(&under("/snapshots/{name}"), get(snapshot::page))
+        .route(&under("/snapshots/{name}/delete"), post(snapshot::remove))
         .route(
             &under("/requests"),
             get(requests::list).post(requests::create),

@@ -365,6 +365,7 @@ impl Claims {
     }
 
     fn index_snapshot(&mut self, id: SnapshotId, snapshot: &SnapshotClaim) {
+        self.charges.snapshot(snapshot, Turn::Came);
         let of_volume = self.volume_snapshots.entry(snapshot.volume).or_default();
         of_volume.insert(id);
         let of_owner = self.owner_snapshots.entry(snapshot.owner.uid).or_default();
@@ -373,6 +374,7 @@ impl Claims {
     }
 
     fn unindex_snapshot(&mut self, id: SnapshotId, snapshot: &SnapshotClaim) {
+        self.charges.snapshot(snapshot, Turn::Went);
         remove_from(&mut self.volume_snapshots, &snapshot.volume, id);
         remove_from(&mut self.owner_snapshots, &snapshot.owner.uid, id);
         self.take_back(&snapshot.pool, snapshot.size);

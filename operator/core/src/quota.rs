@@ -41,6 +41,8 @@ pub enum Thing {
     /// Of one class of pools, in bytes.
     Storage(String),
     Subnets,
+    /// One for each volume of a VolumeSnapshot.
+    Snapshots,
 }
 
 /// How much of each thing; what is not named is none. Counts, or bytes.
@@ -102,6 +104,7 @@ impl Limits {
             memory,
             storage,
             subnets,
+            snapshots,
         } = quota;
         let bytes = |size: &str| size.parse::<Bytes>().map_or(0, |bytes| bytes.0);
         let counts = [
@@ -109,6 +112,7 @@ impl Limits {
             (Thing::Vcpus, vcpus.map(u64::from)),
             (Thing::Memory, memory.as_deref().map(bytes)),
             (Thing::Subnets, subnets.map(u64::from)),
+            (Thing::Snapshots, snapshots.map(u64::from)),
         ];
         let counts = counts
             .into_iter()
@@ -174,6 +178,7 @@ pub fn used(claims: &Claims, department: &str, classes: &PoolClasses) -> Amounts
         (Thing::Vcpus, charge.vcpus),
         (Thing::Memory, charge.memory.0 << 20),
         (Thing::Subnets, charge.subnets),
+        (Thing::Snapshots, charge.snapshots),
     ]);
     for (pool, bytes) in &charge.pools {
         match classes.of(pool.as_str()) {

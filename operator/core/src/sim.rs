@@ -292,6 +292,7 @@ impl Sim {
             vms: &self.vms.values().collect::<Vec<_>>(),
             volumes: &self.volumes.values().collect::<Vec<_>>(),
             subnets: &self.subnets.values().collect::<Vec<_>>(),
+            snapshots: &self.snapshots.values().collect::<Vec<_>>(),
             sizes: &ClassSizes::read(self.classes.values()),
             classes: &self.classes(),
             begun: &BTreeSet::new(),

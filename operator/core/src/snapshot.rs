@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::claims::{Claimed, Claims};
 use crate::place::Presence;
+use crate::quota::Allowance;
 use crate::sight::Removal;
 use crate::volume::{Named, PoolSeen};
 use dc_types::claim::SnapshotClaim;
@@ -46,7 +47,7 @@ pub const ATTEMPTS: u32 = 3;
 pub const HOLD_S: u32 = 30;
 
 /// What was read for one snapshot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Seen<'a> {
     pub snapshot: &'a VolumeSnapshot,
     pub me: &'a ObjectRef,
@@ -57,6 +58,7 @@ pub struct Seen<'a> {
     /// Of every snapshot that is claimed for it.
     pub members: &'a BTreeMap<SnapshotId, MemberSeen>,
     pub claims: &'a Claims,
+    pub allowance: Allowance<'a>,
 }
 
 /// What it is to be of.

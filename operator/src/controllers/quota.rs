@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use dc_crds::{Department, Subnet, VirtualMachine, Volume};
+use dc_crds::{Department, Subnet, VirtualMachine, Volume, VolumeSnapshot};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::quota::wish::{ClassSizes, Wisher, ahead, begin, knows, reserved};
 use dc_operator_core::quota::{
@@ -168,12 +168,14 @@ fn read_wishes(
     let vms = stores.vms.in_namespace(department);
     let volumes = stores.volumes.in_namespace(department);
     let subnets = stores.subnets.in_namespace(department);
+    let snapshots = stores.snapshots.in_namespace(department);
     let sizes = stores.classes.all();
     let sizes = ClassSizes::read(sizes.iter().map(|class| &**class));
     let objects = Objects {
         vms: &references::<VirtualMachine>(&vms),
         volumes: &references::<Volume>(&volumes),
         subnets: &references::<Subnet>(&subnets),
+        snapshots: &references::<VolumeSnapshot>(&snapshots),
         sizes: &sizes,
         classes: &classes,
         begun,
@@ -196,6 +198,7 @@ pub fn wake_admitted(context: &Context, department: &str, admitted: &[&Wish]) {
             Wisher::Vm => Kind::Vm,
             Wisher::Volume => Kind::Volume,
             Wisher::Subnet => Kind::Subnet,
+            Wisher::Snapshot => Kind::Snapshot,
         };
         let key = Key::new(kind, department, &wish.name);
         if waiting.contains(&key) {

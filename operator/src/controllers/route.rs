@@ -149,12 +149,18 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
             let Some(id) = id() else { return };
             let snapshot = context.parts.ledger.with_claims(|claims| {
                 let claim = claims.snapshots.get(&dc_types::SnapshotId(id))?;
-                Some((claim.value.volume.0, claim.value.pool.to_string()))
+                Some((
+                    claim.value.volume.0,
+                    claim.value.pool.to_string(),
+                    claim.value.owner.namespace.clone(),
+                ))
             });
             wake_interested(context, &Thing::Claim(id));
-            if let Some((volume, pool)) = snapshot {
+            // When the claim is gone the department hears of the object's end.
+            if let Some((volume, pool, namespace)) = snapshot {
                 wake_interested(context, &Thing::Claim(volume));
                 context.queue.wake(Key::global(Kind::Pool, &pool));
+                recount_department(context, &namespace);
             }
         }
         "attach" | "hold" | "erased" => {

@@ -21,7 +21,7 @@ use super::look::Look;
 use super::pool::facts_of;
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
-use super::{Context, now};
+use super::{Context, now, quota};
 use crate::stores::{Key, Kind};
 
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
@@ -35,8 +35,10 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let now = now();
     settle(context, key, &snapshot, Kind::Snapshot, |look, _| {
         let read = Read::new(look, &snapshot, &me);
+        let budget = quota::Read::new(look, &me.namespace);
         let ledger = &context.parts.ledger;
-        ledger.with_claims(|claims| {
+        let decision = ledger.with_claims(|claims| {
+            let ahead = |asker| budget.ahead(claims, asker);
             let members = read.members(look, claims);
             let targets = read.targets();
             let seen = Seen {
@@ -50,6 +52,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 machine: read.machine.as_ref(),
                 members: &members,
                 claims,
+                allowance: budget.allowance(&ahead),
             };
             let plan = plan(&seen);
             let judged = Judged {
@@ -62,7 +65,9 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 plan,
                 counts: Counts::None,
             }
-        })
+        });
+        quota::heed(look, &me.namespace, &decision.plan.found);
+        decision
     })
     .await
 }

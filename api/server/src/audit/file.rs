@@ -4,14 +4,15 @@
 //! off when the log is opened (nobody was told that it is safe), and that this was done is a line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::chain::{self, Broken, Head};
 use super::{Entry, Event, Stage};
+use dc_audit::chain::{self, Head};
+use dc_audit::verify::{Walked, Wrong, walk};
 
 /// Changes are rare beside reads; so many waiting means that the disk does not keep up.
 const WAITING: usize = 1024;
@@ -28,7 +29,7 @@ pub enum AuditError {
     Broken {
         path: PathBuf,
         #[source]
-        source: Broken,
+        source: Wrong,
     },
 }
 
@@ -56,50 +57,10 @@ impl Audit {
     }
 }
 
-/// Verifies a whole log, and that it ends with `noted` where that is given.
-pub fn verify(path: &Path, noted: Option<&str>) -> Result<Head, AuditError> {
-    let file = File::open(path).map_err(|source| io(path, source))?;
-    let (head, _, torn) = read(path, file)?;
-    let broken = |source| AuditError::Broken {
-        path: path.to_owned(),
-        source,
-    };
-    if torn > 0 {
-        let line = head.sequence + 1;
-        return Err(broken(Broken::Malformed { line }));
-    }
-    chain::compare(&head, noted).map_err(broken)?;
-    Ok(head)
-}
-
 fn io(path: &Path, source: std::io::Error) -> AuditError {
     AuditError::Io {
         path: path.to_owned(),
         source,
-    }
-}
-
-/// The head, the length of all whole lines, and of what stands after them, in bytes.
-fn read(path: &Path, file: File) -> Result<(Head, u64, u64), AuditError> {
-    let mut lines = BufReader::new(file);
-    let mut head = Head::default();
-    let (mut whole, mut line) = (0, Vec::new());
-    loop {
-        line.clear();
-        let read = lines.read_until(b'\n', &mut line);
-        let length = read.map_err(|source| io(path, source))? as u64;
-        let Some(text) = line.strip_suffix(b"\n") else {
-            return Ok((head, whole, length));
-        };
-        let number = head.sequence + 1;
-        let followed = std::str::from_utf8(text)
-            .map_err(|_| Broken::Malformed { line: number })
-            .and_then(|text| chain::follow(&head, text));
-        head = followed.map_err(|source| AuditError::Broken {
-            path: path.to_owned(),
-            source,
-        })?;
-        whole += length;
     }
 }
 
@@ -118,12 +79,19 @@ impl Log {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(failed)?;
         let copy = file.try_clone().map_err(failed)?;
-        let (head, length, torn) = read(path, copy)?;
+        let walked = walk(BufReader::new(copy), |_| {});
+        let Walked { head, whole, torn } = walked.map_err(|wrong| match wrong {
+            Wrong::Unreadable(source) => io(path, source),
+            source => AuditError::Broken {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
         let mut log = Self {
             path: path.to_owned(),
             file,
             head,
-            length,
+            length: whole,
         };
         if torn > 0 {
             tracing::warn!(bytes = torn, "the end of a line was cut off the audit log");
@@ -199,6 +167,11 @@ fn recovered(bytes: u64) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dc_audit::verify::Whole;
+
+    fn verify(path: &Path, noted: &[String]) -> Result<Whole, Wrong> {
+        dc_audit::verify::verify(BufReader::new(File::open(path).unwrap()), noted)
+    }
 
     fn event(name: &str) -> Event {
         Event {
@@ -220,10 +193,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         write(&path, &["a", "b"]).await;
-        let noted = verify(&path, None).unwrap();
+        let noted = [verify(&path, &[]).unwrap().head.hash];
         write(&path, &["c"]).await;
-        assert_eq!(verify(&path, None).unwrap().sequence, 3);
-        assert!(verify(&path, Some(&noted.hash)).is_err());
+        let whole = verify(&path, &noted).unwrap();
+        assert_eq!((whole.head.sequence, whole.noted), (3, vec![Some(2)]));
     }
 
     #[tokio::test]
@@ -234,11 +207,11 @@ mod tests {
         let length = std::fs::metadata(&path).unwrap().len();
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(length - 7).unwrap();
-        assert!(verify(&path, None).is_err(), "an auditor sees the cut");
+        assert!(verify(&path, &[]).is_err(), "an auditor sees the cut");
         write(&path, &["c"]).await;
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.lines().nth(1).unwrap().contains("bytesCutOff"));
-        assert_eq!(verify(&path, None).unwrap().sequence, 3);
+        assert_eq!(verify(&path, &[]).unwrap().head.sequence, 3);
     }
 
     #[tokio::test]

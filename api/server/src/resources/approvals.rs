@@ -13,10 +13,10 @@ use utoipa::ToSchema;
 use super::requests::Requests;
 use super::{Also, Create, Facts, Kind, named, view};
 use crate::app::App;
-use crate::audit::chain::hex;
 use crate::door::Caller;
 use crate::problem::{Fault, Problem};
 use crate::rights::{Person, Resource, Verb};
+use dc_audit::chain::hex;
 
 pub struct Approvals;
 

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::volumes::{NewSource, ReclaimRule};
 use super::{Change, Create, Facts, Kind, Patch, named, view};
-use crate::audit::chain::hex;
 use crate::rights::{Person, Resource, Verb};
+use dc_audit::chain::hex;
 
 pub struct Machines;
 

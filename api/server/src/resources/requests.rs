@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::approvals::DecisionRole;
 use super::{Change, Create, Facts, Kind, Patch, named, view};
-use crate::audit::chain::hex;
 use crate::rights::{Person, Resource};
+use dc_audit::chain::hex;
 
 pub struct Requests;
 

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use super::Answered;
 use crate::app::App;
-use crate::audit::chain::hex;
 use crate::door::{self, Caller};
 use crate::problem::Problem;
 use crate::replay::{Begun, Saved};
+use dc_audit::chain::hex;
 
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that the answer is the one of the first time.

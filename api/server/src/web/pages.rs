@@ -6,6 +6,7 @@ pub mod home;
 pub mod machine;
 pub mod request;
 pub mod requests;
+pub mod snapshot;
 pub mod volume;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 use super::Web;
 use super::door::Visit;
+use super::form::Form;
 use super::frame::{Of, Tab};
 use crate::door::{Caller, body};
 use crate::language::Language;
@@ -71,6 +73,12 @@ pub async fn offers<K: Kind>(
 ) -> Result<bool, Problem> {
     let answer = may(&web.app, caller, verb, K::RESOURCE, place).await?;
     Ok(answer == Answer::Yes)
+}
+
+/// A form of a page that was not taken: what is wrong with it, and what was entered.
+pub struct Refused<'a> {
+    pub problem: &'a Problem,
+    pub form: &'a Form,
 }
 
 #[derive(Deserialize)]

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::audit::chain::hex;
 use crate::identity::code::random;
 use crate::problem::Problem;
+use dc_audit::chain::hex;
 
 /// `__Host-`: of this host alone, over TLS alone (RFC 6265bis, 4.1.3.2).
 pub const SESSION: &str = "__Host-dc-session";

@@ -18,7 +18,7 @@ pub const VOLUMES: usize = 3;
 /// Machines of one row.
 const MOST: u32 = 8;
 /// GiB of one volume.
-const LARGEST: u64 = 65_536;
+pub const LARGEST: u64 = 65_536;
 /// Before the name of a zone, where a subnet is to be made in it.
 pub const NEW_SUBNET: &str = "zone:";
 
@@ -26,6 +26,14 @@ pub const NEW_SUBNET: &str = "zone:";
 #[must_use]
 pub fn field(row: &str, at: usize, what: &str) -> String {
     format!("{row}{at}-{what}")
+}
+
+/// What is wrong with a name that was entered, under the label of its field.
+#[must_use]
+pub fn name_fault(language: Language, name: &str, (vi, en): (&str, &str)) -> Option<Fault> {
+    let (rule_vi, rule_en) = NAME_RULE;
+    let fault = || Fault::new(language.pick(vi, en), language.pick(rule_vi, rule_en));
+    (!is_name(name)).then(fault)
 }
 
 /// What is asked for, or all that is wrong with it.

@@ -99,6 +99,7 @@ pub fn resource(language: Language, resource: &str) -> String {
         "vcpus" => "vCPU",
         "memory" => language.pick("Bộ nhớ", "Memory"),
         "subnets" => language.pick("Mạng con", "Subnets"),
+        "snapshots" => language.pick("Bản chụp ổ đĩa", "Snapshots of volumes"),
         other => match other.strip_prefix("storage/") {
             Some(class) => {
                 return format!("{} ({class})", language.pick("Lưu trữ", "Storage"));
@@ -141,6 +142,13 @@ pub fn time(text: &str) -> String {
     };
     let here = time.to_zoned(TimeZone::fixed(offset(7)));
     here.strftime("%d/%m/%Y %H:%M").to_string()
+}
+
+/// A time in the province as a part of a name.
+#[must_use]
+pub fn stamp(time: Timestamp) -> String {
+    let here = time.to_zoned(TimeZone::fixed(offset(7)));
+    here.strftime("%Y%m%d-%H%M").to_string()
 }
 
 /// A day as people write it; what is no day is shown as it is.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use dc_types::claim::{SubnetClaim, VmClaim, VolumeClaim};
+use dc_types::claim::{SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim};
 use dc_types::{Bytes, MiB, PoolName};
 
 /// What is held on behalf of one department.
@@ -13,6 +13,8 @@ pub struct Charge {
     pub vcpus: u64,
     pub memory: MiB,
     pub subnets: u64,
+    /// One for each volume.
+    pub snapshots: u64,
     /// Sizes of volumes, by pool.
     pub pools: BTreeMap<PoolName, Bytes>,
 }
@@ -70,6 +72,12 @@ impl Charges {
     pub fn subnet(&mut self, subnet: &SubnetClaim, turn: Turn) {
         self.change(&subnet.owner.namespace, |charge| {
             turn.of(&mut charge.subnets, 1);
+        });
+    }
+
+    pub fn snapshot(&mut self, snapshot: &SnapshotClaim, turn: Turn) {
+        self.change(&snapshot.owner.namespace, |charge| {
+            turn.of(&mut charge.snapshots, 1);
         });
     }
 

@@ -19,11 +19,12 @@ pub struct Row {
 }
 
 /// What is always shown, whether or not it is limited or held.
-const ALWAYS: [Thing; 4] = [
+const ALWAYS: [Thing; 5] = [
     Thing::VirtualMachines,
     Thing::Vcpus,
     Thing::Memory,
     Thing::Subnets,
+    Thing::Snapshots,
 ];
 
 /// Every thing that is limited, held or wanted, in one order.
@@ -73,6 +74,7 @@ pub fn name(thing: &Thing) -> String {
         Thing::Memory => "memory".to_owned(),
         Thing::Storage(class) => format!("storage/{class}"),
         Thing::Subnets => "subnets".to_owned(),
+        Thing::Snapshots => "snapshots".to_owned(),
     }
 }
 
@@ -80,7 +82,9 @@ pub fn name(thing: &Thing) -> String {
 #[must_use]
 pub fn amount_text(thing: &Thing, amount: u64) -> String {
     match thing {
-        Thing::VirtualMachines | Thing::Vcpus | Thing::Subnets => amount.to_string(),
+        Thing::VirtualMachines | Thing::Vcpus | Thing::Subnets | Thing::Snapshots => {
+            amount.to_string()
+        }
         Thing::Memory | Thing::Storage(_) => Bytes(amount).to_string(),
     }
 }

@@ -107,6 +107,71 @@ fn a_wish_larger_than_the_quota_holds_nobody_up() {
 }
 
 #[test]
+fn a_group_of_snapshots_is_charged_for_each_volume_and_waits_for_room_for_all_of_it() {
+    let mut sim = Sim::new();
+    sim.add_vm("web");
+    sim.vm("web").spec.disks.push(disk("data", None));
+    sim.look();
+    sim.limits = limits(serde_json::json!({"snapshots": 3}));
+    for name in ["first", "second", "third"] {
+        sim.add_snapshot_of_vm(name, "web");
+    }
+    sim.look();
+    assert_eq!(sim.plan_of("snapshot first").found, []);
+    let refused = Over {
+        thing: Thing::Snapshots,
+        asked: 2,
+        used: 2,
+        ahead: 0,
+        limit: 3,
+    };
+    assert_eq!(over(&sim, "snapshot second"), [refused]);
+    assert_eq!(over(&sim, "snapshot third")[0].ahead, 2);
+    assert!(
+        sim.ledger.claims.holds.is_empty(),
+        "no guest is held for it"
+    );
+    let words = sim.plan_of("snapshot second").found[0].words();
+    for says in ["1 free", "give back 1, or raise spec.quota.snapshots"] {
+        assert!(words.en.contains(says), "{}", words.en);
+    }
+    // While its host has not let go of it, it is charged.
+    sim.set_silent(STORAGE, true);
+    delete(&mut sim.snapshots.get_mut("first").unwrap().metadata);
+    sim.look();
+    assert_eq!(sim.used().get(&Thing::Snapshots), 2);
+    sim.set_silent(STORAGE, false);
+    sim.look();
+    assert_eq!(sim.plan_of("snapshot second").found, []);
+    assert_eq!(over(&sim, "snapshot third")[0].used, 2);
+    // A lower limit takes nothing away.
+    sim.limits = limits(serde_json::json!({"snapshots": 0}));
+    sim.look();
+    assert_eq!(sim.used().get(&Thing::Snapshots), 2);
+}
+
+#[test]
+fn a_group_that_is_begun_anew_needs_no_more_than_it_holds() {
+    let mut sim = Sim::new();
+    sim.add_vm("web");
+    sim.look();
+    sim.limits = limits(serde_json::json!({"snapshots": 1}));
+    for host in sim.hosts.values_mut() {
+        host.lets_go = true;
+    }
+    sim.add_snapshot_of_vm("first", "web");
+    sim.add_snapshot_of_vm("second", "web");
+    sim.look();
+    // Each attempt replaced the one before, and none was refused or passed on to the younger.
+    assert!(matches!(
+        sim.plan_of("snapshot first").found[..],
+        [Fact::SnapshotFailed { attempts: 3 }]
+    ));
+    assert_eq!(sim.used().get(&Thing::Snapshots), 1);
+    assert_eq!(over(&sim, "snapshot second")[0].used, 1);
+}
+
+#[test]
 fn two_machines_never_hold_half_of_what_both_need() {
     let mut sim = Sim::new();
     // Two disks of 1Gi each.
@@ -294,7 +359,10 @@ enum Act {
     Grow(u8, u8),
     DeleteVolume(u8),
     CreateSubnet(u8),
-    Limit(Option<u8>, Option<u8>, Option<u8>),
+    /// Of a whole machine, or of one volume.
+    Snapshot(u8, bool),
+    DeleteSnapshot(u8),
+    Limit(Option<u8>, Option<u8>, Option<u8>, Option<u8>),
     Silence(bool),
 }
 
@@ -307,7 +375,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0u8..4, 1u8..9).prop_map(|(n, size)| Act::Grow(n, size)),
         (0u8..4).prop_map(Act::DeleteVolume),
         (0u8..4).prop_map(Act::CreateSubnet),
-        (some(), some(), some()).prop_map(|(a, b, c)| Act::Limit(a, b, c)),
+        (0u8..8, any::<bool>()).prop_map(|(n, whole)| Act::Snapshot(n, whole)),
+        (0u8..8).prop_map(Act::DeleteSnapshot),
+        (some(), some(), some(), some()).prop_map(|(a, b, c, d)| Act::Limit(a, b, c, d)),
         any::<bool>().prop_map(Act::Silence),
     ];
     proptest::collection::vec(act, 1..40)
@@ -347,8 +417,10 @@ fn perform(sim: &mut Sim, act: &Act) {
         Act::CreateSubnet(n) if !sim.subnets.contains_key(&format!("net{n}")) => {
             sim.add_subnet(&format!("net{n}"));
         }
-        Act::Limit(vms, size, subnets) => {
-            let mut quota = serde_json::json!({"virtualMachines": vms, "subnets": subnets});
+        Act::Limit(vms, size, subnets, snapshots) => {
+            let mut quota = serde_json::json!({
+                "virtualMachines": vms, "subnets": subnets, "snapshots": snapshots,
+            });
             if let Some(size) = size {
                 let size = format!("{}Gi", u32::from(*size) + 1);
                 quota["storage"] = serde_json::json!([{"class": CLASS, "size": size}]);
@@ -356,7 +428,20 @@ fn perform(sim: &mut Sim, act: &Act) {
             sim.limits = limits(quota);
         }
         Act::Silence(silent) => sim.set_silent(STORAGE, *silent),
-        Act::CreateVm(..) | Act::CreateVolume(..) | Act::CreateSubnet(_) => {}
+        Act::Snapshot(n, whole) if !sim.snapshots.contains_key(&format!("snap{n}")) => {
+            let (vm, volume) = (vm(n), volume(&(n % 4)));
+            let target = match whole {
+                true => (Some(vm.as_str()), None),
+                false => (None, Some(volume.as_str())),
+            };
+            sim.add_snapshot(&format!("snap{n}"), target.0, target.1);
+        }
+        Act::DeleteSnapshot(n) => {
+            if let Some(snapshot) = sim.snapshots.get_mut(&format!("snap{n}")) {
+                delete(&mut snapshot.metadata);
+            }
+        }
+        Act::CreateVm(..) | Act::CreateVolume(..) | Act::CreateSubnet(_) | Act::Snapshot(..) => {}
     }
 }
 
@@ -372,6 +457,7 @@ fn summed(claims: &Claims) -> Amounts {
         sum.add(storage(), volume.value.size.0);
     }
     sum.add(Thing::Subnets, claims.subnets.len() as u64);
+    sum.add(Thing::Snapshots, claims.snapshots.len() as u64);
     sum
 }
 
@@ -392,11 +478,15 @@ proptest! {
                     wish::Wisher::Vm => "vm",
                     wish::Wisher::Volume => "volume",
                     wish::Wisher::Subnet => "subnet",
+                    wish::Wisher::Snapshot => "snapshot",
                 };
                 let plan = sim.plan_of(&format!("{kind} {}", wish.name));
                 let refused = |fact: &Fact| matches!(fact, Fact::QuotaExceeded { .. });
                 prop_assert!(!plan.found.iter().any(refused), "{}: {:?}", wish.name, plan.found);
             }
+        }
+        for snapshot in sim.snapshots.values_mut() {
+            delete(&mut snapshot.metadata);
         }
         for vm in sim.vms.values_mut() {
             delete(&mut vm.metadata);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume};
+use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, VolumeSnapshot};
 use dc_types::{Bytes, InstanceId, MiB, ObjectRef, ObjectUid, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -16,6 +16,7 @@ pub struct Objects<'a> {
     pub vms: &'a [&'a VirtualMachine],
     pub volumes: &'a [&'a Volume],
     pub subnets: &'a [&'a Subnet],
+    pub snapshots: &'a [&'a VolumeSnapshot],
     pub sizes: &'a ClassSizes,
     pub classes: &'a PoolClasses,
     /// Machines whose volumes were allowed and may not be among `volumes` yet.
@@ -57,6 +58,7 @@ pub enum Wisher {
     Vm,
     Volume,
     Subnet,
+    Snapshot,
 }
 
 /// What one object wants beyond what it holds.
@@ -94,6 +96,7 @@ fn revision(claims: &Claims, kind: Wisher, uid: ObjectUid) -> Option<u64> {
             let claim = claims.subnets.get(&SubnetUid(uid.0));
             claim.map(|claim| claim.revision)
         }
+        Wisher::Snapshot => claims.snapshots_by(uid).map(|claim| claim.revision).max(),
     }
 }
 
@@ -144,6 +147,7 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
         vms,
         volumes,
         subnets,
+        snapshots,
         sizes: _,
         classes: _,
         begun,
@@ -170,7 +174,7 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
                     begun.contains(&uid) || (revision.is_none() && has_volumes.contains(&uid))
                 }
                 Wisher::Volume => revision.is_none() && machine_of(meta).is_some(),
-                Wisher::Subnet => false,
+                Wisher::Subnet | Wisher::Snapshot => false,
             };
             all.push(Wish {
                 begun,
@@ -211,6 +215,12 @@ pub fn wishes(objects: &Objects<'_>, claims: &Claims) -> Vec<Wish> {
             let held = claims.subnets.contains_key(&SubnetUid(age.uid.0));
             let asks = Amounts::of([(Thing::Subnets, u64::from(!held))]);
             wish(&subnet.metadata, Wisher::Subnet, age, asks);
+        }
+    }
+    for snapshot in *snapshots {
+        if let Some(age) = age(&snapshot.metadata) {
+            let asks = of_snapshot(vms, snapshot, age.uid, claims);
+            wish(&snapshot.metadata, Wisher::Snapshot, age, asks);
         }
     }
     sort(&mut all);
@@ -299,6 +309,28 @@ fn of_volume(objects: &Objects<'_>, volume: &Volume, claims: &Claims) -> Amounts
     let held = held.map_or(Bytes(0), |claim| claim.value.size);
     let more = size.0.saturating_sub(held.0);
     Amounts::of([(Thing::Storage(class.to_owned()), more)])
+}
+
+/// One for each volume, until it is begun. One that is taken anew holds what it had.
+fn of_snapshot(
+    vms: &[&VirtualMachine],
+    snapshot: &VolumeSnapshot,
+    uid: ObjectUid,
+    claims: &Claims,
+) -> Amounts {
+    if claims.snapshots_by(uid).next().is_some() {
+        return Amounts::default();
+    }
+    let volumes = match &snapshot.spec.vm {
+        Some(vm) => {
+            let named = vms
+                .iter()
+                .find(|found| found.metadata.name.as_ref() == Some(vm));
+            named.map_or(0, |vm| vm.spec.disks.len())
+        }
+        None => 1,
+    };
+    Amounts::of([(Thing::Snapshots, volumes as u64)])
 }
 
 /// What is wanted by those who come before who asks: older ones, and the other parts of the same

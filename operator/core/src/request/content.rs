@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use dc_crds::lease::Lease;
 use dc_crds::request::{ResourceRequestSpec, Template, TemplateKind};
+use dc_crds::vm::CloudInit;
 use dc_crds::{InformationSystemSpec, SubnetSpec, VirtualMachineSpec, VolumeSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,7 +96,19 @@ pub fn read(template: &Template) -> Result<Asked, Fact> {
         TemplateKind::InformationSystem => parse(template, &spec).map(Asked::System),
         TemplateKind::Subnet => parse(template, &spec).map(Asked::Subnet),
         TemplateKind::Volume => parse(template, &spec).map(Asked::Volume),
-        TemplateKind::VirtualMachine => parse(template, &spec).map(|vm| Asked::Vm(Box::new(vm))),
+        TemplateKind::VirtualMachine => {
+            // What a parser says of a value that it does not take quotes the value.
+            let init = spec.get("cloudInit").cloned().map(serde_json::from_value);
+            if let Some(Err::<CloudInit, _>(_)) = init {
+                return Err(Fact::RequestTemplate {
+                    object: name_of(template),
+                    error:
+                        "spec.cloudInit holds something else than userData (text) or secret (name)"
+                            .to_owned(),
+                });
+            }
+            parse(template, &spec).map(|vm| Asked::Vm(Box::new(vm)))
+        }
     }
 }
 
@@ -116,6 +129,13 @@ fn parse<S: DeserializeOwned + Serialize>(template: &Template, spec: &Value) -> 
 pub fn name_of(template: &Template) -> String {
     format!("{:?} {}", template.kind, template.name)
 }
+
+/// User-data of a machine may hold passwords, and more people read a request's status, its log lines
+/// and its pages than may read how a machine begins: that it differs is told, and never how. Also
+/// what does not belong there is not shown: somebody may have written user-data under another name.
+const SECRET: &str = "spec.cloudInit";
+/// The name of a Secret says nothing of what is in it.
+const SECRET_NAME: &str = "spec.cloudInit.secret";
 
 /// One field that is otherwise than it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,11 +170,31 @@ fn compare(path: &str, wanted: &Value, is: &Value, found: &mut Vec<Difference>) 
         // An empty list that is left out is the same.
         (Value::Array(wanted), Value::Null) if wanted.is_empty() => {}
         (wanted, is) if wanted == is => {}
-        (wanted, is) => found.push(Difference {
-            path: path.to_owned(),
-            is: short(is),
-            wanted: short(wanted),
-        }),
+        (wanted, is) => {
+            found.push(Difference {
+                path: path.to_owned(),
+                is: short(&without_secrets(path, is)),
+                wanted: short(&without_secrets(path, wanted)),
+            });
+        }
+    }
+}
+
+/// The value of a field, without what must not be shown, however deep it is in it.
+fn without_secrets(path: &str, value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::Object(fields) => {
+            let shown = fields.iter().map(|(name, field)| {
+                let shown = without_secrets(&format!("{path}.{name}"), field);
+                (name.clone(), shown)
+            });
+            Value::Object(shown.collect())
+        }
+        _ if path.starts_with(SECRET) && path != SECRET_NAME => {
+            Value::String("(not shown)".to_owned())
+        }
+        plain => plain.clone(),
     }
 }
 

@@ -433,6 +433,57 @@ fn a_change_of_what_is_there_shows_the_difference_and_is_made_once() {
 }
 
 #[test]
+fn user_data_is_never_shown_in_what_a_request_changes_or_in_what_is_wrong_with_it() {
+    const SECRETS: [&str; 2] = ["old-password", "new-password"];
+    let with = |init: Value| {
+        let mut spec = machine("small");
+        spec["cloudInit"] = init;
+        spec
+    };
+    let [old, new] = SECRETS.map(|secret| json!({"userData": format!("#! {secret}")}));
+    let cases = [
+        // Changed, put where nothing was, taken into a Secret, with a field that is no text.
+        (with(old.clone()), with(new.clone()), "userData"),
+        (machine("small"), with(new.clone()), "cloudInit"),
+        (
+            with(old.clone()),
+            with(json!({"secret": "init"})),
+            "cloudInit",
+        ),
+        (with(old), with(json!("new-password")), "cloudInit"),
+        (
+            machine("small"),
+            with(json!({"userData": ["new-password"]})),
+            "cloudInit",
+        ),
+        (
+            machine("small"),
+            with(json!({"userdata": "new-password"})),
+            "cloudInit",
+        ),
+    ];
+    for (is, wanted, told) in cases {
+        let mut desk = Desk::granted();
+        let builds = desk.look();
+        desk.carry_out(&builds);
+        let web = (TemplateKind::VirtualMachine, "web".to_owned());
+        desk.live.borrow_mut().get_mut(&web).unwrap().spec = is;
+        let mut next = Desk::new();
+        next.live = desk.live;
+        next.request.spec.objects[0].spec = wanted.as_object().unwrap().clone();
+        next.look();
+        let status = serde_json::to_string(&next.status()).unwrap();
+        assert!(status.contains(told), "{status}");
+        for secret in SECRETS {
+            assert!(!status.contains(secret), "{status}");
+        }
+        // The same after the grant, when what was built is otherwise.
+        let strayed = next.with_seen(|seen| build::strayed(seen, &judge(seen)));
+        assert!(!strayed.concat().contains("password"), "{strayed:?}");
+    }
+}
+
+#[test]
 fn the_hash_is_of_the_content_in_any_order_of_fields_and_not_of_who_and_how_far() {
     let desk = Desk::new();
     let before = content::hash(&desk.request.spec);

@@ -125,7 +125,9 @@ impl Sim {
             };
             members.insert(claim.value.snapshot, member);
         }
+        let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
         look(&Seen {
+            allowance: self.allowance(&classes, &ahead),
             snapshot: object,
             me: &me,
             system: Named::There,

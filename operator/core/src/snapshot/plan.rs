@@ -11,6 +11,7 @@ use crate::claims::{Claimed, Rebuilt};
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::Plan;
+use crate::quota::{Amounts, Asker, Thing};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
 use crate::words::{Fact, Standing};
@@ -29,13 +30,29 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
     let Some(first) = mine.first() else {
         return match validate(seen) {
             Err(found) => Plan::all_found(found),
-            Ok(valid) => Plan::claim(begin(seen, &valid, 0)),
+            Ok(valid) => allowed(seen, &valid, &mine, || Plan::claim(begin(seen, &valid, 0))),
         };
     };
     match first.value.state {
         SnapshotState::Taking => taking(seen, first, &mine),
         SnapshotState::Broken => again(seen, first, &mine),
         SnapshotState::Taken { .. } => kept(seen, &mine),
+    }
+}
+
+/// The department's quota has room for what the group has more than it holds: when it is begun anew
+/// its old claims go in the same transaction.
+fn allowed(
+    seen: &Seen<'_>,
+    valid: &ValidSnapshot,
+    mine: &Mine<'_>,
+    begin: impl FnOnce() -> Plan,
+) -> Plan {
+    let more = valid.members.len().saturating_sub(mine.len());
+    let asks = Amounts::of([(Thing::Snapshots, more as u64)]);
+    match seen.allowance.check(seen.claims, Asker::of(seen.me), &asks) {
+        Ok(()) => begin(),
+        Err(fact) => Plan::found(fact),
     }
 }
 
@@ -286,10 +303,10 @@ fn again(seen: &Seen<'_>, first: &Claimed<SnapshotClaim>, mine: &Mine<'_>) -> Pl
         Removal::Done if attempts >= ATTEMPTS => Plan::found(Fact::SnapshotFailed { attempts }),
         Removal::Done => match validate(seen) {
             Err(found) => Plan::all_found(found),
-            Ok(valid) => {
+            Ok(valid) => allowed(seen, &valid, mine, || {
                 let txn = begin(seen, &valid, attempts);
                 Plan::claim(deletion::without_claims(txn, mine))
-            }
+            }),
         },
     }
 }

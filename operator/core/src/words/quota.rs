@@ -133,6 +133,10 @@ fn names(thing: &Thing) -> (String, String) {
             format!("lưu trữ loại {class}"),
         ),
         Thing::Subnets => ("subnets".into(), "mạng con".into()),
+        Thing::Snapshots => (
+            "snapshots, one for each volume".into(),
+            "bản chụp ổ đĩa, mỗi ổ đĩa một".into(),
+        ),
     }
 }
 
@@ -144,6 +148,7 @@ fn field(thing: &Thing) -> String {
         Thing::Memory => "spec.quota.memory".to_owned(),
         Thing::Storage(class) => format!("spec.quota.storage[{class}]"),
         Thing::Subnets => "spec.quota.subnets".to_owned(),
+        Thing::Snapshots => "spec.quota.snapshots".to_owned(),
     }
 }
 

@@ -11,11 +11,11 @@ use dc_crds::{Condition, ConditionStatus, VirtualMachine};
 use maud::{Markup, html};
 
 use super::super::Web;
-use super::super::door::Visit;
+use super::super::door::{Page, Visit};
 use super::super::form::{self, ONCE};
 use super::super::frame::{self, Of, Tab, mark, marked, time, token};
 use super::super::words::{self, Tone};
-use super::{list_place, object_place, of, offers, rows, why};
+use super::{Refused, list_place, object_place, of, offers, rows, snapshot, why};
 use crate::door::body;
 use crate::identity::code::random;
 use crate::language::Language;
@@ -24,6 +24,7 @@ use crate::resources::Kind;
 use crate::resources::machines::{
     InterfaceView, MachineView, Machines, Power, VirtualMachineChange,
 };
+use crate::resources::snapshots::Snapshots;
 use crate::resources::view::Phase;
 use crate::rights::Verb;
 use crate::serve::deed::Deed;
@@ -113,28 +114,51 @@ pub async fn page(
 ) -> Answered {
     let place = object_place(path)?;
     let Nothing {} = body::query(&uri)?;
-    let machine = get::<Machines>(&web.app, &visit.caller, &place).await?;
-    let (of, _) = of(&web, &visit, &place, Tab::Machines).await?;
-    let changes = offers::<Machines>(&web, &visit.caller, Verb::Patch, &place).await?;
+    Ok(shown(&web, &visit, &place, None).await?.into_response())
+}
+
+pub async fn shown(
+    web: &Web,
+    visit: &Visit,
+    place: &Place,
+    refused: Option<&Refused<'_>>,
+) -> Result<Page, Problem> {
+    let caller = &visit.caller;
+    let machine = get::<Machines>(&web.app, caller, place).await?;
+    let (of, _) = of(web, visit, place, Tab::Machines).await?;
+    let changes = offers::<Machines>(web, caller, Verb::Patch, place).await?;
+    let here = Place::list(place.department.clone())?;
+    let takes = offers::<Snapshots>(web, caller, Verb::Create, &here).await?;
     let language = visit.language();
     let view = Machines::view(&machine);
     let conditions = machine.status.as_ref().map(|status| &status.conditions);
+    let at = of.path(&format!("/machines/{}", view.meta.name));
+    let hint = language.pick(
+        "Mọi ổ đĩa của máy ở cùng một thời điểm. Máy dừng ghi trong chốc lát rồi chạy tiếp.",
+        "All its disks at one instant. The machine writes nothing for a moment and goes on.",
+    );
     let content = html! {
+        @if let Some(refused) = refused { (frame::refusal(language, refused.problem)) }
         div.live {
             div.head { h1 { (view.meta.name) } (standing(language, &view)) }
             (why(language, &view.meta.ready))
         }
         @if changes && view.meta.phase == Phase::Present {
-            (buttons(&visit, &of, &view, &random()?))
+            (buttons(visit, &of, &view, &random()?))
         }
         div.live {
             (facts(language, &view))
             (interfaces(language, &view))
             (disks(language, &of, &view))
+        }
+        @if takes && view.meta.phase == Phase::Present {
+            (snapshot::take_form(visit, &at, hint, refused)?)
+        }
+        div.live {
             (conditions_table(language, conditions.map_or(&[], Vec::as_slice)))
         }
     };
-    Ok(frame::page(&visit, &view.meta.name, Some(&of), &content).into_response())
+    Ok(frame::page(visit, &view.meta.name, Some(&of), &content))
 }
 
 /// Start, stop and restart, as far as each makes sense now. `once` is new for each page: a restart

@@ -1,4 +1,6 @@
-//! Volumes: the list, and one of them with its snapshots.
+//! Volumes: the list, and one of them with its snapshots. What is done to it is in [`acts`].
+
+pub mod acts;
 
 use std::sync::Arc;
 
@@ -11,19 +13,21 @@ use kube::ResourceExt;
 use maud::{Markup, html};
 
 use super::super::Web;
-use super::super::door::Visit;
+use super::super::door::{Page, Visit};
 use super::super::frame::{self, Of, Tab, mark, marked, time};
 use super::super::words::Tone;
-use super::{list_place, machine, object_place, of, rows, some, why};
+use super::{Refused, list_place, machine, object_place, of, offers, rows, snapshot, some, why};
 use crate::door::body;
 use crate::language::Language;
 use crate::page::LARGEST_LIMIT;
+use crate::problem::Problem;
 use crate::resources::Kind;
 use crate::resources::snapshots::Snapshots;
 use crate::resources::view::Phase;
 use crate::resources::volumes::{ReclaimRule, VolumeView, Volumes};
-use crate::serve::Answered;
+use crate::rights::Verb;
 use crate::serve::read::{Filter, Nothing, get};
+use crate::serve::{Answered, Place};
 
 pub async fn list(
     State(web): State<Web>,
@@ -108,25 +112,51 @@ pub async fn page(
 ) -> Answered {
     let place = object_place(path)?;
     let Nothing {} = body::query(&uri)?;
-    let volume = get::<Volumes>(&web.app, &visit.caller, &place).await?;
-    let (of, _) = of(&web, &visit, &place, Tab::Volumes).await?;
+    Ok(shown(&web, &visit, &place, None).await?.into_response())
+}
+
+pub async fn shown(
+    web: &Web,
+    visit: &Visit,
+    place: &Place,
+    refused: Option<&Refused<'_>>,
+) -> Result<Page, Problem> {
+    let caller = &visit.caller;
+    let volume = get::<Volumes>(&web.app, caller, place).await?;
+    let (of, _) = of(web, visit, place, Tab::Volumes).await?;
     let all = Filter::default();
-    let taken = some::<Snapshots>(&web, &visit.caller, &place, LARGEST_LIMIT, &all).await?;
+    let taken = some::<Snapshots>(web, caller, place, LARGEST_LIMIT, &all).await?;
     let name = volume.name_any();
     let taken: Vec<_> = taken.into_iter().filter(|one| is_of(one, &name)).collect();
     let language = visit.language();
     let view = Volumes::view(&volume);
     let conditions = volume.status.as_ref().map(|status| &status.conditions);
+    let present = view.meta.phase == Phase::Present;
+    let here = Place::list(place.department.clone())?;
+    let takes = present && offers::<Snapshots>(web, caller, Verb::Create, &here).await?;
+    let changes = present && offers::<Volumes>(web, caller, Verb::Patch, place).await?;
+    let deletes = present && offers::<Volumes>(web, caller, Verb::Delete, place).await?;
+    let hint = language.pick(
+        "Ổ đĩa như đang có lúc này. Máy đang dùng nó dừng ghi trong chốc lát.",
+        "The volume as it stands now. The machine that uses it writes nothing for a moment.",
+    );
+    let at = of.path(&format!("/volumes/{name}"));
     let content = html! {
+        @if let Some(refused) = refused { (frame::refusal(language, refused.problem)) }
         div.live {
             div.head { h1 { (name) } (standing(language, &view)) }
             (why(language, &view.meta.ready))
             (facts(language, &of, &view))
-            (snapshots(language, &taken))
+            (snapshots(language, &of, &taken))
+        }
+        @if takes { (snapshot::take_form(visit, &at, hint, refused)?) }
+        @if changes { (acts::growth(visit, &of, &view, refused)) }
+        @if deletes { (acts::deletion(visit, &of, &view, taken.len(), refused)) }
+        div.live {
             (machine::conditions_table(language, conditions.map_or(&[], Vec::as_slice)))
         }
     };
-    Ok(frame::page(&visit, &name, Some(&of), &content).into_response())
+    Ok(frame::page(visit, &name, Some(&of), &content))
 }
 
 /// By its own name, or as one of a machine's.
@@ -136,8 +166,9 @@ fn is_of(snapshot: &VolumeSnapshot, volume: &str) -> bool {
         || status.is_some_and(|status| status.volumes.iter().any(|one| one.volume == volume))
 }
 
-fn facts(language: Language, of: &Of, view: &VolumeView) -> Markup {
-    let kept = match view.reclaim {
+/// What becomes of its bytes when it is deleted.
+fn kept(language: Language, reclaim: ReclaimRule) -> &'static str {
+    match reclaim {
         ReclaimRule::Retain => language.pick("giữ lại dữ liệu", "its data is kept"),
         ReclaimRule::Discard => language.pick("thu hồi các khối", "its blocks are given back"),
         ReclaimRule::Zero => language.pick("ghi đè bằng số không", "it is overwritten with zeros"),
@@ -145,7 +176,11 @@ fn facts(language: Language, of: &Of, view: &VolumeView) -> Markup {
             "ghi đè ngẫu nhiên rồi bằng số không",
             "it is overwritten with random bytes, then with zeros",
         ),
-    };
+    }
+}
+
+fn facts(language: Language, of: &Of, view: &VolumeView) -> Markup {
+    let kept = kept(language, view.reclaim);
     let source = &view.source;
     let from = [&source.image, &source.volume, &source.snapshot];
     let from = from.into_iter().flatten().next();
@@ -168,7 +203,7 @@ fn facts(language: Language, of: &Of, view: &VolumeView) -> Markup {
     }
 }
 
-fn snapshots(language: Language, taken: &[Arc<VolumeSnapshot>]) -> Markup {
+fn snapshots(language: Language, of: &Of, taken: &[Arc<VolumeSnapshot>]) -> Markup {
     let (state, at) = (
         language.pick("Trạng thái", "State"),
         language.pick("Chụp lúc", "Taken"),
@@ -188,8 +223,9 @@ fn snapshots(language: Language, taken: &[Arc<VolumeSnapshot>]) -> Markup {
                     tbody { @for one in taken {
                         @let view = Snapshots::view(one);
                         tr {
-                            th scope="row" { (view.meta.name) }
-                            td data-label=(state) { (mark(language, &view.state)) }
+                            @let at = of.path(&format!("/snapshots/{}", view.meta.name));
+                            th scope="row" { a href=(at) { (view.meta.name) } }
+                            td data-label=(state) { (snapshot::standing(language, &view)) }
                             td data-label=(at) {
                                 @match &view.taken_at {
                                     Some(at) => (time(language, at)),

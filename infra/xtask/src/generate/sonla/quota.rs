@@ -17,6 +17,8 @@ const VCPUS_EACH: u32 = 2;
 const MEMORY_EACH_GIB: u32 = 4;
 /// One in each zone that carries machines of departments.
 const SUBNETS: u32 = 6;
+/// Of a machine with two disks, one before a change and a few to go back to.
+const SNAPSHOTS_EACH: u32 = 8;
 
 pub fn of(systems: &[&System]) -> Quota {
     let mut machines = SPARE_MACHINES;
@@ -46,5 +48,6 @@ pub fn of(systems: &[&System]) -> Quota {
             })
             .collect(),
         subnets: Some(SUBNETS),
+        snapshots: Some(machines * SNAPSHOTS_EACH),
     }
 }
