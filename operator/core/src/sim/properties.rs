@@ -133,7 +133,7 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
             }
         }
         for volume in &vm.value.volumes {
-            let attached = claims.attachments.get(volume);
+            let attached = claims.attachment_of(*volume);
             prop_assert_eq!(attached.map(|a| a.value.vm), Some(*id), "another holds it");
             prop_assert_eq!(attached.map(|a| &a.value.host), Some(&vm.value.host));
             let lies = &claims.volumes[volume].value;

@@ -1,6 +1,7 @@
 //! What the operator sees and decides of a volume, in the data centre of the tests.
 
-use dc_types::Epoch;
+use dc_types::plan::ItemKey;
+use dc_types::{Epoch, ObjectRef};
 
 use super::Sim;
 use crate::object;
@@ -10,6 +11,11 @@ use crate::vm;
 use crate::volume::{self, Named};
 
 impl Sim {
+    /// The item of a volume at its storage host.
+    pub fn key_of(&self, me: &ObjectRef) -> ItemKey {
+        volume::key(self.ledger.claims.place_of(volume::id(me)))
+    }
+
     /// What the operator decides for a volume now; nothing is carried out.
     pub fn decide_volume(&self, name: &str) -> Plan {
         self.with_volume_seen(name, volume::plan)
@@ -26,17 +32,17 @@ impl Sim {
         let source = source.and_then(|name| self.volumes.get(name));
         let source_said = source.and_then(|source| {
             let me = object::object_ref(&source.metadata)?;
-            self.said(&self.storage_of(source), &volume::key(&me))
+            self.said(&self.storage_of(source), &self.key_of(&me))
         });
-        let grant = vm::grant_key(volume::id(&me));
+        let grant = vm::grant_key(self.ledger.claims.place_of(volume::id(&me)));
         let pending = self
             .ledger
             .claims
             .releases
             .contains_key(&(storage.clone(), grant));
-        let said = self.said(&storage, &volume::key(&me));
+        let said = self.said(&storage, &self.key_of(&me));
         let named = |name: Option<&String>| self.snapshots.get(name?);
-        let attached = self.ledger.claims.attachments.get(&volume::id(&me));
+        let attached = self.ledger.claims.attachment_of(volume::id(&me));
         let holder = attached.and_then(|attached| {
             let claim = self.ledger.claims.vms.get(&attached.value.vm)?;
             self.said(&claim.value.host, &vm::key(&claim.value.owner))
@@ -66,7 +72,7 @@ impl Sim {
             holder_said: holder.as_ref(),
             claims: &self.ledger.claims,
             said: said.as_ref(),
-            removal: self.removal(&storage, &volume::key(&me), epoch),
+            removal: self.removal(&storage, &self.key_of(&me), epoch),
             grant_removal: match pending {
                 true => Removal::Pending,
                 false => Removal::Done,
