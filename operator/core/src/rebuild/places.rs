@@ -10,6 +10,9 @@ use dc_types::plan::{VmItem, VolumeItem};
 
 use super::{ById, Found};
 
+/// A place, and what was found under it on each host: the newest first.
+type Held<'a, 'b> = (InstanceId, &'b [Found<'a, VolumeItem>]);
+
 pub(super) struct Places {
     volumes: BTreeMap<InstanceId, InstanceId>,
     /// Those that some machine's disk opens.
@@ -48,8 +51,8 @@ impl Places {
     pub fn by_volume<'a, 'b>(
         &self,
         volumes: &'b ById<'a, VolumeItem>,
-    ) -> BTreeMap<InstanceId, Vec<(InstanceId, &'b [Found<'a, VolumeItem>])>> {
-        let mut by: BTreeMap<_, Vec<(InstanceId, &[Found<'a, VolumeItem>])>> = BTreeMap::new();
+    ) -> BTreeMap<InstanceId, Vec<Held<'a, 'b>>> {
+        let mut by: BTreeMap<InstanceId, Vec<Held<'_, '_>>> = BTreeMap::new();
         for (place, several) in volumes {
             let of = by.entry(self.volume_at(*place)).or_default();
             of.push((*place, several));
