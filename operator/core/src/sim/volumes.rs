@@ -1,16 +1,36 @@
 //! What the operator sees and decides of a volume, in the data centre of the tests.
 
+use dc_types::claim::{VolumeClaim, keys};
 use dc_types::plan::ItemKey;
-use dc_types::{Epoch, ObjectRef};
+use dc_types::{Epoch, InstanceId, ObjectRef, PoolName};
 
-use super::Sim;
+use super::{POOL, STORAGE, Sim, host};
 use crate::object;
 use crate::plan::Plan;
 use crate::sight::Removal;
+use crate::txn::Txn;
 use crate::vm;
 use crate::volume::{self, Named};
 
 impl Sim {
+    /// A volume of the first pool, claimed as a move has left it: its bytes are in `place`.
+    pub fn add_moved_volume(&mut self, name: &str, size: &str, place: InstanceId) {
+        self.add_volume(name, size);
+        let me = object::object_ref(&self.volumes[name].metadata).unwrap();
+        let claim = VolumeClaim {
+            volume: volume::id(&me),
+            owner: me,
+            pool: PoolName::new(POOL).unwrap(),
+            host: host(STORAGE),
+            size: size.parse().unwrap(),
+            grows_from: None,
+            restore: None,
+            stored: Some(place),
+        };
+        let txn = Txn::new("moved").claim(keys::volume(claim.volume), &claim);
+        assert!(self.ledger.commit(&txn));
+    }
+
     /// The item of a volume at its storage host.
     pub fn key_of(&self, me: &ObjectRef) -> ItemKey {
         volume::key(self.ledger.claims.place_of(volume::id(me)))

@@ -2,32 +2,17 @@
 
 use super::*;
 use crate::sim::NAMESPACE;
-use crate::txn::Txn;
-use dc_types::claim::keys;
+use dc_types::HostName;
 use dc_types::plan::{ItemKind, VolumeSource};
-use dc_types::{HostName, PoolName};
 use uuid::Uuid;
 
 const PLACE: InstanceId = InstanceId(Uuid::from_u128(0xace));
 
 /// A volume "data" of 2 GiB, claimed as a move has left it.
 fn moved(sim: &mut Sim) -> ObjectRef {
-    sim.add_volume("data", "2Gi");
-    let me = me(sim, "data");
-    let claim = VolumeClaim {
-        volume: id(&me),
-        owner: me.clone(),
-        pool: PoolName::new(POOL).unwrap(),
-        host: host(STORAGE),
-        size: Bytes(2 << 30),
-        grows_from: None,
-        restore: None,
-        stored: Some(PLACE),
-    };
-    let txn = Txn::new("moved").claim(keys::volume(id(&me)), &claim);
-    assert!(sim.ledger.commit(&txn));
+    sim.add_moved_volume("data", "2Gi", PLACE);
     sim.look();
-    me
+    me(sim, "data")
 }
 
 /// Ids of what the storage host holds of one kind.
