@@ -190,6 +190,10 @@ fn read_volume(look: &mut Look<'_>, namespace: &str, name: String) -> VolumeRead
         claim.map(|claim| (claim.value.host.clone(), claim.value.place()))
     });
     let (host, place) = host.unzip();
+    if let Some(place) = place {
+        // Who has it is claimed by the place.
+        look.claim(place.0);
+    }
     let pool_name = volume.as_ref().map(|volume| volume.spec.pool.clone());
     let pool = pool_name.and_then(|pool| look.pool("", &pool));
     VolumeRead {
