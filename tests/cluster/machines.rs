@@ -26,7 +26,7 @@ pub fn assert_sound(claims: &Claims) {
     for vm in claims.vms.values() {
         for volume in &vm.value.volumes {
             assert!(volumes.insert(*volume), "volume {volume} is claimed twice");
-            let attached = &claims.attachments[volume].value;
+            let attached = &claims.attachment_of(*volume).unwrap().value;
             assert_eq!((attached.vm, &attached.host), (vm.value.vm, &vm.value.host));
         }
         for card in &vm.value.cards {

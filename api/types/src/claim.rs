@@ -55,9 +55,19 @@ pub struct VolumeClaim {
     /// The last order to bring it back to a snapshot. No machine gets it before that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreOrder>,
+    /// The id under which the storage host has the bytes, once they have been moved; else the
+    /// volume's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<InstanceId>,
 }
 
 impl VolumeClaim {
+    /// The id under which the storage host has the bytes, and under which they are granted.
+    #[must_use]
+    pub fn place(&self) -> InstanceId {
+        self.stored.unwrap_or(self.volume)
+    }
+
     /// How large it certainly is to whoever opens it.
     #[must_use]
     pub fn shown(&self) -> Bytes {
@@ -82,6 +92,18 @@ pub struct SnapshotClaim {
     /// How often the group was begun before, counted from 0.
     pub attempt: u32,
     pub state: SnapshotState,
+    /// The place of the volume's bytes, where that is not the volume's id. It is the same for as long
+    /// as there is a snapshot, which has its blocks in common with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<InstanceId>,
+}
+
+impl SnapshotClaim {
+    /// The id under which the storage host has the bytes that it is of.
+    #[must_use]
+    pub fn place(&self) -> InstanceId {
+        self.stored.unwrap_or(self.volume)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,9 +146,21 @@ pub struct ErasedVolume {
     pub method: Disposition,
     /// What the host did; `None` when it confirmed without saying.
     pub erasure: Option<Erasure>,
+    /// The place that the bytes were in, where that is not the volume's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<InstanceId>,
 }
 
-/// The one machine that may open an exclusive volume. The epoch of this key is the grant's.
+impl ErasedVolume {
+    /// The id under which the storage host had the bytes.
+    #[must_use]
+    pub fn place(&self) -> InstanceId {
+        self.stored.unwrap_or(self.volume)
+    }
+}
+
+/// The one machine that may open an exclusive volume. The key is of the place of its bytes; its epoch
+/// is the grant's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachClaim {
     pub volume: InstanceId,
@@ -192,8 +226,8 @@ pub mod keys {
     }
 
     #[must_use]
-    pub fn attach(id: InstanceId) -> String {
-        format!("{ATTACH}{id}")
+    pub fn attach(place: InstanceId) -> String {
+        format!("{ATTACH}{place}")
     }
 
     #[must_use]
@@ -208,8 +242,8 @@ pub mod keys {
     }
 
     #[must_use]
-    pub fn erased(volume: InstanceId) -> String {
-        format!("{ERASED}{volume}")
+    pub fn erased(place: InstanceId) -> String {
+        format!("{ERASED}{place}")
     }
 
     #[must_use]

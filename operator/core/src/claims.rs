@@ -98,10 +98,12 @@ pub struct Claims {
     pub incarnation: u64,
     pub vms: BTreeMap<InstanceId, Claimed<VmClaim>>,
     pub volumes: BTreeMap<InstanceId, Claimed<VolumeClaim>>,
+    /// By the place of the volume's bytes: see [`Claims::attachment_of`].
     pub attachments: BTreeMap<InstanceId, Claimed<AttachClaim>>,
     pub snapshots: BTreeMap<SnapshotId, Claimed<SnapshotClaim>>,
     /// By the machine whose guest is held.
     pub holds: BTreeMap<InstanceId, Claimed<HoldClaim>>,
+    /// By the place that the bytes were in.
     pub erased: BTreeMap<InstanceId, Claimed<ErasedVolume>>,
     pub subnets: BTreeMap<SubnetUid, Claimed<SubnetClaim>>,
     pub departments: BTreeMap<DepartmentName, Claimed<DepartmentClaim>>,
@@ -115,6 +117,8 @@ pub struct Claims {
     host_promises: BTreeMap<HostName, HostPromise>,
     namespace_vms: BTreeMap<String, BTreeSet<InstanceId>>,
     host_volumes: BTreeMap<HostName, BTreeSet<InstanceId>>,
+    /// The volumes that do not lie under their own id, by their place.
+    moved_volumes: BTreeMap<InstanceId, InstanceId>,
     volume_snapshots: BTreeMap<InstanceId, BTreeSet<SnapshotId>>,
     owner_snapshots: BTreeMap<ObjectUid, BTreeSet<SnapshotId>>,
     pool_promises: BTreeMap<PoolName, Bytes>,
@@ -157,6 +161,27 @@ impl Claims {
         ids.filter_map(|id| self.volumes.get(id))
     }
 
+    /// The id under which a storage host has, or is to have, a volume's bytes.
+    #[must_use]
+    pub fn place_of(&self, volume: InstanceId) -> InstanceId {
+        let claim = self.volumes.get(&volume);
+        claim.map_or(volume, |claim| claim.value.place())
+    }
+
+    /// The volume whose bytes are in a place.
+    #[must_use]
+    pub fn volume_at(&self, place: InstanceId) -> Option<&Claimed<VolumeClaim>> {
+        let volume = self.moved_volumes.get(&place).unwrap_or(&place);
+        let claim = self.volumes.get(volume)?;
+        (claim.value.place() == place).then_some(claim)
+    }
+
+    /// Who may open a volume.
+    #[must_use]
+    pub fn attachment_of(&self, volume: InstanceId) -> Option<&Claimed<AttachClaim>> {
+        self.attachments.get(&self.place_of(volume))
+    }
+
     /// Snapshots of a volume, whoever they belong to.
     pub fn snapshots_of(
         &self,
@@ -179,7 +204,7 @@ impl Claims {
         match key.kind {
             ItemKind::Vm => self.vms.get(&id).is_some_and(|vm| vm.value.host == *host),
             ItemKind::Volume | ItemKind::Grant => {
-                let volume = self.volumes.get(&id);
+                let volume = self.volume_at(id);
                 volume.is_some_and(|volume| volume.value.host == *host)
                     && (key.kind == ItemKind::Volume || self.attachments.contains_key(&id))
             }
@@ -355,12 +380,18 @@ impl Claims {
             .entry(volume.host.clone())
             .or_default()
             .insert(id);
+        if let Some(place) = volume.stored {
+            self.moved_volumes.insert(place, id);
+        }
         self.promise(&volume.pool, volume.size);
     }
 
     fn unindex_volume(&mut self, id: InstanceId, volume: &VolumeClaim) {
         self.charges.volume(volume, Turn::Went);
         remove_from(&mut self.host_volumes, &volume.host, id);
+        if let Some(place) = volume.stored {
+            self.moved_volumes.remove(&place);
+        }
         self.take_back(&volume.pool, volume.size);
     }
 

@@ -25,9 +25,11 @@ use crate::vm::claim::held_keys;
 
 mod grants;
 mod networks;
+mod places;
 mod snapshots;
 
 use grants::Grants;
+use places::{Places, stored};
 
 /// What one host holds.
 #[derive(Clone, Debug)]
@@ -107,10 +109,11 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
         ItemBody::Vm(vm) => Some((vm.vm, vm.as_ref())),
         _ => None,
     });
-    rebuild_volumes(&mut outcome, &volumes);
-    snapshots::rebuild(&mut outcome, inventories, &volumes, objects);
+    let places = Places::new(&volumes, &vms);
+    rebuild_volumes(&mut outcome, &volumes, &places);
+    snapshots::rebuild(&mut outcome, inventories, &volumes, &places, objects);
     let placed = rebuild_vms(&mut outcome, &vms, &grants);
-    grants.rebuild(&mut outcome, &placed);
+    grants.rebuild(&mut outcome, &placed, &places);
     networks::rebuild(&mut outcome, inventories, objects);
     outcome
 }
@@ -140,11 +143,22 @@ fn by_id<'a, T>(
     found
 }
 
-fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>) {
-    for (id, several) in volumes {
+fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>, places: &Places) {
+    for (id, of_volume) in &places.by_volume(volumes) {
+        let Some((place, several)) = of_volume.first() else {
+            continue;
+        };
         let Some(newest) = several.first() else {
             continue;
         };
+        for (other, _) in &of_volume[1..] {
+            outcome.disagree(format!(
+                "volume {} ({id}) has bytes in two places, {place} on {} and {other}: {place} is \
+                 taken; look at {other} before you delete it by hand, and touch neither before you \
+                 know which the guest wrote to last",
+                newest.item.object, newest.host,
+            ));
+        }
         if several.len() > 1 {
             outcome.disagree(format!(
                 "volume {} ({id}) is held by {}: {} is taken, because its epoch is the newest",
@@ -161,6 +175,7 @@ fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>) {
             size: newest.body.size,
             grows_from: None,
             restore: newest.body.restore.clone(),
+            stored: stored(*id, *place),
         };
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
     }

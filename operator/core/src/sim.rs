@@ -157,6 +157,12 @@ impl Sim {
         }
     }
 
+    /// An id that nothing has had.
+    pub fn new_place(&mut self) -> Uuid {
+        self.next_uid += 1;
+        Uuid::from_u128(self.next_uid)
+    }
+
     pub fn add_subnet(&mut self, name: &str) {
         let mut subnet = objects::subnet(name);
         subnet.metadata = self.meta(name);

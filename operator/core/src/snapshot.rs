@@ -114,13 +114,14 @@ pub fn item(claim: &Claimed<SnapshotClaim>) -> Item {
     let SnapshotClaim {
         snapshot,
         owner,
-        volume,
+        volume: _,
         pool,
         host: _,
         size: _,
         held: _,
         attempt: _,
         state: _,
+        stored: _,
     } = &claim.value;
     Item {
         key: key(*snapshot),
@@ -128,7 +129,7 @@ pub fn item(claim: &Claimed<SnapshotClaim>) -> Item {
         object: owner.clone(),
         body: ItemBody::Snapshot(SnapshotItem {
             snapshot: *snapshot,
-            volume: *volume,
+            volume: claim.value.place(),
             pool: pool.clone(),
         }),
     }

@@ -46,7 +46,7 @@ pub use plan::plan;
 pub use status::status;
 pub use validate::{ValidVm, validate};
 
-/// The login of a grant, made from the volume and the epoch; never stored.
+/// The login of a grant, made from the place of the bytes and the epoch; never stored.
 pub type ChapOf<'a> = &'a dyn Fn(InstanceId, Epoch) -> Chap;
 
 /// The same for a pool of Ceph: the key of the grant's user.
@@ -167,9 +167,10 @@ pub fn key(me: &ObjectRef) -> ItemKey {
     ItemKey::new(ItemKind::Vm, me.uid.0)
 }
 
+/// The grant of a volume, by the place of its bytes.
 #[must_use]
-pub fn grant_key(volume: InstanceId) -> ItemKey {
-    ItemKey::new(ItemKind::Grant, volume.0)
+pub fn grant_key(place: InstanceId) -> ItemKey {
+    ItemKey::new(ItemKind::Grant, place.0)
 }
 
 /// The volume that a disk's template makes.

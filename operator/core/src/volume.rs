@@ -110,9 +110,10 @@ pub fn id(me: &ObjectRef) -> InstanceId {
     InstanceId(me.uid.0)
 }
 
+/// The item at the storage host, of the place of the volume's bytes.
 #[must_use]
-pub fn key(me: &ObjectRef) -> ItemKey {
-    ItemKey::new(ItemKind::Volume, me.uid.0)
+pub fn key(place: InstanceId) -> ItemKey {
+    ItemKey::new(ItemKind::Volume, place.0)
 }
 
 /// How much a pool may promise: its capacity times the percentage.

@@ -192,14 +192,20 @@ fn read_volume(look: &mut Look<'_>, namespace: &str, name: String) -> VolumeRead
     look.claim(me.uid.0);
     let host = look.context.parts.ledger.with_claims(|claims| {
         let claim = claims.volumes.get(&volume::id(&me));
-        claim.map(|claim| claim.value.host.clone())
+        claim.map(|claim| (claim.value.host.clone(), claim.value.place()))
     });
+    let (host, place) = host.unzip();
+    if let Some(place) = place {
+        // Who has it is claimed by the place.
+        look.claim(place.0);
+    }
     let pool_name = volume.as_ref().map(|volume| volume.spec.pool.clone());
     let pool = pool_name.and_then(|pool| look.pool("", &pool));
     VolumeRead {
         said: host
             .as_ref()
-            .and_then(|host| look.said(host, &volume::key(&me))),
+            .zip(place)
+            .and_then(|(host, place)| look.said(host, &volume::key(place))),
         pool: pool.zip(host).map(|(pool, host)| {
             let facts = look.facts_once(&host);
             (pool, look.presence(&host), facts)
@@ -226,7 +232,7 @@ fn machine_id(
     }
     let uid = object::uid(&first?.volume.as_ref()?.metadata)?;
     look.context.parts.ledger.with_claims(|claims| {
-        let attached = claims.attachments.get(&InstanceId(uid.0))?;
+        let attached = claims.attachment_of(InstanceId(uid.0))?;
         Some(attached.value.vm)
     })
 }

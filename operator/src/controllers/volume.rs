@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dc_crds::pool::OwnerClass;
 use dc_crds::{Volume, VolumeSnapshot};
+use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
@@ -14,7 +15,7 @@ use dc_operator_core::volume::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, pla
 use dc_operator_core::words::Fact;
 use dc_operator_core::{image, vm, volume};
 use dc_types::report::Observation;
-use dc_types::{HostName, ObjectRef};
+use dc_types::{HostName, InstanceId, ObjectRef};
 
 use super::look::Look;
 use super::pool::facts_of;
@@ -34,8 +35,13 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         return Ok(Settled::gone());
     };
     let now = now();
+    // As the claim said last: when it is all over, none is left to say it.
+    let mut place = volume::id(&me);
     let settled = settle(context, key, &volume, Kind::Volume, |look, _| {
         let read = Read::new(look, &volume, &me);
+        if read.claimed {
+            place = read.place;
+        }
         let budget = quota::Read::new(look, &me.namespace);
         let removals = context
             .parts
@@ -90,13 +96,19 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         decision
     })
     .await?;
-    tell_where(context, &volume, &me, settled);
+    tell_where(context, &volume, &me, place, settled);
     Ok(settled)
 }
 
 /// Says once, as the object goes, where retained bytes lie, or which certificate is the evidence
 /// that they are gone.
-fn tell_where(context: &Context, volume: &Volume, me: &ObjectRef, settled: Settled) {
+fn tell_where(
+    context: &Context,
+    volume: &Volume,
+    me: &ObjectRef,
+    place: InstanceId,
+    settled: Settled,
+) {
     let going = object::life(&volume.metadata) == object::Life::Deleting;
     if !going || settled != Settled::gone() || !object::is_held(&volume.metadata) {
         return;
@@ -113,11 +125,11 @@ fn tell_where(context: &Context, volume: &Volume, me: &ObjectRef, settled: Settl
             .tell(volume, Tone::Normal, &words.reason, &note);
     };
     if erases(disposition(volume.spec.reclaim, volume.spec.erase_method)) {
-        let certificate = certificate_name(me, volume::id(me));
+        let certificate = certificate_name(me, place);
         tell(Fact::VolumeErased { certificate });
         return;
     }
-    let state = context.parts.observed.release(&host, &volume::key(me));
+    let state = context.parts.observed.release(&host, &volume::key(place));
     if let Some(ReleaseState::Done(released)) = state
         && !released.note.is_empty()
     {
@@ -125,6 +137,13 @@ fn tell_where(context: &Context, volume: &Volume, me: &ObjectRef, settled: Settl
             note: released.note,
         });
     }
+}
+
+/// The id under which the bytes of another volume are stored, as its claim says now.
+pub(super) fn place_of(look: &mut Look<'_>, of: &ObjectRef) -> InstanceId {
+    let id = volume::id(of);
+    let claims = |claims: &Claims| claims.place_of(id);
+    look.context.parts.ledger.with_claims(claims)
 }
 
 /// What was read around one volume.
@@ -141,6 +160,9 @@ struct Read {
     class: OwnerClass,
     holder_said: Option<Observation>,
     said: Option<Observation>,
+    claimed: bool,
+    /// The place of its bytes.
+    place: InstanceId,
 }
 
 impl Read {
@@ -154,10 +176,15 @@ impl Read {
         let pool = look.pool("", &spec.pool);
         let claim = look.context.parts.ledger.with_claims(|claims| {
             let claim = claims.volumes.get(&volume::id(me));
-            claim.map(|claim| claim.value.host.clone())
+            claim.map(|claim| (claim.value.host.clone(), claim.value.place()))
         });
         let claimed = claim.is_some();
-        let host = claim.or_else(|| pool.as_deref().and_then(pool_host));
+        let (host, place) = match claim {
+            Some((host, place)) => (Some(host), place),
+            None => (None, volume::id(me)),
+        };
+        look.claim(place.0);
+        let host = host.or_else(|| pool.as_deref().and_then(pool_host));
         let presence = host
             .as_ref()
             .map_or(Presence::Never, |host| look.presence(host));
@@ -180,17 +207,18 @@ impl Read {
             let source = look.volume(&me.namespace, name)?;
             let source_ref = object::object_ref(&source.metadata)?;
             look.claim(source_ref.uid.0);
-            let said = said(look, volume::key(&source_ref));
+            let source_place = place_of(look, &source_ref);
+            let said = said(look, volume::key(source_place));
             Some((source, said))
         });
-        let own = said(look, volume::key(me));
+        let own = said(look, volume::key(place));
         let from_snapshot = spec.source.snapshot.as_ref();
         let from_snapshot = from_snapshot.and_then(|s| look.snapshot(&me.namespace, &s.name));
         let restore = spec.restore.as_ref();
         let restore = restore.and_then(|r| look.snapshot(&me.namespace, &r.snapshot));
         let department = look.department("", &me.namespace);
         let holder = look.context.parts.ledger.with_claims(|claims| {
-            let attached = claims.attachments.get(&volume::id(me))?;
+            let attached = claims.attachments.get(&place)?;
             let claim = claims.vms.get(&attached.value.vm)?;
             Some((claim.value.host.clone(), vm::key(&claim.value.owner)))
         });
@@ -208,22 +236,19 @@ impl Read {
             holder_said,
             class: department.map_or(OwnerClass::Shared, |d| d.spec.owner_class),
             said: own,
+            claimed,
+            place,
         }
     }
 
     /// How far the release of the volume is, and that of a grant of it.
-    fn removals(
-        &self,
-        look: &mut Look<'_>,
-        claims: &dc_operator_core::claims::Claims,
-        me: &ObjectRef,
-    ) -> (Removal, Removal) {
+    fn removals(&self, look: &mut Look<'_>, claims: &Claims, me: &ObjectRef) -> (Removal, Removal) {
         let id = volume::id(me);
         let (Some(host), Some(claim)) = (&self.host, claims.volumes.get(&id)) else {
             return (Removal::NotAsked, Removal::NotAsked);
         };
-        let own = look.removal(claims, host, &volume::key(me), claim.epoch);
-        let grant = vm::grant_key(id);
+        let own = look.removal(claims, host, &volume::key(claim.value.place()), claim.epoch);
+        let grant = vm::grant_key(claim.value.place());
         let pending = claims.releases.contains_key(&(host.clone(), grant));
         look.said(host, &grant);
         let grant = match pending {

@@ -72,6 +72,7 @@ fn what_a_pool_promised_follows_its_claims() {
         size: Bytes(10),
         grows_from: None,
         restore: None,
+        stored: None,
     };
     let key = keys::volume(volume.volume);
     claims.apply(&key, Some(&json(&volume)), 3).unwrap();
@@ -169,5 +170,37 @@ fn a_key_or_value_that_does_not_read_is_an_error_that_names_it() {
     let key = keys::vm(InstanceId(Uuid::from_u128(1)));
     let error = claims.apply(&key, Some("{"), 1).unwrap_err().to_string();
     assert!(error.contains(&key), "{error}");
+    assert_eq!(claims, Claims::new(1));
+}
+
+#[test]
+fn a_claim_of_before_there_were_moves_has_its_bytes_under_the_volumes_id() {
+    let volume = InstanceId(Uuid::from_u128(9));
+    let old = format!(
+        r#"{{"volume":"{volume}","owner":{},"pool":"san","host":"s1","size":10}}"#,
+        json(&owner("so-nnmt", 9))
+    );
+    let mut claims = Claims::new(1);
+    claims.apply(&keys::volume(volume), Some(&old), 3).unwrap();
+    let claim = claims.volumes[&volume].value.clone();
+    assert_eq!((claim.stored, claim.place()), (None, volume));
+    assert_eq!(
+        json(&claim),
+        old,
+        "and an operator of before still reads it"
+    );
+    // A move changes the place that it is found by.
+    let place = InstanceId(Uuid::from_u128(10));
+    let moved = VolumeClaim {
+        stored: Some(place),
+        ..claim
+    };
+    claims
+        .apply(&keys::volume(volume), Some(&json(&moved)), 4)
+        .unwrap();
+    let at = |place| claims.volume_at(place).map(|claim| claim.value.volume);
+    assert_eq!((at(place), at(volume)), (Some(volume), None));
+    assert_eq!(claims.place_of(volume), place);
+    claims.apply(&keys::volume(volume), None, 5).unwrap();
     assert_eq!(claims, Claims::new(1));
 }

@@ -1,8 +1,8 @@
 //! Who may open which volume, as storage hosts say: the fence is theirs.
 
 use super::{
-    AttachClaim, BTreeMap, ById, Epoch, Found, GrantItem, HostName, InstanceId, Outcome, VmItem,
-    kept, keys,
+    AttachClaim, BTreeMap, ById, Epoch, Found, GrantItem, HostName, InstanceId, Outcome, Places,
+    VmItem, kept, keys,
 };
 
 pub(super) struct Grants<'a> {
@@ -25,25 +25,31 @@ impl<'a> Grants<'a> {
     /// Whether every disk of a machine is granted to it, on that host, at the epoch that it has.
     pub fn in_force(&self, vm: &Found<'_, VmItem>) -> bool {
         vm.body.disks.iter().all(|disk| {
-            let newest = self.newest(disk.volume);
+            let newest = self.newest(disk.place());
             newest.is_some_and(|(epoch, initiator)| {
                 epoch == disk.grant && initiator == disk.initiator
             })
         })
     }
 
-    fn newest(&self, volume: InstanceId) -> Option<(Epoch, &str)> {
-        let newest = self.found.get(&volume)?.first()?;
+    fn newest(&self, place: InstanceId) -> Option<(Epoch, &str)> {
+        let newest = self.found.get(&place)?.first()?;
         Some((newest.item.epoch, &newest.body.initiator))
     }
 
     /// The attachments: each stands, also one whose machine nobody holds, so that the volume goes
     /// to no other before a person has looked.
-    pub fn rebuild(&self, outcome: &mut Outcome, placed: &BTreeMap<InstanceId, HostName>) {
-        for (volume, several) in &self.found {
+    pub fn rebuild(
+        &self,
+        outcome: &mut Outcome,
+        placed: &BTreeMap<InstanceId, HostName>,
+        places: &Places,
+    ) {
+        for (place, several) in &self.found {
             let Some(newest) = several.first() else {
                 continue;
             };
+            let volume = places.volume_at(*place);
             let Some((host, vm)) = parties(&newest.body.initiator) else {
                 outcome.disagree(format!(
                     "volume {volume} on {} is granted to {:?}, which names no machine of ours: \
@@ -59,12 +65,8 @@ impl<'a> Grants<'a> {
                     newest.host,
                 ));
             }
-            let claim = AttachClaim {
-                volume: *volume,
-                vm,
-                host,
-            };
-            outcome.put(keys::attach(*volume), &kept(claim, newest.item.epoch));
+            let claim = AttachClaim { volume, vm, host };
+            outcome.put(keys::attach(*place), &kept(claim, newest.item.epoch));
         }
     }
 }

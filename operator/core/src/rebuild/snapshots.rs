@@ -14,12 +14,13 @@ use dc_types::report::Consistency;
 use dc_types::{Bytes, SnapshotId};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{ById, Found, Inventory, Objects, Outcome, kept};
+use super::{ById, Found, Inventory, Objects, Outcome, Places, kept, stored};
 
 pub(super) fn rebuild(
     outcome: &mut Outcome,
     inventories: &[Inventory],
     volumes: &ById<'_, VolumeItem>,
+    places: &Places,
     objects: &Objects,
 ) {
     let told = told(&objects.snapshots);
@@ -44,10 +45,12 @@ pub(super) fn rebuild(
             .get(&one.body.volume)
             .and_then(|found| found.first());
         let state = told.get(&id.to_string()).copied();
+        let place = one.body.volume;
+        let of = places.volume_at(place);
         let claim = SnapshotClaim {
             snapshot: id,
             owner: one.item.object.clone(),
-            volume: one.body.volume,
+            volume: of,
             pool: one.body.pool.clone(),
             host: one.host.clone(),
             // It may have been smaller; more is promised than is needed, never less.
@@ -55,6 +58,7 @@ pub(super) fn rebuild(
             held: None,
             attempt: 0,
             state: state.unwrap_or(SnapshotState::Broken),
+            stored: stored(of, place),
         };
         if state.is_none() {
             outcome.disagree(format!(

@@ -416,3 +416,67 @@ fn a_snapshot_comes_back_as_people_read_it_and_an_unfinished_one_is_taken_anew()
     assert_eq!(outcome.disagreements.len(), 1);
     assert!(outcome.disagreements[0].contains("was not finished"));
 }
+
+/// What a person is told of volumes and grants.
+fn of_storage(outcome: &Outcome) -> Vec<&String> {
+    let told = outcome.disagreements.iter();
+    told.filter(|told| told.contains("volume") || told.contains("disk"))
+        .collect()
+}
+
+/// Machine 1, whose disk's bytes were moved to place 301: as its host and the storage hold it.
+fn moved_machine() -> (Item, Item, Item) {
+    let mut machine = vm(1, "h1", 5);
+    let ItemBody::Vm(body) = &mut machine.body else {
+        panic!("not a machine");
+    };
+    body.disks[0].stored = Some(id(301));
+    let mut place = volume(301, 4);
+    place.object = object("v101", 101);
+    (machine, place, grant(301, "h1", 1, 5))
+}
+
+#[test]
+fn a_moved_volume_is_found_again_in_its_place() {
+    let (machine, place, grant) = moved_machine();
+    let inventories = [
+        inventory("h1", vec![machine]),
+        inventory("s1", vec![place, grant]),
+    ];
+    let outcome = rebuild(&inventories, &objects());
+    assert_eq!(of_storage(&outcome), Vec::<&String>::new());
+    let claims = read(&outcome);
+    assert_eq!(claims.volumes.len(), 1);
+    assert_eq!(claims.volumes[&id(101)].value.place(), id(301));
+    let attached = claims.attachment_of(id(101)).unwrap();
+    assert_eq!((attached.value.volume, attached.epoch), (id(101), epoch(5)));
+    assert!(claims.attachments.contains_key(&id(301)));
+}
+
+#[test]
+fn of_two_places_of_a_volume_the_one_that_its_machine_opens_is_taken_and_a_person_is_told() {
+    let (machine, place, granted) = moved_machine();
+    // What was left behind has the newer epoch, and is the volume's own id.
+    let inventories = [
+        inventory("h1", vec![machine]),
+        inventory("s1", vec![place, granted]),
+        inventory("s2", vec![volume(101, 9)]),
+    ];
+    let outcome = rebuild(&inventories, &objects());
+    let claims = read(&outcome);
+    let claim = &claims.volumes[&id(101)].value;
+    assert_eq!((claim.place(), &claim.host), (id(301), &host("s1")));
+    let [told] = of_storage(&outcome)[..] else {
+        panic!("{:?}", outcome.disagreements);
+    };
+    assert!(told.contains("bytes in two places"), "{told}");
+}
+
+#[test]
+fn a_moved_volume_without_a_machine_is_known_by_the_object_it_was_made_for() {
+    let (_, place, _) = moved_machine();
+    let outcome = rebuild(&[inventory("s1", vec![place])], &objects());
+    assert_eq!(outcome.disagreements, Vec::<String>::new());
+    let claims = read(&outcome);
+    assert_eq!(claims.volumes[&id(101)].value.stored, Some(id(301)));
+}

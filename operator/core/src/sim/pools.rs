@@ -108,14 +108,14 @@ impl Sim {
             return unclaimed(Some(volume), object);
         };
         let (storage, pool) = (&claim.value.host, &claim.value.pool);
-        let grant = vm::grant_key(volume::id(&volume_ref));
+        let grant = vm::grant_key(claim.value.place());
         let pending = claims.releases.contains_key(&(storage.clone(), grant));
         let way = vm::Way::of(&self.host_objects[storage].1, pool);
         vm::DiskSeen {
             volume: Some(volume),
             reach: vm::Reach::of_claimed(pool, storage, object, way.as_ref()),
             way,
-            volume_said: self.said(storage, &volume::key(&volume_ref)),
+            volume_said: self.said(storage, &self.key_of(&volume_ref)),
             grant_said: self.said(storage, &grant),
             grant_removal: match pending {
                 true => Removal::Pending,

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use dc_types::InstanceId;
 use dc_types::claim::SnapshotState;
-use dc_types::plan::ItemKind;
+use dc_types::plan::{ItemKey, ItemKind};
 use proptest::prelude::*;
 
 use super::objects::{delete, disk};
@@ -20,6 +21,8 @@ enum Act {
     AddVolume(u8),
     /// In the directory pool of a host.
     AddVolumeOf(u8, u8),
+    /// Whose bytes have been moved: they are under an id of their own.
+    AddMoved(u8),
     DeleteVolume(u8),
     /// Of a machine, or of a volume.
     Snapshot(u8, u8),
@@ -35,6 +38,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0u8..10, 0u8..3).prop_map(|(vm, volume)| Act::CreateWith(vm, volume)),
         (0u8..10).prop_map(Act::Delete),
         (0u8..3).prop_map(Act::AddVolume),
+        (0u8..3).prop_map(Act::AddMoved),
         (0u8..3).prop_map(Act::DeleteVolume),
         (0u8..3, 0u8..2).prop_map(|(name, host)| Act::AddVolumeOf(name, host)),
         (0u8..10, 0u8..2).prop_map(|(vm, host)| Act::CreateIn(vm, host)),
@@ -75,6 +79,12 @@ fn perform(sim: &mut Sim, act: &Act) {
         Act::AddVolume(n) => {
             if !sim.volumes.contains_key(&volume_name(n)) {
                 sim.add_volume(&volume_name(n), "1Gi");
+            }
+        }
+        Act::AddMoved(n) => {
+            if !sim.volumes.contains_key(&volume_name(n)) {
+                let place = InstanceId(sim.new_place());
+                sim.add_moved_volume(&volume_name(n), "1Gi", place);
             }
         }
         Act::AddVolumeOf(n, folder) => {
@@ -133,7 +143,12 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
             }
         }
         for volume in &vm.value.volumes {
-            let attached = claims.attachments.get(volume);
+            let attached = claims.attachment_of(*volume);
+            prop_assert_eq!(
+                attached.map(|a| a.value.volume),
+                Some(*volume),
+                "of another"
+            );
             prop_assert_eq!(attached.map(|a| a.value.vm), Some(*id), "another holds it");
             prop_assert_eq!(attached.map(|a| &a.value.host), Some(&vm.value.host));
             let lies = &claims.volumes[volume].value;
@@ -142,7 +157,9 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
             }
         }
     }
-    for attached in claims.attachments.values() {
+    for (place, attached) in &claims.attachments {
+        let of = claims.volume_at(*place).map(|claim| claim.value.volume);
+        prop_assert_eq!(of, Some(attached.value.volume), "it fences other bytes");
         prop_assert!(
             claims.vms.contains_key(&attached.value.vm),
             "held by nobody"
@@ -161,6 +178,18 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
         prop_assert!(
             claims.snapshots_by(owner).next().is_some(),
             "held for nobody"
+        );
+    }
+    // Storage is told of a volume by its place alone.
+    for volume in claims.volumes.values() {
+        let (id, place) = (volume.value.volume, volume.value.place());
+        let told = sim.boards.values().flat_map(|board| board.keys());
+        let by_id = |key: &&ItemKey| {
+            matches!(key.kind, ItemKind::Volume | ItemKind::Grant) && key.id == id.0
+        };
+        prop_assert!(
+            place == id || !told.into_iter().any(|key| by_id(&key)),
+            "by its id"
         );
     }
     // A machine is on the one host of its claim, or on none.

@@ -15,7 +15,7 @@ use crate::object;
 use crate::plan::{Hold, Plan};
 use crate::snapshot::{self, MachineSeen, MemberSeen, Seen, Target, TargetSeen};
 use crate::txn::Txn;
-use crate::volume::{self, Named, PoolSeen, erasure};
+use crate::volume::{Named, PoolSeen, erasure};
 use crate::{pool, vm};
 
 /// What a host says of a machine, with how its hold stands.
@@ -146,7 +146,7 @@ impl Sim {
         let me = volume.and_then(|v| object::object_ref(&v.metadata));
         let storage = volume.map_or_else(|| host(STORAGE), |v| self.storage_of(v));
         TargetSeen {
-            said: me.and_then(|me| self.said(&storage, &volume::key(&me))),
+            said: me.and_then(|me| self.said(&storage, &self.key_of(&me))),
             pool: volume
                 .and_then(|v| self.pools.get(&v.spec.pool))
                 .map(|pool| PoolSeen {
@@ -177,7 +177,7 @@ impl Sim {
             }
             None => {
                 let volume = object::uid(&targets.first()?.volume?.metadata)?;
-                let attached = claims.attachments.get(&InstanceId(volume.0))?;
+                let attached = claims.attachment_of(InstanceId(volume.0))?;
                 Some(attached.value.vm)
             }
         })?;

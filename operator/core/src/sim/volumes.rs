@@ -1,15 +1,41 @@
 //! What the operator sees and decides of a volume, in the data centre of the tests.
 
-use dc_types::Epoch;
+use dc_types::claim::{VolumeClaim, keys};
+use dc_types::plan::ItemKey;
+use dc_types::{Epoch, InstanceId, ObjectRef, PoolName};
 
-use super::Sim;
+use super::{POOL, STORAGE, Sim, host};
 use crate::object;
 use crate::plan::Plan;
 use crate::sight::Removal;
+use crate::txn::Txn;
 use crate::vm;
 use crate::volume::{self, Named};
 
 impl Sim {
+    /// A volume of the first pool, claimed as a move has left it: its bytes are in `place`.
+    pub fn add_moved_volume(&mut self, name: &str, size: &str, place: InstanceId) {
+        self.add_volume(name, size);
+        let me = object::object_ref(&self.volumes[name].metadata).unwrap();
+        let claim = VolumeClaim {
+            volume: volume::id(&me),
+            owner: me,
+            pool: PoolName::new(POOL).unwrap(),
+            host: host(STORAGE),
+            size: size.parse().unwrap(),
+            grows_from: None,
+            restore: None,
+            stored: Some(place),
+        };
+        let txn = Txn::new("moved").claim(keys::volume(claim.volume), &claim);
+        assert!(self.ledger.commit(&txn));
+    }
+
+    /// The item of a volume at its storage host.
+    pub fn key_of(&self, me: &ObjectRef) -> ItemKey {
+        volume::key(self.ledger.claims.place_of(volume::id(me)))
+    }
+
     /// What the operator decides for a volume now; nothing is carried out.
     pub fn decide_volume(&self, name: &str) -> Plan {
         self.with_volume_seen(name, volume::plan)
@@ -26,17 +52,17 @@ impl Sim {
         let source = source.and_then(|name| self.volumes.get(name));
         let source_said = source.and_then(|source| {
             let me = object::object_ref(&source.metadata)?;
-            self.said(&self.storage_of(source), &volume::key(&me))
+            self.said(&self.storage_of(source), &self.key_of(&me))
         });
-        let grant = vm::grant_key(volume::id(&me));
+        let grant = vm::grant_key(self.ledger.claims.place_of(volume::id(&me)));
         let pending = self
             .ledger
             .claims
             .releases
             .contains_key(&(storage.clone(), grant));
-        let said = self.said(&storage, &volume::key(&me));
+        let said = self.said(&storage, &self.key_of(&me));
         let named = |name: Option<&String>| self.snapshots.get(name?);
-        let attached = self.ledger.claims.attachments.get(&volume::id(&me));
+        let attached = self.ledger.claims.attachment_of(volume::id(&me));
         let holder = attached.and_then(|attached| {
             let claim = self.ledger.claims.vms.get(&attached.value.vm)?;
             self.said(&claim.value.host, &vm::key(&claim.value.owner))
@@ -66,7 +92,7 @@ impl Sim {
             holder_said: holder.as_ref(),
             claims: &self.ledger.claims,
             said: said.as_ref(),
-            removal: self.removal(&storage, &volume::key(&me), epoch),
+            removal: self.removal(&storage, &self.key_of(&me), epoch),
             grant_removal: match pending {
                 true => Removal::Pending,
                 false => Removal::Done,

@@ -70,6 +70,7 @@ fn begin(seen: &Seen<'_>, valid: &ValidSnapshot, attempt: u32) -> Txn {
             held: valid.held,
             attempt,
             state: SnapshotState::Taking,
+            stored: member.stored,
         };
         txn = txn
             .unchanged(keys::volume(member.volume), member.revision)
@@ -93,7 +94,7 @@ fn begin(seen: &Seen<'_>, valid: &ValidSnapshot, attempt: u32) -> Txn {
 fn taking(seen: &Seen<'_>, first: &Claimed<SnapshotClaim>, mine: &Mine<'_>) -> Plan {
     let Some(vm) = first.value.held else {
         let attached =
-            |c: &&Claimed<SnapshotClaim>| seen.claims.attachments.contains_key(&c.value.volume);
+            |c: &&Claimed<SnapshotClaim>| seen.claims.attachments.contains_key(&c.value.place());
         if mine.len() > 1 && mine.iter().any(attached) {
             // Somebody may have written between the first and the last.
             return give_up(seen, mine, None);

@@ -230,7 +230,7 @@ fn a_volume_is_made_from_a_snapshot_and_brought_back_to_one() {
     sim.look();
     assert_eq!(sim.plan_of("volume data").found, []);
     let me = crate::object::object_ref(&sim.volumes["data"].metadata).unwrap();
-    let held = &sim.hosts[&host(STORAGE)].held[&crate::volume::key(&me)];
+    let held = &sim.hosts[&host(STORAGE)].held[&sim.key_of(&me)];
     let ItemBody::Volume(body) = &held.body else {
         panic!("{held:?}");
     };

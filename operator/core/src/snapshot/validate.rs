@@ -29,6 +29,8 @@ pub struct Member {
     pub pool: PoolName,
     pub host: HostName,
     pub size: Bytes,
+    /// The place of its bytes, where that is not its id.
+    pub stored: Option<InstanceId>,
     /// Of the volume's claim: it must still stand when the snapshot is claimed.
     pub revision: u64,
 }
@@ -117,6 +119,7 @@ fn validate_target(seen: &Seen<'_>, target: &TargetSeen<'_>) -> Result<Member, F
         pool: claim.value.pool.clone(),
         host: claim.value.host.clone(),
         size: claim.value.size,
+        stored: claim.value.stored,
         revision: claim.revision,
     })
 }

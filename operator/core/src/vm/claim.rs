@@ -71,7 +71,7 @@ fn attach(txn: Txn, seen: &Seen<'_>, volume: InstanceId, vm: InstanceId, host: &
         vm,
         host: host.clone(),
     };
-    let txn = txn.claim(keys::attach(volume), &claim);
+    let txn = txn.claim(keys::attach(seen.claims.place_of(volume)), &claim);
     match seen.claims.volumes.get(&volume) {
         Some(volume_claim) => txn.unchanged(keys::volume(volume), volume_claim.revision),
         None => txn,

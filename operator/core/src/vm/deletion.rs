@@ -78,11 +78,11 @@ pub(super) fn detach(
     let Some(held) = Held::find(seen, volume).filter(|held| held.attach.value.vm == vm) else {
         return (txn, None);
     };
-    let (host, key) = (held.storage_host(), grant_key(volume));
+    let (host, key) = (held.storage_host(), grant_key(held.place()));
     let release = release(seen, host, key, held.attach.epoch);
     let txn = txn
-        .unchanged(keys::attach(volume), held.attach.revision)
-        .delete(keys::attach(volume))
+        .unchanged(keys::attach(held.place()), held.attach.revision)
+        .delete(keys::attach(held.place()))
         .put(keys::release(host, &key), &release);
     (txn, Some((host.clone(), key)))
 }

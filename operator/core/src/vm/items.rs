@@ -27,9 +27,15 @@ impl<'a> Held<'a> {
     pub fn find(seen: &Seen<'a>, volume: InstanceId) -> Option<Self> {
         Some(Self {
             volume,
-            attach: seen.claims.attachments.get(&volume)?,
+            attach: seen.claims.attachment_of(volume)?,
             claim: seen.claims.volumes.get(&volume)?,
         })
+    }
+
+    /// The id under which its storage has and grants it.
+    #[must_use]
+    pub fn place(&self) -> InstanceId {
+        self.claim.value.place()
     }
 
     #[must_use]
@@ -42,21 +48,26 @@ impl<'a> Held<'a> {
 #[must_use]
 pub fn grant(seen: &Seen<'_>, held: &Held<'_>, way: Option<&Way>) -> Option<Item> {
     let epoch = held.attach.epoch;
-    let AttachClaim { volume, vm, host } = &held.attach.value;
+    let AttachClaim {
+        volume: _,
+        vm,
+        host,
+    } = &held.attach.value;
+    let place = held.place();
     Some(Item {
-        key: grant_key(*volume),
+        key: grant_key(place),
         epoch,
         object: seen.me.clone(),
         body: ItemBody::Grant(GrantItem {
-            volume: *volume,
+            volume: place,
             pool: held.claim.value.pool.clone(),
             initiator: GrantItem::initiator_name(host, *vm),
             access: match way? {
                 Way::Iscsi(_) => GrantAccess::Iscsi {
-                    chap: (seen.chap)(*volume, epoch),
+                    chap: (seen.chap)(place, epoch),
                 },
                 Way::Rbd(_) => GrantAccess::Rbd {
-                    cephx: cephx(seen, *volume, epoch),
+                    cephx: cephx(seen, place, epoch),
                 },
                 // The storage host refuses it when that is another one.
                 Way::File { folder: _ } => GrantAccess::File {
@@ -97,7 +108,7 @@ pub fn machine(
     } = &claim.value;
     let mut disk_items = Vec::new();
     for ((held, disk), named) in disks.iter().zip(&valid.disks) {
-        let epoch = held.attach.epoch;
+        let (epoch, place) = (held.attach.epoch, held.place());
         disk_items.push(DiskItem {
             volume: held.volume,
             name: named.name.clone(),
@@ -106,15 +117,15 @@ pub fn machine(
             source: match disk.way.clone()? {
                 Way::Iscsi(portal) => DiskSource::Iscsi {
                     portal,
-                    chap: (seen.chap)(held.volume, epoch),
+                    chap: (seen.chap)(place, epoch),
                 },
                 Way::Rbd(cluster) => DiskSource::Rbd {
                     cluster,
-                    image: held.volume.to_string(),
-                    cephx: cephx(seen, held.volume, epoch),
+                    image: place.to_string(),
+                    cephx: cephx(seen, place, epoch),
                 },
                 Way::File { folder } => DiskSource::File {
-                    path: format!("{folder}/{}", GrantItem::file_name(held.volume, epoch)),
+                    path: format!("{folder}/{}", GrantItem::file_name(place, epoch)),
                 },
             },
             size: held.claim.value.shown(),
@@ -122,7 +133,7 @@ pub fn machine(
                 .volume
                 .and_then(|volume| validate_qos(volume.spec.qos.as_ref()).ok())
                 .unwrap_or_default(),
-            stored: None,
+            stored: held.claim.value.stored,
             mirror: None,
         });
     }

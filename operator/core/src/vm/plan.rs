@@ -110,7 +110,7 @@ fn volumes_unclaimed(seen: &Seen<'_>, valid: &ValidVm) -> Vec<String> {
         DiskVolume::There(id) => match seen.claims.volumes.get(&id) {
             None => true,
             // One that it has already is not being brought back.
-            Some(_) if seen.claims.attachments.contains_key(&id) => false,
+            Some(_) if seen.claims.attachment_of(id).is_some() => false,
             Some(claim) => {
                 let at = seen.disks.iter().find(|seen| is_volume(seen, id));
                 let said = at.and_then(|disk| disk.volume_said.as_ref());

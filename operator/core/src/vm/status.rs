@@ -154,7 +154,7 @@ fn placed(seen: &Seen<'_>, claim: Option<&Claimed<VmClaim>>) -> Draft {
 fn attached(seen: &Seen<'_>, claim: Option<&Claimed<VmClaim>>) -> Draft {
     let held = claim.map_or(0, |claim| {
         let mine = |volume: &&dc_types::InstanceId| {
-            let attached = seen.claims.attachments.get(volume);
+            let attached = seen.claims.attachment_of(**volume);
             attached.is_some_and(|attached| attached.value.vm == claim.value.vm)
         };
         claim.value.volumes.iter().filter(mine).count()

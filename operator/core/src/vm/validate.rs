@@ -219,7 +219,7 @@ fn validate_disk(
         volume: volume_name.to_owned(),
     };
     let volume_id = InstanceId(object::uid(&volume.metadata).ok_or_else(missing)?.0);
-    let attached = seen.claims.attachments.get(&volume_id);
+    let attached = seen.claims.attachment_of(volume_id);
     let mine = attached.is_some_and(|claim| claim.value.vm == id(seen.me));
     if asked.template.is_some() && !is_owned_by(volume, seen) {
         return Err(Fact::VolumeNameTaken { disk, volume: name });

@@ -39,15 +39,15 @@ pub fn note(txn: Txn, claims: &Claims, pending: &PendingRelease, released: &Rele
     if release.key.kind != ItemKind::Volume || !erases(release.disposition) {
         return txn;
     }
-    let volume = InstanceId(release.key.id);
-    let Some(claim) = claims.volumes.get(&volume) else {
+    let place = InstanceId(release.key.id);
+    let Some(claim) = claims.volume_at(place) else {
         return txn;
     };
-    if claims.erased.contains_key(&volume) {
+    if claims.erased.contains_key(&place) {
         return txn;
     }
     let erased = record(&claim.value, release.disposition, released.erasure.as_ref());
-    txn.claim(keys::erased(volume), &erased)
+    txn.claim(keys::erased(place), &erased)
 }
 
 /// What is kept of an erasure; `erasure` is `None` when the host did not say how it went.
@@ -61,6 +61,7 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         size,
         grows_from: _,
         restore: _,
+        stored,
     } = claim;
     ErasedVolume {
         volume: *volume,
@@ -70,6 +71,7 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         size: *size,
         method,
         erasure: erasure.cloned(),
+        stored: *stored,
     }
 }
 
@@ -83,6 +85,7 @@ pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
         size,
         method,
         erasure,
+        stored: _,
     } = erased;
     let annotations = volume.metadata.annotations.as_ref();
     let deleted = volume.metadata.deletion_timestamp.as_ref();
@@ -93,7 +96,7 @@ pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
         Timestamp::from_second(second).ok().map(|at| at.to_string())
     };
     Unsigned {
-        name: certificate_name(owner, *id),
+        name: certificate_name(owner, erased.place()),
         spec: ErasureCertificateSpec {
             department: owner.namespace.clone(),
             system: volume.spec.system.clone(),
@@ -126,10 +129,11 @@ pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
     }
 }
 
-/// Department and volume for people, and enough of the uid to be the only one.
+/// Department and volume for people, and the place of the bytes to be the only one: what is left
+/// behind in each place of a volume has a certificate of its own.
 #[must_use]
-pub fn certificate_name(owner: &ObjectRef, volume: InstanceId) -> String {
-    format!("{}.{}.{volume}", owner.namespace, owner.name)
+pub fn certificate_name(owner: &ObjectRef, place: InstanceId) -> String {
+    format!("{}.{}.{place}", owner.namespace, owner.name)
 }
 
 fn method_of(disposition: Disposition) -> ErasedBy {

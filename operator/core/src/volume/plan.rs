@@ -46,6 +46,7 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         size: valid.size,
         grows_from: old.map(|old| old.value.shown()),
         restore: old.and_then(|old| old.value.restore.clone()),
+        stored: old.and_then(|old| old.value.stored),
     };
     match old {
         None => match allowed(seen, valid, valid.size.0) {
@@ -127,7 +128,7 @@ fn may_grow(seen: &Seen<'_>) -> Result<(), Fact> {
         matches!(guest, Guest::Absent | Guest::Stopped | Guest::Crashed)
     };
     // What is not known to be off may be writing.
-    let attached = seen.claims.attachments.contains_key(&id(seen.me));
+    let attached = seen.claims.attachment_of(id(seen.me)).is_some();
     let in_use = attached && !seen.holder_said.is_some_and(off);
     let why = seen
         .pool
@@ -174,11 +175,11 @@ pub(crate) fn room(
 #[must_use]
 pub fn item(seen: &Seen<'_>, valid: &ValidVolume, claim: &Claimed<VolumeClaim>) -> Item {
     Item {
-        key: key(seen.me),
+        key: key(claim.value.place()),
         epoch: claim.epoch,
         object: seen.me.clone(),
         body: ItemBody::Volume(VolumeItem {
-            volume: valid.id,
+            volume: claim.value.place(),
             pool: claim.value.pool.clone(),
             size: claim.value.size,
             source: valid.source.clone(),
@@ -224,7 +225,8 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
     let Some(claim) = seen.claims.volumes.get(&id) else {
         return Plan::let_go();
     };
-    if let Some(attached) = seen.claims.attachments.get(&id) {
+    let place = claim.value.place();
+    if let Some(attached) = seen.claims.attachments.get(&place) {
         let vm = seen.claims.vms.get(&attached.value.vm);
         let by = vm.map_or(attached.value.vm.to_string(), |vm| {
             vm.value.owner.to_string()
@@ -243,11 +245,11 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
     if seen.grant_removal == Removal::Pending {
         return Plan::found(Fact::Deleting);
     }
-    if let Some(erased) = seen.claims.erased.get(&id) {
+    if let Some(erased) = seen.claims.erased.get(&place) {
         // Its certificate is made first, then all of it is let go.
         let txn = Txn::new(format!("volume {}: erased, let go", seen.me))
-            .unchanged(keys::erased(id), erased.revision)
-            .delete(keys::erased(id))
+            .unchanged(keys::erased(place), erased.revision)
+            .delete(keys::erased(place))
             .unchanged(keys::volume(id), claim.revision)
             .delete(keys::volume(id));
         return Plan {
@@ -261,7 +263,7 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             let release = PendingRelease {
                 host: host.clone(),
                 release: Release {
-                    key: key(seen.me),
+                    key: key(place),
                     epoch: claim.epoch,
                     object: seen.me.clone(),
                     disposition: of_spec(seen),
@@ -269,10 +271,10 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             };
             let txn = Txn::new(format!("volume {}: release", seen.me))
                 .unchanged(keys::volume(id), claim.revision)
-                .absent(keys::attach(id))
-                .put(keys::release(host, &key(seen.me)), &release);
+                .absent(keys::attach(place))
+                .put(keys::release(host, &key(place)), &release);
             Plan {
-                uncarry: vec![(host.clone(), key(seen.me))],
+                uncarry: vec![(host.clone(), key(place))],
                 ..Plan::claim(txn)
             }
         }
@@ -287,7 +289,7 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             if seen
                 .claims
                 .releases
-                .contains_key(&(host.clone(), key(seen.me))) =>
+                .contains_key(&(host.clone(), key(place))) =>
         {
             Plan::found(Fact::Deleting)
         }
@@ -297,13 +299,13 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             Plan::claim(
                 Txn::new(format!("volume {}: erased, not told how", seen.me))
                     .unchanged(keys::volume(id), claim.revision)
-                    .claim(keys::erased(id), &erased),
+                    .claim(keys::erased(place), &erased),
             )
         }
         Removal::Done => Plan::claim(
             Txn::new(format!("volume {}: let go", seen.me))
                 .unchanged(keys::volume(id), claim.revision)
-                .absent(keys::attach(id))
+                .absent(keys::attach(place))
                 .delete(keys::volume(id)),
         ),
     }

@@ -74,7 +74,7 @@ pub(super) fn order(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Result<Optio
     let found = find_snapshot(seen, seen.restore, &asked.snapshot, |of| {
         of.instance_id == me.to_string()
     })?;
-    if let Some(attached) = seen.claims.attachments.get(&me) {
+    if let Some(attached) = seen.claims.attachment_of(me) {
         let vm = seen.claims.vms.get(&attached.value.vm);
         return Err(Fact::RestoreWaits {
             vm: vm.map_or(attached.value.vm.to_string(), |vm| {
@@ -95,7 +95,7 @@ pub(super) fn order(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Result<Optio
     Ok(Some(
         Txn::new(format!("volume {}: restore {}", seen.me, asked.snapshot))
             .unchanged(keys::volume(me), old.revision)
-            .absent(keys::attach(me))
+            .absent(keys::attach(old.value.place()))
             .put(keys::volume(me), &claim),
     ))
 }

@@ -27,7 +27,7 @@ fn used(seen: &Seen<'_>, id: InstanceId) -> Option<String> {
 pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus {
     let id = id(seen.me);
     let claim = seen.claims.volumes.get(&id);
-    let attached = seen.claims.attachments.get(&id).map(|attached| {
+    let attached = seen.claims.attachment_of(id).map(|attached| {
         let vm = seen.claims.vms.get(&attached.value.vm);
         vm.map_or(attached.value.vm.to_string(), |vm| {
             vm.value.owner.name.clone()

@@ -3,6 +3,8 @@ use crate::sim::{POOL, STORAGE, Sim, delete, disk, host};
 use crate::words::Fact;
 use dc_types::plan::{Disposition, ItemBody};
 
+mod stored;
+
 fn me(sim: &Sim, name: &str) -> ObjectRef {
     crate::object::object_ref(&sim.volumes[name].metadata).unwrap()
 }
@@ -15,7 +17,7 @@ fn a_volume_is_claimed_carried_and_ready() {
     let me = me(&sim, "data");
     assert_eq!(sim.plan_of("volume data").found, []);
     let claim = &sim.ledger.claims.volumes[&id(&me)];
-    let held = &sim.hosts[&host(STORAGE)].held[&key(&me)];
+    let held = &sim.hosts[&host(STORAGE)].held[&sim.key_of(&me)];
     assert_eq!(held.epoch, claim.epoch);
 }
 
@@ -56,7 +58,7 @@ fn a_volume_grows_under_a_new_epoch_and_never_shrinks() {
     sim.look();
     let after = &sim.ledger.claims.volumes[&id(&me)];
     assert!(after.epoch > before);
-    let ItemBody::Volume(item) = &sim.hosts[&host(STORAGE)].held[&key(&me)].body else {
+    let ItemBody::Volume(item) = &sim.hosts[&host(STORAGE)].held[&sim.key_of(&me)].body else {
         panic!();
     };
     assert_eq!(item.size, Bytes(20 << 30));
@@ -276,13 +278,11 @@ fn a_host_that_says_nothing_of_its_erasure_leaves_a_certificate_that_says_so() {
     // Confirmed to an operator that knew of no certificates.
     let storage = host(STORAGE);
     let claim = sim.ledger.claims.volumes[&id(&me)].epoch;
-    sim.hosts
-        .get_mut(&storage)
-        .unwrap()
-        .released
-        .insert(key(&me), claim);
+    let key = sim.key_of(&me);
+    let released = &mut sim.hosts.get_mut(&storage).unwrap().released;
+    released.insert(key, claim);
     sim.ledger
-        .delete(&dc_types::claim::keys::release(&storage, &key(&me)));
+        .delete(&dc_types::claim::keys::release(&storage, &key));
     sim.look();
     let certificate = sim.certificates.values().next().unwrap();
     assert_eq!(certificate.spec.result, ErasureResult::Unproven);

@@ -169,6 +169,11 @@ fn validate_source(
         volume,
         snapshot,
     } = source;
+    let claim = seen.claims.volumes.get(&id(seen.me));
+    if claim.is_some_and(|claim| claim.value.stored.is_some()) {
+        // A second place is made blank, and the guest's bytes were copied there.
+        return Ok(VolumeSource::Blank);
+    }
     let made = is_made(seen.said);
     if let Some(snapshot) = snapshot {
         return from_snapshot(seen, snapshot, pool, size, made);
@@ -273,7 +278,7 @@ fn from_snapshot(
         });
     }
     Ok(VolumeSource::Snapshot {
-        volume: claim.volume,
+        volume: claim.place(),
         snapshot: claim.snapshot,
     })
 }
@@ -294,7 +299,7 @@ fn from_volume(
     let uid = object::uid(metadata).ok_or_else(missing)?;
     let source_id = InstanceId(uid.0);
     if made {
-        return Ok(VolumeSource::Volume(source_id));
+        return Ok(VolumeSource::Volume(seen.claims.place_of(source_id)));
     }
     let Some(claim) = seen.claims.volumes.get(&source_id) else {
         return Err(Fact::SourceVolumeNotReady { volume });
@@ -313,7 +318,7 @@ fn from_volume(
         });
     }
     match is_made(source.said) {
-        true => Ok(VolumeSource::Volume(source_id)),
+        true => Ok(VolumeSource::Volume(claim.value.place())),
         false => Err(Fact::SourceVolumeNotReady { volume }),
     }
 }

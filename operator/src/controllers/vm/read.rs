@@ -37,6 +37,7 @@ type CardRead = (Option<Arc<Subnet>>, Option<Arc<Zone>>);
 
 struct DiskRead {
     volume: Option<Arc<Volume>>,
+    /// The place of its bytes, and the storage host.
     at: Option<(InstanceId, HostName)>,
     reach: Reach,
     way: Option<Way>,
@@ -130,8 +131,8 @@ impl Read {
             _ => Removal::NotAsked,
         };
         let grants = self.disks.iter().map(|disk| match &disk.at {
-            Some((volume, host)) => {
-                let pending = (host.clone(), grant_key(*volume));
+            Some((place, host)) => {
+                let pending = (host.clone(), grant_key(*place));
                 match claims.releases.contains_key(&pending) {
                     true => Removal::Pending,
                     false => Removal::Done,
@@ -182,9 +183,12 @@ fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
     let id = volume::id(&me);
     let host = look.context.parts.ledger.with_claims(|claims| {
         let claim = claims.volumes.get(&id);
-        claim.map(|claim| (claim.value.host.clone(), claim.value.pool.clone()))
+        claim.map(|claim| {
+            let claim = &claim.value;
+            (claim.host.clone(), claim.pool.clone(), claim.place())
+        })
     });
-    let Some((host, pool_name)) = host else {
+    let Some((host, pool_name, place)) = host else {
         return DiskRead {
             at: None,
             reach: unclaimed(look),
@@ -194,6 +198,8 @@ fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
             volume,
         };
     };
+    // Its attachment and its grant go by the place.
+    look.claim(place.0);
     look.presence(&host);
     let way = look
         .facts_once(&host)
@@ -202,9 +208,9 @@ fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
     DiskRead {
         reach: Reach::of_claimed(&pool_name, &host, object.as_deref(), way.as_ref()),
         way,
-        volume_said: look.said(&host, &volume::key(&me)),
-        grant_said: look.said(&host, &grant_key(id)),
-        at: Some((id, host)),
+        volume_said: look.said(&host, &volume::key(place)),
+        grant_said: look.said(&host, &grant_key(place)),
+        at: Some((place, host)),
         volume,
     }
 }
