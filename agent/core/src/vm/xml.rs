@@ -14,6 +14,7 @@ pub mod rng;
 pub mod secret;
 pub mod seed_disk;
 pub mod serial;
+pub mod slots;
 pub mod writer;
 
 pub use domain::{DomainSpec, render_domain};

@@ -1,3 +1,5 @@
+mod detach;
+
 use dc_crds::vm::PowerState;
 use dc_types::claim::keys;
 use dc_types::plan::{Cephx, DiskSource, GrantAccess, ItemBody, ItemKind};

@@ -16,6 +16,7 @@ use super::panic::{render_on_crash, render_panic};
 use super::rng::render_rng;
 use super::seed_disk::render_seed_disk;
 use super::serial::render_serial;
+use super::slots::render_slots;
 use super::{Element, Metadata};
 use crate::vm::validate::Card;
 
@@ -77,6 +78,7 @@ fn render_devices(spec: &DomainSpec<'_>) -> Element {
                 .attr("type", "usb")
                 .attr("model", "none"),
         )
+        .children(render_slots(spec.vm, spec.cards.len()))
         .children(
             spec.cards
                 .iter()
