@@ -7,6 +7,11 @@ use dc_lab::chart;
 use dc_lab::control_plane::{ControlPlane, TestControlPlane};
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::work_tree;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::core::GroupVersionKind;
+use kube::{Client, ResourceExt};
+
+use crate::sessions::running::connect;
 
 const MANAGER: &str = "rules";
 
@@ -35,6 +40,23 @@ fn object(kind: &str, name: &str, spec: &str) -> String {
         "{{apiVersion: dc.sonla.gov.vn/v1alpha1, kind: {kind}, \
          metadata: {{name: {name}{namespace}}}, spec: {spec}}}"
     )
+}
+
+/// As `kubectl apply --server-side` sends it.
+async fn apply(client: &Client, object: &str) -> Result<(), kube::Error> {
+    let object: DynamicObject = serde_norway::from_str(object).unwrap();
+    let types = object.types.as_ref().unwrap();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::try_from(types).unwrap());
+    let api: Api<DynamicObject> = match object.namespace() {
+        Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
+    };
+    let how = PatchParams {
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::apply(MANAGER)
+    };
+    let (name, patch) = (object.name_any(), Patch::Apply(&object));
+    api.patch(&name, &how.force(), &patch).await.map(drop)
 }
 
 /// A new object that must be refused: kind, name, spec, and what the answer must say.
@@ -379,24 +401,23 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
 
 #[tokio::test]
 async fn a_bad_object_is_refused_with_what_is_wrong_and_a_good_one_is_kept() {
-    let (plane, kubectl) = with_chart().await;
+    let (plane, _) = with_chart().await;
+    let client = connect(plane.kubeconfig()).await;
     let mut wrong = Vec::new();
     for (kind, name, spec, says) in REFUSED {
-        match kubectl.apply_text(&object(kind, name, spec), MANAGER) {
+        match apply(&client, &object(kind, name, spec)).await {
             Ok(()) => wrong.push(format!("{kind} {spec} was accepted")),
-            Err(error) if format!("{error:#}").contains(says) => {}
-            Err(error) => wrong.push(format!("{kind} {spec}: no {says:?} in {error:#}")),
+            Err(error) if format!("{error}").contains(says) => {}
+            Err(error) => wrong.push(format!("{kind} {spec}: no {says:?} in {error}")),
         }
     }
     for (number, (kind, before, after, says)) in FIXED.iter().enumerate() {
         let name = format!("fixed-{number}");
-        kubectl
-            .apply_text(&object(kind, &name, before), MANAGER)
-            .unwrap();
-        match kubectl.apply_text(&object(kind, &name, after), MANAGER) {
+        apply(&client, &object(kind, &name, before)).await.unwrap();
+        match apply(&client, &object(kind, &name, after)).await {
             Ok(()) => wrong.push(format!("{kind}: {before} became {after}")),
-            Err(error) if format!("{error:#}").contains(says) => {}
-            Err(error) => wrong.push(format!("{kind} {after}: no {says:?} in {error:#}")),
+            Err(error) if format!("{error}").contains(says) => {}
+            Err(error) => wrong.push(format!("{kind} {after}: no {says:?} in {error}")),
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

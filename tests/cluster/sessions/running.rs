@@ -211,7 +211,8 @@ impl Place {
     }
 }
 
-async fn connect(kubeconfig: &Path) -> Client {
+/// A client of the control plane that a kubeconfig names.
+pub async fn connect(kubeconfig: &Path) -> Client {
     let file = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(file, &options).await;
