@@ -1,5 +1,6 @@
-//! Ceph's block storage, through its own programs: `rbd` for images, `ceph` and `rados` for what
-//! the cluster keeps, `qemu-storage-daemon` for bytes.
+//! Ceph's block storage, through its own programs: `rbd` for images, `rados` for what is kept beside
+//! them, `qemu-storage-daemon` for bytes; and its daemons, asked over a connection that is kept
+//! ([`dc_rados`]).
 //!
 //! There is no maintained Rust binding of librbd; the programs answer in JSON and end with the
 //! error's number.
@@ -251,7 +252,7 @@ pub enum SpaceState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MapEpoch(pub u64);
 
-/// What the cluster keeps, by the programs `ceph` and `rados`.
+/// What the cluster keeps: by its daemons, and the program `rados`.
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// Who asks, with the leading `client.`.
