@@ -7,7 +7,9 @@
 //! A change is told as what to look at again, never as what it was: see [`Change`].
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use dc_crds::{
     Approval, DEPARTMENT_LABEL, Department, Host, Image, InformationSystem, MachineClass,
@@ -80,6 +82,12 @@ impl std::ops::Deref for Stores {
         &self.inner
     }
 }
+
+/// How long a watch may show nothing before it is begun anew, and its kind read again.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// Before a watch that has ended is begun anew.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Kinds that are watched.
 const WATCHES: usize = 17;
@@ -208,26 +216,60 @@ impl Stores {
         let stores = self.clone();
         let config = config.streaming_lists();
         tokio::spawn(async move {
-            let events = watcher(api, config).default_backoff();
-            let mut events = events.map_ok(|event| event.modify(drop_unread)).boxed();
-            let mut read = false;
-            while let Some(event) = events.next().await {
-                match event {
-                    Err(error) => {
-                        tracing::warn!(kind = %K::kind(&()), %error, "the watch is renewed");
-                    }
-                    Ok(event) => {
-                        let done = matches!(event, watcher::Event::InitDone);
-                        let taken = shelf(&stores).take(event);
-                        stores.tell(&taken);
-                        if done && !read {
-                            read = true;
-                            stores.missing.send_modify(|missing| *missing -= 1);
-                        }
+            // One that ends, or dies of a defect, is begun anew: an operator that does not hear of a
+            // kind any more would go on as if nothing were asked of it.
+            let read = Arc::new(AtomicBool::new(false));
+            loop {
+                let (stores, read) = (stores.clone(), read.clone());
+                let watched = stores.follow(api.clone(), shelf, config.clone(), read);
+                let ended = tokio::spawn(watched).await;
+                tracing::error!(kind = %K::kind(&()), ?ended, "the watch has ended; it is begun anew");
+                tokio::time::sleep(WATCH_AGAIN).await;
+            }
+        });
+    }
+
+    /// Takes what a watch shows, until it ends; `read` is set once the kind has been read whole.
+    async fn follow<K>(
+        self,
+        api: Api<K>,
+        shelf: fn(&Inner) -> &Shelf<K>,
+        config: watcher::Config,
+        read: Arc<AtomicBool>,
+    ) where
+        K: Resource<DynamicType = ()> + Tells + Clone + DeserializeOwned + Debug + Send + Sync,
+        K: 'static,
+    {
+        let begin = || {
+            let events = watcher(api.clone(), config.clone()).default_backoff();
+            events.map_ok(|event| event.modify(drop_unread)).boxed()
+        };
+        let mut events = begin();
+        loop {
+            let event = match tokio::time::timeout(SILENCE, events.next()).await {
+                Ok(Some(event)) => event,
+                Ok(None) => return,
+                // Most likely nothing has happened. But one that hears nothing any more looks just
+                // like it, and was seen once, after the API server had been killed.
+                Err(_) => {
+                    events = begin();
+                    continue;
+                }
+            };
+            match event {
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch is renewed");
+                }
+                Ok(event) => {
+                    let done = matches!(event, watcher::Event::InitDone);
+                    let taken = shelf(&self).take(event);
+                    self.tell(&taken);
+                    if done && !read.swap(true, Ordering::Relaxed) {
+                        self.missing.send_modify(|missing| *missing -= 1);
                     }
                 }
             }
-        });
+        }
     }
 
     fn tell<K: Tells>(&self, taken: &[Taken<K>]) {
