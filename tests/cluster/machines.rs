@@ -75,10 +75,11 @@ fn id_of(claims: &Claims, name: &str) -> InstanceId {
 async fn a_machine_runs_on_one_host_and_leaves_nothing_when_it_goes() {
     let mut province = Province::start("runs").await;
     let (operator, parts) = lead(&mut province).await;
-    eventually("the subnet is claimed", || {
-        !claims(&parts).subnets.is_empty()
-    })
-    .await;
+    let ready = || {
+        let now = claims(&parts);
+        !now.subnets.is_empty() && !now.departments.is_empty()
+    };
+    eventually("the subnet and its department's network are claimed", ready).await;
     let before = claims(&parts);
 
     province.apply_vms(["web"]);
