@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dc_lab::apt::{self, Packages};
@@ -18,6 +18,8 @@ use super::desk::{DEADLINE, Desk};
 const DRIVER: &str = "chromedriver";
 /// Where pictures of the pages are put, when somebody wants to look at them.
 const PICTURES: &str = "DC_PAGES_PICTURES";
+/// How long an element is looked for before the page itself is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The screen of whoever reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,15 +139,22 @@ impl Browser {
     }
 
     pub async fn find(&self, css: &str) -> Result<Element> {
-        let wait = self.client.wait().at_most(DEADLINE);
-        let found = wait.every(Duration::from_millis(50));
-        let found = found.for_element(Locator::Css(css)).await;
-        match found {
-            Ok(element) => Ok(element),
-            Err(error) => {
+        let begun = Instant::now();
+        loop {
+            let wait = self.client.wait().at_most(LOOK);
+            let found = wait.every(Duration::from_millis(50));
+            let error = match found.for_element(Locator::Css(css)).await {
+                Ok(element) => return Ok(element),
+                Err(error) => error,
+            };
+            let text = self.all_text().await.unwrap_or_default();
+            if begun.elapsed() >= DEADLINE {
                 let at = self.client.current_url().await?;
-                let text = self.all_text().await.unwrap_or_default();
-                Err(error).with_context(|| format!("no {css} at {at}: {text}"))
+                return Err(error).with_context(|| format!("no {css} at {at}: {text}"));
+            }
+            // Tests beside this one make bridges, and Chromium then drops what it was loading.
+            if text.contains("ERR_NETWORK_CHANGED") {
+                self.client.refresh().await?;
             }
         }
     }
