@@ -83,7 +83,7 @@ fn volume_of(parts: &Parts, vm: &VirtualMachine) -> InstanceId {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machines_live_where_their_folder_is_and_each_host_says_why_they_cannot() {
-    let mut province = Province::start("folders").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     make_pools(&province);
     let pools: Api<StoragePool> = Api::all(province.place.client());
@@ -160,7 +160,7 @@ async fn machines_live_where_their_folder_is_and_each_host_says_why_they_cannot(
 /// The volume is nobody else's, and its bytes stay, as long as a process has the file open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_is_waited_for_and_a_silent_host_keeps_what_it_has() {
-    let mut province = Province::start("holders").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     make_pools(&province);
     for name in ["held", "kept"] {

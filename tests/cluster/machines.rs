@@ -73,7 +73,7 @@ fn id_of(claims: &Claims, name: &str) -> InstanceId {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_runs_on_one_host_and_leaves_nothing_when_it_goes() {
-    let mut province = Province::start("runs").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     let ready = || {
         let now = claims(&parts);
@@ -121,7 +121,7 @@ async fn a_machine_runs_on_one_host_and_leaves_nothing_when_it_goes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_that_comes_back_changes_nothing() {
-    let mut province = Province::start("again").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     let names = ["a", "b", "c", "d"];
     province.apply_vms(names);
@@ -147,7 +147,7 @@ async fn an_operator_that_comes_back_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_operators_the_second_takes_over_in_the_middle_and_nothing_is_doubled() {
-    let mut province = Province::start("two").await;
+    let mut province = Province::start().await;
     let first = province.place.real_operator().await;
     first.leading().await;
     let second = province.place.real_operator().await;
@@ -180,7 +180,7 @@ async fn of_two_operators_the_second_takes_over_in_the_middle_and_nothing_is_dou
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_host_keeps_its_machines_and_nothing_starts_elsewhere() {
-    let mut province = Province::start("silent").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     province.apply_vms(["web"]);
     let vm = province.wait_state("web", "Running").await;

@@ -4,6 +4,7 @@ mod bad_input;
 mod folders;
 mod given;
 mod ledger;
+mod lent;
 mod machines;
 mod quota;
 mod rebuilding;

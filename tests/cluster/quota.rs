@@ -163,7 +163,7 @@ fn line(department: &Department, resource: &str) -> Option<QuotaLine> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_at_once_take_just_what_is_left_and_a_killed_leader_changes_nothing() {
     const LIMIT: usize = 20;
-    let mut province = Province::start("crowd").await;
+    let mut province = Province::start().await;
     set_quota(&province, json!({"virtualMachines": LIMIT})).await;
     let first = province.place.real_operator().await;
     let parts = first.leading().await;
@@ -242,7 +242,7 @@ async fn a_thousand_at_once_take_just_what_is_left_and_a_killed_leader_changes_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn growth_waits_for_room_and_a_lower_quota_takes_nothing_away() {
-    let mut province = Province::start("growth").await;
+    let mut province = Province::start().await;
     let three = json!({"storage": [{"class": "standard", "size": "3Gi"}], "subnets": 1});
     set_quota(&province, three).await;
     let (operator, parts) = lead(&mut province).await;
@@ -310,7 +310,7 @@ async fn growth_waits_for_room_and_a_lower_quota_takes_nothing_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_whose_lease_ends_is_stopped_and_told_of_and_runs_again_when_it_is_extended() {
-    let mut province = Province::start("lease").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     province.apply_vms(["web"]);
     province.wait_state("web", "Running").await;

@@ -87,7 +87,7 @@ async fn again(province: &Province, operator: Operator) -> (Operator, Parts) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_ledger_is_rebuilt_and_no_guest_notices() {
-    let mut province = Province::start("wiped").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     let names = ["a", "b", "c"];
     province.apply_vms(names);
@@ -143,7 +143,7 @@ fn assert_untouched(old: &[(String, u64)], new: &[(String, u64)], call: &str, mo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_restored_from_before_gives_nothing_to_a_second_owner() {
-    let mut province = Province::start("restored").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     province.apply_vms(["a"]);
     province.wait_state("a", "Running").await;

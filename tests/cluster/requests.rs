@@ -185,7 +185,7 @@ fn answer(name: &str, of: &ResourceRequest, role: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_built_when_a_leader_and_the_centre_have_granted_just_that() {
-    let mut province = Province::start("requests").await;
+    let mut province = Province::start().await;
     people(&province);
     let (operator, _) = lead(&mut province).await;
     let desk = Desk {
@@ -318,7 +318,7 @@ async fn a_request_is_built_when_a_leader_and_the_centre_have_granted_just_that(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_to_an_older_request_of_the_name_or_to_an_older_text_counts_for_nothing() {
-    let mut province = Province::start("replay").await;
+    let mut province = Province::start().await;
     people(&province);
     let (operator, _) = lead(&mut province).await;
     let desk = Desk {

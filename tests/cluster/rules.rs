@@ -3,23 +3,21 @@
 
 use std::path::Path;
 
-use dc_lab::chart;
-use dc_lab::control_plane::{ControlPlane, TestControlPlane};
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::work_tree;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 
+use crate::lent::{Lent, lend};
 use crate::sessions::running::connect;
 
 const MANAGER: &str = "rules";
 
 /// An API server with the chart and one department's namespace.
-async fn with_chart() -> (TestControlPlane, Kubectl) {
-    let plane = ControlPlane::start_for_test("rules").await.unwrap();
+async fn with_chart() -> (Lent, Kubectl) {
+    let plane = lend().await;
     let kubectl = plane.kubectl().unwrap();
-    chart::ensure(&plane).await.unwrap();
     let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: so-nnmt, labels: \
                      {dc.sonla.gov.vn/department: so-nnmt}}}";
     kubectl.apply_text(namespace, MANAGER).unwrap();
@@ -421,12 +419,11 @@ async fn a_bad_object_is_refused_with_what_is_wrong_and_a_good_one_is_kept() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    plane.stop().unwrap();
 }
 
 #[tokio::test]
 async fn the_finalizer_is_there_from_birth_and_stays_and_texts_may_hold_anything() {
-    let (plane, kubectl) = with_chart().await;
+    let (_plane, kubectl) = with_chart().await;
     let quotes = r#"{displayName: {vi: "<b>\"Sở\" & 'Ban'</b>", en: "a\\b;--"}, kind: office}"#;
     kubectl
         .apply_text(&object("Department", "quotes", quotes), MANAGER)
@@ -479,12 +476,11 @@ async fn the_finalizer_is_there_from_birth_and_stays_and_texts_may_hold_anything
         format!("{error:#}").contains("not a department's namespace"),
         "{error:#}"
     );
-    plane.stop().unwrap();
 }
 
 #[tokio::test]
 async fn the_province_is_accepted_and_every_field_is_explained() {
-    let (plane, kubectl) = with_chart().await;
+    let (_plane, kubectl) = with_chart().await;
     let province = work_tree().join("infra/sonla/province");
     kubectl.apply(&[province.as_path()], MANAGER).unwrap();
     assert_eq!(kubectl.list("departments").unwrap().len(), 35 + 75);
@@ -514,5 +510,4 @@ async fn the_province_is_accepted_and_every_field_is_explained() {
             .unwrap();
         assert!(text.contains("FIELDS"), "{kind}: {text}");
     }
-    plane.stop().unwrap();
 }

@@ -6,7 +6,6 @@ mod many;
 pub mod running;
 
 use dc_lab::chart;
-use dc_lab::control_plane::ControlPlane;
 use dc_operator::join::{REJOIN, token::Token};
 use dc_operator::ledger::{Commit, Distrust, Health};
 use dc_operator::observed::{HostSession, ReleaseState};
@@ -28,6 +27,7 @@ use serde_json::json;
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::lent::lend;
 use agent::{Credentials, hello, join, renew, request};
 use running::{Place, eventually};
 
@@ -99,15 +99,13 @@ fn deltas(says: &ReceivedSays) -> impl Iterator<Item = &Received> {
 }
 
 /// An API server with the chart, a ledger, and an operator whose board is the test's own.
-async fn place(name: &str) -> Place {
-    let plane = ControlPlane::start_for_test(name).await.unwrap();
-    chart::ensure(&plane).await.unwrap();
-    Place::start(plane).await
+async fn place() -> Place {
+    Place::start(lend().await).await
 }
 
 #[tokio::test]
 async fn a_host_joins_once_and_is_told_its_plan_and_nothing_else() {
-    let place = place("joins").await;
+    let place = place().await;
     let operator = place.operator().await;
     let parts = operator.leading().await;
     place.make_host("s1").await;
@@ -193,7 +191,7 @@ async fn a_host_joins_once_and_is_told_its_plan_and_nothing_else() {
 
 #[tokio::test]
 async fn of_two_that_come_with_one_token_one_joins() {
-    let place = place("race").await;
+    let place = place().await;
     let operator = place.operator().await;
     operator.leading().await;
     place.make_host("h1").await;
@@ -214,7 +212,7 @@ async fn of_two_that_come_with_one_token_one_joins() {
 
 #[tokio::test]
 async fn a_host_speaks_for_itself_alone_and_by_its_latest_certificate() {
-    let place = place("latest").await;
+    let place = place().await;
     let operator = place.operator().await;
     let parts = operator.leading().await;
     place.make_host("h1").await;
@@ -275,7 +273,7 @@ async fn a_host_speaks_for_itself_alone_and_by_its_latest_certificate() {
 
 #[tokio::test]
 async fn a_recorded_release_is_repeated_until_it_is_confirmed_and_forgotten_only_then() {
-    let place = place("release").await;
+    let place = place().await;
     let operator = place.operator().await;
     let parts = operator.leading().await;
     place.make_host("s1").await;
@@ -369,7 +367,7 @@ async fn a_recorded_release_is_repeated_until_it_is_confirmed_and_forgotten_only
 
 #[tokio::test]
 async fn a_follower_says_where_the_leader_is_and_takes_over_under_a_higher_term() {
-    let place = place("follow").await;
+    let place = place().await;
     let first = place.operator().await;
     let parts = first.leading().await;
     let second = place.operator().await;
@@ -395,7 +393,7 @@ async fn a_follower_says_where_the_leader_is_and_takes_over_under_a_higher_term(
 
 #[tokio::test]
 async fn a_host_that_knows_of_a_later_time_than_the_ledger_stops_everything() {
-    let place = place("ahead").await;
+    let place = place().await;
     let operator = place.operator().await;
     let parts = operator.leading().await;
     parts.board.complete();
@@ -426,7 +424,7 @@ async fn a_host_that_knows_of_a_later_time_than_the_ledger_stops_everything() {
 
 #[tokio::test]
 async fn the_pages_say_how_it_stands() {
-    let place = place("pages").await;
+    let place = place().await;
     let operator = place.operator().await;
     let parts = operator.leading().await;
     let (ready, text) = operator.get("/readyz").await;

@@ -24,15 +24,16 @@ mod host;
 use host::StorageHost;
 
 struct Centre {
-    province: Province,
+    // Before the province: it has ended when the control plane is handed on.
     operator: Option<Operator>,
+    province: Province,
     parts: Parts,
     storage: StorageHost,
 }
 
 impl Centre {
-    async fn open(name: &str) -> Self {
-        let mut province = Province::start(name).await;
+    async fn open() -> Self {
+        let mut province = Province::start().await;
         let operator = province.place.real_operator().await;
         let parts = operator.leading().await;
         let token = province.place.token("storage-1").await;
@@ -132,7 +133,7 @@ impl Centre {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machines_volumes_are_taken_at_one_instant_and_it_goes_on() {
-    let centre = Centre::open("snapshots").await;
+    let centre = Centre::open().await;
     centre.volume("data", json!({}));
     centre.machine("web", "data");
     centre.province.wait_state("web", "Running").await;
@@ -217,7 +218,7 @@ async fn a_machines_volumes_are_taken_at_one_instant_and_it_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_beyond_the_quota_wait_their_turn_and_nothing_is_asked_of_the_storage_for_them() {
-    let centre = Centre::open("snapshot-quota").await;
+    let centre = Centre::open().await;
     let departments: Api<Department> = Api::all(centre.province.place.client());
     let quota = |limit: u32| json!({"quota": {"snapshots": limit}});
     centre.change(&departments, DEPARTMENT, quota(3)).await;
@@ -296,7 +297,7 @@ async fn snapshots_beyond_the_quota_wait_their_turn_and_nothing_is_asked_of_the_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_is_made_from_a_snapshot_brought_back_and_limited() {
-    let centre = Centre::open("restores").await;
+    let centre = Centre::open().await;
     let volumes = centre.province.volumes();
     centre.volume(
         "data",
@@ -406,7 +407,7 @@ async fn a_volume_is_made_from_a_snapshot_brought_back_and_limited() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erased_volume_leaves_one_signed_certificate_also_when_the_operator_dies() {
-    let mut centre = Centre::open("evidence").await;
+    let mut centre = Centre::open().await;
     let volumes = centre.province.volumes();
     for name in ["a", "b", "c"] {
         centre.volume(name, json!({"reclaim": "Erase", "eraseMethod": "Random"}));
@@ -490,7 +491,7 @@ async fn an_erased_volume_leaves_one_signed_certificate_also_when_the_operator_d
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_says_what_it_lacks_and_what_nobody_claims_and_keeps_its_class() {
-    let centre = Centre::open("pools").await;
+    let centre = Centre::open().await;
     let pools: Api<StoragePool> = Api::all(centre.province.place.client());
     let pool = centre.says(&pools, host::POOL, "Ready").await;
     let status = pool.status.unwrap();

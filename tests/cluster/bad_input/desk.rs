@@ -76,15 +76,16 @@ pub struct Case<'a> {
 }
 
 pub struct Desk {
-    pub province: Province,
+    // Before the province: it has ended when the control plane is handed on.
     pub operator: Option<Operator>,
+    pub province: Province,
     pub parts: Parts,
     wrong: Vec<String>,
 }
 
 impl Desk {
     pub async fn open() -> Self {
-        let mut province = Province::start("badinput").await;
+        let mut province = Province::start().await;
         province.place.apply(NEIGHBOURS);
         let operator = province.place.real_operator().await;
         let parts = operator.leading().await;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use dc_agent::metrics::Metrics;
 use dc_agent::simulate::{self, Options, Simulated};
 use dc_crds::{VirtualMachine, Volume};
-use dc_lab::chart;
-use dc_lab::control_plane::ControlPlane;
 use dc_lab::wait::{Look, until};
 use dc_types::{HostName, InstanceId, PoolName};
 use kube::{Api, ResourceExt};
 use tempfile::TempDir;
 
-use super::super::sessions::running::Place;
+use crate::lent::lend;
+use crate::sessions::running::Place;
 
 /// A guest is there in a second or two; a busy machine of two cores takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(600);
@@ -95,17 +94,15 @@ fn folder((host, pool): (&str, &str)) -> (HostName, PoolName) {
 
 impl Province {
     /// The objects of a province, and an API server to hold them.
-    pub async fn start(name: &str) -> Self {
-        let plane = ControlPlane::start_for_test(name).await.unwrap();
-        chart::ensure(&plane).await.unwrap();
-        let place = Place::start(plane).await;
-        place.apply(BASE);
-        for (host, roles) in HOSTS {
-            place.apply(&format!(
-                "{{apiVersion: dc.sonla.gov.vn/v1alpha1, kind: Host, metadata: {{name: {host}}}, \
-                 spec: {{roles: {roles}}}}}"
-            ));
-        }
+    pub async fn start() -> Self {
+        let place = Place::start(lend().await).await;
+        let hosts = HOSTS.map(|(host, roles)| {
+            format!(
+                "---\n{{apiVersion: dc.sonla.gov.vn/v1alpha1, kind: Host, metadata: {{name: {host}}}, \
+                 spec: {{roles: {roles}}}}}\n"
+            )
+        });
+        place.apply(&format!("{BASE}{}", hosts.concat()));
         Self {
             place,
             hosts: Vec::new(),

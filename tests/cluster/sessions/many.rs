@@ -12,7 +12,7 @@ use super::{host, place, upserts, volume};
 /// Each is told its own, and none is forgotten.
 #[tokio::test]
 async fn three_hundred_hosts_are_served_by_one_process() {
-    let place = place("many").await;
+    let place = place().await;
     let operator = place.operator().await;
     let parts = operator.leading().await;
     let names: Vec<String> = (0..300).map(|n| format!("h{n}")).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dc_crds::Host;
 use dc_lab::chart;
-use dc_lab::control_plane::{Etcd, TestControlPlane};
+use dc_lab::control_plane::Etcd;
 use dc_lab::kubectl::Kubectl;
 use dc_lab::wait::{Look, until};
 use dc_operator::controllers::Controllers;
@@ -25,6 +25,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
+use crate::lent::Lent;
+
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
@@ -39,11 +41,11 @@ pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
 /// A control plane with the chart, and the operators on it.
 pub struct Place {
     client: Client,
-    plane: TestControlPlane,
+    plane: Lent,
 }
 
 impl Place {
-    pub async fn start(plane: TestControlPlane) -> Self {
+    pub async fn start(plane: Lent) -> Self {
         // Others of the same process may have done both. RUST_LOG says what is told.
         let logs = tracing_subscriber::fmt().with_test_writer();
         let _ = logs
