@@ -33,6 +33,8 @@ pub fn ask(centre: &Centre) -> Result<()> {
     let wish = Wish {
         class: "small",
         image: "debian-12",
+        // From BIOS it is booted by the tests of the image.
+        firmware: "uefi",
         root_size: "4Gi",
         user_data: Some(USER_DATA.to_owned()),
         ..Wish::tiny(HEALTH, NAME, "internal")

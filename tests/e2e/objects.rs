@@ -70,6 +70,7 @@ pub struct Wish {
     pub store: Option<&'static str>,
     pub class: &'static str,
     pub image: &'static str,
+    pub firmware: &'static str,
     /// Where its root is made.
     pub pool: &'static str,
     pub root_size: &'static str,
@@ -88,6 +89,7 @@ impl Wish {
             store: None,
             class: "tiny",
             image: "tiny",
+            firmware: "bios",
             pool: "san-1",
             root_size: "64Mi",
             user_data: None,
@@ -105,6 +107,7 @@ impl Wish {
             store,
             class,
             image,
+            firmware,
             pool,
             root_size,
             user_data,
@@ -121,7 +124,8 @@ impl Wish {
             card["ipv4"] = json!(ipv4);
         }
         let mut spec = json!({
-            "system": SYSTEM, "class": class, "disks": disks, "interfaces": [card],
+            "system": SYSTEM, "class": class, "firmware": firmware, "disks": disks,
+            "interfaces": [card],
         });
         if let Some(spread) = spread {
             spec["spreadGroup"] = json!(spread);
