@@ -19,6 +19,7 @@ use dc_lab::wires::Outside;
 use dc_lab::{chart, machines, progress, teardown};
 use tokio::runtime::Runtime;
 
+use crate::reader::Reader;
 use crate::{objects, report};
 
 /// Generous: two cores carry the control plane, four machines, and all their guests.
@@ -33,6 +34,7 @@ pub struct Centre {
     pub programs: Programs,
     pub machines: Vec<Machine>,
     pub kubectl: Kubectl,
+    reader: Reader,
     pub outside: Outside,
 }
 
@@ -123,6 +125,7 @@ impl Centre {
             anyhow::Ok((plane, machines))
         })?;
         let kubectl = plane.kubectl()?;
+        let reader = runtime.block_on(Reader::open(plane.kubeconfig()))?;
         for file in ["zones.yaml", "classes.yaml"] {
             let path: PathBuf = work_tree().join("infra/sonla/province").join(file);
             kubectl.apply(&[&path], FIELD_MANAGER)?;
@@ -134,6 +137,7 @@ impl Centre {
             programs,
             machines,
             kubectl,
+            reader,
         })
     }
 
@@ -175,8 +179,8 @@ impl Centre {
     }
 
     pub fn get(&self, kind: &str, department: &str, name: &str) -> Result<serde_json::Value> {
-        self.kubectl
-            .json(&["get", kind, name, "--namespace", department])
+        let found = self.find(kind, department, name)?;
+        found.with_context(|| format!("there is no {kind} {department}/{name}"))
     }
 
     /// The object, or nothing when there is none.
@@ -186,11 +190,7 @@ impl Centre {
         department: &str,
         name: &str,
     ) -> Result<Option<serde_json::Value>> {
-        match self.get(kind, department, name) {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.to_string().contains("NotFound") => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.reader.find(kind, department, name)
     }
 
     /// Asks for the deletion and does not wait for it.
@@ -209,11 +209,8 @@ impl Centre {
 
     /// Messages of the events about an object of this name, each with its reason.
     pub fn events(&self, department: &str, name: &str) -> Result<Vec<String>> {
-        let events =
-            self.kubectl
-                .json(&["get", "events.events.k8s.io", "--namespace", department])?;
-        let items = events["items"].as_array().cloned().unwrap_or_default();
-        let about = items
+        let events = self.reader.list("event", department)?;
+        let about = events
             .iter()
             .filter(|event| event.pointer("/regarding/name") == Some(&name.into()));
         let text = |event: &serde_json::Value, field: &str| {

@@ -18,6 +18,7 @@ mod ledger;
 mod life;
 mod objects;
 mod reach;
+mod reader;
 mod report;
 mod ripe;
 mod volumes;
