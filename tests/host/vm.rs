@@ -3,6 +3,7 @@
 pub mod growth;
 pub mod moves;
 pub mod order;
+pub mod plugs;
 
 use std::time::{Duration, Instant};
 
