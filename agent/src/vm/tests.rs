@@ -7,18 +7,14 @@ use dc_agent_core::ledger;
 use dc_agent_core::names::{bridge_name, netns_name, tap_name};
 use dc_agent_core::network::{Change, Place};
 use dc_agent_core::vm::seen::{Off, Paused, Power, TapPlace};
-use dc_agent_core::vm::xml::disk::serial;
 use dc_agent_core::vm::{Seen, next_look, plan, status};
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
 use dc_host::{Fakes, Rule};
-use dc_types::plan::{
-    DiskItem, Disposition, Hold, ItemBody, ItemKey, ItemKind, Items, Mirror, MirrorOrder, Release,
-    VmItem,
-};
+use dc_types::plan::{Disposition, Hold, ItemBody, ItemKey, ItemKind, Items, Release, VmItem};
 use dc_types::report::{
-    Accelerator, Detail, Guest, HoldSeen, HoldState, ItemState, MoveState, Role, Stop, Trouble,
+    Accelerator, Detail, Guest, HoldSeen, HoldState, ItemState, Role, Stop, Trouble,
 };
-use dc_types::{Bytes, Epoch, HostName, InstanceId, Vni};
+use dc_types::{Epoch, HostName, InstanceId, Vni};
 
 use super::{apply, read_at};
 

@@ -1,13 +1,13 @@
 //! Disks that come to a running guest and go, and whatever dies meanwhile.
 
-use dc_types::plan::{DiskItem, DiskSource, Power as WantedPower};
+use dc_types::plan::{DiskItem, Power as WantedPower};
 use dc_types::report::{Guest, ItemState};
 
 use super::Simulator;
-use crate::vm::fixture::{self, World, disk, epoch, hold};
+use crate::vm::fixture::{self, disk, epoch, hold};
 use crate::vm::hold::HoldRecord;
 use crate::vm::next_look;
-use crate::vm::seen::{CopyStage, Off, Paused, Power};
+use crate::vm::seen::{CopyStage, Paused, Power};
 use crate::vm::step::{NewDisk, Step};
 use crate::vm::xml::SecretLabel;
 use crate::vm::xml::disk::{
