@@ -98,10 +98,8 @@ pub fn comes_and_goes(centre: &Arc<Centre>) -> Result<()> {
         centre.patch("vm", HEALTH, DATABASE, &json!({ "disks": disks }))?;
         let device = find_disk(&mut guest, &serial, Sought::There).await?;
         ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
-        let wrote = guest.run(&format!(
-            "echo visited >{device}; sync; head -c 7 {device}; echo"
-        ));
-        let wrote = wrote.await?;
+        let line = format!("echo visited >{device}; sync; head -c 7 {device}; echo");
+        let wrote = guest.run(&line).await?;
         ensure!(wrote.trim() == "visited", "it reads back as {wrote:?}");
 
         centre.patch("vm", HEALTH, DATABASE, &json!({ "disks": before }))?;
