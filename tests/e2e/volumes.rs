@@ -100,7 +100,9 @@ pub fn comes_and_goes(centre: &Arc<Centre>) -> Result<()> {
         ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
         let line = format!("echo visited >{device}; sync; head -c 7 {device}; echo");
         let wrote = guest.run(&line).await?;
-        ensure!(wrote.trim() == "visited", "it reads back as {wrote:?}");
+        // What the kernel says of the disk may stand before it.
+        let last = wrote.lines().next_back();
+        ensure!(last == Some("visited"), "it reads back as {wrote:?}");
 
         centre.patch("vm", HEALTH, DATABASE, &json!({ "disks": before }))?;
         find_disk(&mut guest, &serial, Sought::Gone).await?;
@@ -122,13 +124,14 @@ enum Sought {
 /// Waits until the guest has a disk of that serial, or has none; its device, empty when it has none.
 async fn find_disk(guest: &mut Guest, serial: &str, sought: Sought) -> Result<String> {
     let line = format!(
-        "for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = {serial} ] && echo /dev/${{d##*/}}; done"
+        "for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = {serial} ] && echo /dev/${{d##*/}}; done; true"
     );
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let said = guest.run(&line).await?.trim().to_owned();
-        if said.starts_with("/dev/") == (sought == Sought::There) {
-            return Ok(said);
+        let said = guest.run(&line).await?;
+        let device = said.lines().find(|line| line.starts_with("/dev/vd"));
+        if device.is_some() == (sought == Sought::There) {
+            return Ok(device.unwrap_or_default().to_owned());
         }
         ensure!(
             Instant::now() < deadline,
