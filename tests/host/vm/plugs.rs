@@ -12,12 +12,12 @@ use dc_types::report::{Guest, ItemState};
 use dc_types::{Bytes, InstanceId, MiB};
 use uuid::Uuid;
 
-use super::order::{DEADLINE, Order};
+use super::order::{DEADLINE, Looked, Order};
 use super::{carrier, qemu};
 use crate::carrier::Carrier;
 
 /// Says every second which disks it has, and marks each that is not its first or its seed.
-const TELLER: &str = "#!/bin/sh
+pub const TELLER: &str = "#!/bin/sh
 while :; do
     line=
     for disk in /sys/block/vd*; do
@@ -53,8 +53,12 @@ fn file(carrier: &Carrier, disk: &DiskItem) -> Result<PathBuf> {
     Ok(folder.join(disk.volume.to_string()))
 }
 
+pub fn is_as_asked(looked: &Looked) -> bool {
+    looked.guest == Guest::Running && looked.state == ItemState::Ready
+}
+
 /// Waits until the guest says, from now on, that it has just these disks beside its seed.
-async fn has(carrier: &Carrier, order: &Order, disks: &[&DiskItem]) -> Result<()> {
+pub async fn has(carrier: &Carrier, order: &Order, disks: &[&DiskItem]) -> Result<()> {
     let mut wanted: Vec<String> = disks.iter().map(|disk| serial(disk)).collect();
     wanted.push("cidata".into());
     wanted.sort();
@@ -79,11 +83,8 @@ async fn a_disk_comes_to_a_running_guest_and_goes_and_comes_again() -> Result<()
     let (carrier, mut order) = carrier("plug").await?;
     let tools = carrier.tools().await?;
     order.vm.seed.user_data = Secret(TELLER.into());
-    let ready = |looked: &super::order::Looked| {
-        looked.guest == Guest::Running && looked.state == ItemState::Ready
-    };
     order
-        .settle(&carrier, &tools, "the guest runs", ready)
+        .settle(&carrier, &tools, "the guest runs", is_as_asked)
         .await?;
     let first = order.vm.disks[0].clone();
     has(&carrier, &order, &[&first]).await?;
@@ -110,13 +111,13 @@ async fn a_disk_comes_to_a_running_guest_and_goes_and_comes_again() -> Result<()
     let tools = carrier.tools().await?;
     carrier.make_target(2, &disk)?;
     order
-        .settle(&carrier, &tools, "the disk is there", ready)
+        .settle(&carrier, &tools, "the disk is there", is_as_asked)
         .await?;
     has(&carrier, &order, &[&first, &disk]).await?;
 
     order.vm.disks.pop();
     order
-        .settle(&carrier, &tools, "the guest has let go", ready)
+        .settle(&carrier, &tools, "the guest has let go", is_as_asked)
         .await?;
     has(&carrier, &order, &[&first]).await?;
     let sessions = carrier.run("tgtadm --lld iscsi --op show --mode conn --tid 2")?;
@@ -134,7 +135,7 @@ async fn a_disk_comes_to_a_running_guest_and_goes_and_comes_again() -> Result<()
     disk.grant.revision += 1;
     carrier.make_target(3, &disk)?;
     order.vm.disks.push(disk.clone());
-    let looked = order.settle(&carrier, &tools, "it is there again", ready);
+    let looked = order.settle(&carrier, &tools, "it is there again", is_as_asked);
     ensure!(looked.await?.last_stop.is_none(), "the guest was stopped");
     has(&carrier, &order, &[&first, &disk]).await?;
     ensure!(qemu(&carrier, &order)? == before, "another QEMU runs");
@@ -144,7 +145,7 @@ async fn a_disk_comes_to_a_running_guest_and_goes_and_comes_again() -> Result<()
     order.vm.restart = "again".into();
     order
         .settle(&carrier, &tools, "the guest was restarted", |looked| {
-            ready(looked) && looked.last_stop.is_some()
+            is_as_asked(looked) && looked.last_stop.is_some()
         })
         .await?;
     order.console_says(&carrier, 2, "has ").await?;

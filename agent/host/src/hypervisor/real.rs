@@ -41,6 +41,8 @@ use look::{read_domains, read_metadata};
 const QUICK: Duration = Duration::from_secs(20);
 /// QEMU logs in to every target of the machine before it answers.
 const START: Duration = Duration::from_secs(120);
+/// One login, under a guest that stands still meanwhile. What waits for it is told of soon.
+const ATTACH: Duration = Duration::from_secs(30);
 /// Measured: 12 s when the storage is fenced.
 const DESTROY: Duration = Duration::from_secs(60);
 /// QEMU waits for what the storage still owes it.
@@ -312,7 +314,7 @@ impl Hypervisor for Libvirt {
     async fn attach_disk(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
         let xml = xml.to_owned();
         self.connection
-            .call("attach", START, move |connection| {
+            .call("attach", ATTACH, move |connection| {
                 plug::attach(&get(connection, vm)?, &xml)
             })
             .await
