@@ -82,6 +82,10 @@ fn main() -> ExitCode {
             volumes::comes_and_goes,
         ),
         trial(
+            "a_volume_says_how_much_its_guest_uses_it",
+            volumes::use_is_told,
+        ),
+        trial(
             "a_reused_name_never_gets_the_bytes_of_the_former_one",
             volumes::reused_name,
         ),

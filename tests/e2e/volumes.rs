@@ -141,6 +141,33 @@ async fn find_disk(guest: &mut Guest, serial: &str, sought: Sought) -> Result<St
     }
 }
 
+/// A guest writes without end and stops: its volume says so, each time after a minute or two.
+pub fn use_is_told(centre: &Arc<Centre>) -> Result<()> {
+    cast::ensure(centre)?;
+    centre.block_on(async {
+        let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
+        // Behind what other tests have marked.
+        let line = format!(
+            "rm -f /tmp/idle; (until [ -e /tmp/idle ]; do dd if=/dev/zero of={STORE_DEVICE} bs=64k \
+             seek=16 count=64 conv=notrunc,fsync; done) >/dev/null 2>&1 & true"
+        );
+        guest.run(&line).await?;
+        says_used(centre, "that it is used", |iops| iops > 0).await?;
+        guest.run("touch /tmp/idle").await?;
+        says_used(centre, "that it is idle", |iops| iops == 0).await
+    })
+}
+
+/// Waits until the store's volume says of its use what is looked for, in operations a second.
+async fn says_used(centre: &Centre, what: &str, holds: impl Fn(u64) -> bool) -> Result<()> {
+    let said = ripe::object(centre, "volume", HEALTH, STORE, what, DEADLINE, |volume| {
+        let used = objects::text(volume, "/status/used").unwrap_or_default();
+        let iops = used.split_once(" IOPS, ").map(|(iops, _)| iops.parse());
+        matches!(iops, Some(Ok(iops)) if holds(iops))
+    });
+    said.await.map(drop)
+}
+
 /// One machine with an erased root and a retained store, deleted and asked for again by the same
 /// names: the new store is blank, the old one lies where the event says.
 pub fn reused_name(centre: &Arc<Centre>) -> Result<()> {
