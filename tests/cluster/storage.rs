@@ -20,6 +20,7 @@ use super::machines::province::{DEADLINE, DEPARTMENT, Province};
 use super::sessions::running::{Operator, eventually};
 
 mod host;
+mod plugs;
 
 use host::StorageHost;
 

@@ -79,6 +79,14 @@ fn main() -> ExitCode {
             volumes::grows_online,
         ),
         trial(
+            "a_disk_comes_to_a_running_guest_and_goes_and_nobody_has_it_then",
+            volumes::comes_and_goes,
+        ),
+        trial(
+            "a_volume_says_how_much_its_guest_uses_it",
+            volumes::use_is_told,
+        ),
+        trial(
             "a_reused_name_never_gets_the_bytes_of_the_former_one",
             volumes::reused_name,
         ),

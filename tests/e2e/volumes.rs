@@ -77,6 +77,97 @@ pub fn grows_online(centre: &Arc<Centre>) -> Result<()> {
     })
 }
 
+/// A volume joins the disks of a running machine, is written to, and is gone again, bytes and all.
+pub fn comes_and_goes(centre: &Arc<Centre>) -> Result<()> {
+    const GUEST_VOLUME: &str = "visitor";
+    cast::ensure(centre)?;
+    centre.block_on(async {
+        let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
+        let boot = guest.boot().await?.id;
+        let volume = objects::blank_volume(HEALTH, GUEST_VOLUME, "32Mi", "Erase");
+        centre.apply(vec![volume])?;
+        ripe::ready(centre, "volume", HEALTH, GUEST_VOLUME, DEADLINE).await?;
+        let id = centre.instance_id("volume", HEALTH, GUEST_VOLUME)?;
+        let serial = id.replace('-', "")[..20].to_owned();
+
+        let vm = centre.get("vm", HEALTH, DATABASE)?;
+        let before = vm["spec"]["disks"].clone();
+        let mut disks = before.clone();
+        let disk = json!({ "name": GUEST_VOLUME, "volume": GUEST_VOLUME });
+        disks.as_array_mut().context("no disks")?.push(disk);
+        centre.patch("vm", HEALTH, DATABASE, &json!({ "disks": disks }))?;
+        let device = find_disk(&mut guest, &serial, Sought::There).await?;
+        ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
+        let line = format!("echo visited >{device}; sync; head -c 7 {device}; echo");
+        let wrote = guest.run(&line).await?;
+        // What the kernel says of the disk may stand before it.
+        let last = wrote.lines().next_back();
+        ensure!(last == Some("visited"), "it reads back as {wrote:?}");
+
+        centre.patch("vm", HEALTH, DATABASE, &json!({ "disks": before }))?;
+        find_disk(&mut guest, &serial, Sought::Gone).await?;
+        ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
+        // Nobody has it any more.
+        centre.delete("volume", HEALTH, GUEST_VOLUME)?;
+        ripe::gone(centre, "volume", HEALTH, GUEST_VOLUME, DEADLINE).await?;
+        ensure!(guest.boot().await?.id == boot, "it was started anew");
+        Ok(())
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sought {
+    There,
+    Gone,
+}
+
+/// Waits until the guest has a disk of that serial, or has none; its device, empty when it has none.
+async fn find_disk(guest: &mut Guest, serial: &str, sought: Sought) -> Result<String> {
+    let line = format!(
+        "for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = {serial} ] && echo /dev/${{d##*/}}; done; true"
+    );
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let said = guest.run(&line).await?;
+        let device = said.lines().find(|line| line.starts_with("/dev/vd"));
+        if device.is_some() == (sought == Sought::There) {
+            return Ok(device.unwrap_or_default().to_owned());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the guest says {said:?} of {serial}"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// A guest writes without end and stops: its volume says so, each time after a minute or two.
+pub fn use_is_told(centre: &Arc<Centre>) -> Result<()> {
+    cast::ensure(centre)?;
+    centre.block_on(async {
+        let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
+        // Behind what other tests have marked.
+        let line = format!(
+            "rm -f /tmp/idle; (until [ -e /tmp/idle ]; do dd if=/dev/zero of={STORE_DEVICE} bs=64k \
+             seek=16 count=64 conv=notrunc,fsync; done) >/dev/null 2>&1 & true"
+        );
+        guest.run(&line).await?;
+        says_used(centre, "that it is used", |iops| iops > 0).await?;
+        guest.run("touch /tmp/idle").await?;
+        says_used(centre, "that it is idle", |iops| iops == 0).await
+    })
+}
+
+/// Waits until the store's volume says of its use what is looked for, in operations a second.
+async fn says_used(centre: &Centre, what: &str, holds: impl Fn(u64) -> bool) -> Result<()> {
+    let said = ripe::object(centre, "volume", HEALTH, STORE, what, DEADLINE, |volume| {
+        let used = objects::text(volume, "/status/used").unwrap_or_default();
+        let iops = used.split_once(" IOPS, ").map(|(iops, _)| iops.parse());
+        matches!(iops, Some(Ok(iops)) if holds(iops))
+    });
+    said.await.map(drop)
+}
+
 /// One machine with an erased root and a retained store, deleted and asked for again by the same
 /// names: the new store is blank, the old one lies where the event says.
 pub fn reused_name(centre: &Arc<Centre>) -> Result<()> {

@@ -24,9 +24,11 @@ use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolNam
 use uuid::Uuid;
 
 use crate::carrier::Carrier;
+use crate::vm::carrier;
 use crate::vm::growth::{GROWN, WRITER};
 use crate::vm::moves::Desk;
 use crate::vm::order::Order;
+use crate::vm::plugs::{TELLER, has, is_as_asked};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const SIZE: u64 = 512 << 20;
@@ -367,6 +369,66 @@ async fn a_disk_of_ceph_grows_under_a_guest_that_writes() -> Result<()> {
     desk.sees(GROWN).await?;
     ensure!(desk.qemu()? == qemu, "another QEMU runs");
     desk.keeps().await
+}
+
+#[tokio::test]
+async fn an_image_of_ceph_comes_to_a_running_guest_and_goes_and_nobody_has_it_open() -> Result<()> {
+    apt::ensure(Packages::AllWithCeph)?;
+    let (carrier, mut order) = carrier("plug-rbd").await?;
+    let tools = carrier.tools().await?;
+    order.vm.seed.user_data = Secret(TELLER.into());
+    order
+        .settle(&carrier, &tools, "the guest runs", is_as_asked)
+        .await?;
+    let ceph = Ceph::ensure(&carrier.machine, &CephSpec { size_gib: 20 }).await?;
+    let state = carrier.machine.folder("rbd-state")?;
+    let volume = InstanceId(Uuid::from_u64_pair(79, 0));
+    let bench = Bench::blank(ceph, state, volume, Bytes(64 << 20));
+    let bench = Arc::new(carrier.inside(bench).await?);
+    let first = order.vm.disks[0].clone();
+    let disk = DiskItem {
+        volume,
+        grant: epoch(20),
+        source: DiskSource::Rbd {
+            cluster: bench.cluster.clone(),
+            image: volume.to_string(),
+            cephx: bench.cephx(20),
+        },
+        size: Bytes(64 << 20),
+        ..first.clone()
+    };
+    order.vm.disks.push(disk.clone());
+    // The cluster does not know its user yet.
+    for step in order.plan(&carrier, &tools).await? {
+        let (what, done) = (step.name(), order.apply(&carrier, &tools, step).await);
+        ensure!(done.is_err() == (what == "plug"), "{what}: {done:?}");
+    }
+    inside(
+        &carrier,
+        &bench,
+        |bench| async move { bench.grant(20).await },
+    )
+    .await?;
+    order
+        .settle(&carrier, &tools, "the disk is there", is_as_asked)
+        .await?;
+    has(&carrier, &order, &[&first, &disk]).await?;
+
+    order.vm.disks.pop();
+    order
+        .settle(&carrier, &tools, "the guest has let go", is_as_asked)
+        .await?;
+    has(&carrier, &order, &[&first]).await?;
+    inside(&carrier, &bench, |bench| async move {
+        let note = Note::Watermark(Watermark::fenced(epoch(20)));
+        bench.driver.note_volume(bench.volume, &note).await?;
+        let grants = bench.driver.list_grants().await?;
+        let grant = grants.first().context("there is a grant")?;
+        ensure!(grant.holders.is_empty(), "it is open: {grant:?}");
+        bench.driver.revoke(grant).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Until a snapshot shows what the guest has written.

@@ -3,6 +3,7 @@
 pub mod growth;
 pub mod moves;
 pub mod order;
+pub mod plugs;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::carrier::Carrier;
 use order::{Order, TRANSIT};
 
 /// A carrier with the network of the order's department and the target of its disk.
-async fn carrier(name: &str) -> Result<(Carrier, Order)> {
+pub async fn carrier(name: &str) -> Result<(Carrier, Order)> {
     let carrier = Carrier::new(name).await?;
     let order = Order::new(&carrier);
     carrier.run(&order.network_script())?;

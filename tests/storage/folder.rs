@@ -45,6 +45,12 @@ pub fn fill(filled: bool) {
     }
 }
 
+/// Forbids even root to make or remove a volume's file, or allows it again.
+pub fn forbid(forbidden: bool) {
+    let how = if forbidden { "+i" } else { "-i" };
+    run(&["chattr", how, &format!("{POOL_FOLDER}/volumes")]);
+}
+
 /// Hides the pool's folder under an empty one, as when its disk is not mounted.
 pub fn take_away(away: bool) {
     if away {

@@ -23,7 +23,7 @@
 //!
 //! A guest is kept from writing for the moment in which its volumes are taken: see [`hold`]. Its
 //! disks are moved to other storage while it runs: see [`moves`]; they grow while it runs: see
-//! [`growth`].
+//! [`growth`]; all but the first come and go while it runs: see [`plugs`].
 //!
 //! Neighbours: the namespace, bridges and port guards are the network's; targets are the
 //! storage's. A QEMU whose grant was fenced does not notice: that is why a newer grant stops it.
@@ -34,6 +34,7 @@ pub mod judge;
 pub mod meter;
 pub mod moves;
 pub mod plan;
+pub mod plugs;
 pub mod record;
 pub mod seed;
 pub mod seen;

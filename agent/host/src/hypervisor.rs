@@ -58,7 +58,9 @@ impl HypervisorError {
             Self::NoDomain { .. } => "DomainMissing",
             Self::Foreign { .. } => "ForeignDomain",
             // QEMU opens its disks when it is started: the words are libiscsi's.
-            Self::Refused { call, message } if *call == "start" && message.contains("iSCSI") => {
+            Self::Refused { call, message }
+                if ["start", "attach"].contains(call) && message.contains("iSCSI") =>
+            {
                 "DiskNotOpened"
             }
             Self::Refused { .. } => "LibvirtRefused",
@@ -155,6 +157,15 @@ pub trait Hypervisor: Send + Sync {
         device: &str,
         ending: CopyEnding,
     ) -> Result<(), HypervisorError>;
+    /// Attaches a disk to a running guest: QEMU opens it here, and the guest finds it. One of that
+    /// serial that is there already is no error. A storage that cannot be reached is one, and is found
+    /// out before QEMU is asked, whose guest would stand still while it waits.
+    async fn attach_disk(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError>;
+
+    /// Asks a running guest to let go of a disk. It may take its time, or keep it: that is seen. One
+    /// that is not there, or was asked for already, is no error.
+    async fn detach_disk(&self, vm: InstanceId, device: &str) -> Result<(), HypervisorError>;
+
     /// Presses the ACPI power button; whether the guest heard it is seen later.
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError>;
 

@@ -1,11 +1,12 @@
 //! Carries out one step. Every step may be repeated.
 
 use dc_agent_core::vm::Step;
-use dc_agent_core::vm::step::Act;
+use dc_agent_core::vm::step::{Act, NewDisk};
 use dc_host::Tools;
 use dc_host::hypervisor::{CopyEnding, HypervisorError};
 use dc_host::links::LinksError;
 use dc_host::seed::SeedError;
+use dc_types::InstanceId;
 use dc_types::report::Trouble;
 
 /// Does what the step says; on failure, says what and why.
@@ -51,6 +52,8 @@ async fn do_act(tools: &Tools, step: &Step) -> Result<(), Failure> {
             let ending = CopyEnding::GoOver;
             tools.hypervisor.end_copy(vm, device, ending).await?;
         }
+        Act::Plug(disks) => plug(tools, vm, disks).await?,
+        Act::Unplug { device } => tools.hypervisor.detach_disk(vm, device).await?,
         Act::Press => tools.hypervisor.press_power_button(vm).await?,
         Act::Destroy => tools.hypervisor.destroy(vm).await?,
         Act::Adopt { metadata } => tools.hypervisor.set_metadata(vm, metadata).await?,
@@ -58,6 +61,25 @@ async fn do_act(tools: &Tools, step: &Step) -> Result<(), Failure> {
         Act::Forget => tools.seeds.remove_record(vm).await?,
     }
     Ok(())
+}
+
+/// Tries each of them; the first failure is told.
+async fn plug(tools: &Tools, vm: InstanceId, disks: &[NewDisk]) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for NewDisk { name, secret, xml } in disks {
+        let attached = async {
+            if let Some(secret) = secret {
+                tools.hypervisor.define_secret(secret).await?;
+            }
+            tools.hypervisor.attach_disk(vm, xml).await
+        };
+        if let Err(error) = attached.await {
+            let reason = error.reason();
+            let message = format!("disk {name}: {}", with_sources(&error));
+            first = first.and(Err(Failure { reason, message }));
+        }
+    }
+    first
 }
 
 fn words(act: &Act) -> &'static str {
@@ -81,6 +103,8 @@ fn words(act: &Act) -> &'static str {
         Act::Copy { .. } => "copy a disk to its other storage",
         Act::EndCopy { .. } => "end the copy of a disk",
         Act::Pivot { .. } => "go over to the copy of a disk",
+        Act::Plug(_) => "attach a disk",
+        Act::Unplug { .. } => "ask the guest to let go of a disk",
         Act::Press => "press the power button",
         Act::Destroy => "stop the machine by force",
         Act::Adopt { .. } => "write the machine's metadata",

@@ -10,15 +10,15 @@ use dc_agent_core::vm::seen::{Off, Paused, Power, TapPlace};
 use dc_agent_core::vm::{Seen, next_look, plan, status};
 use dc_agent_core::wanted::{Folders, HostAddresses, HostView, Releases, Status, WantedOwned};
 use dc_host::{Fakes, Rule};
-use dc_types::plan::{
-    Disposition, Hold, ItemBody, ItemKey, ItemKind, Items, Mirror, MirrorOrder, Release, VmItem,
-};
+use dc_types::plan::{Disposition, Hold, ItemBody, ItemKey, ItemKind, Items, Release, VmItem};
 use dc_types::report::{
-    Accelerator, Detail, Guest, HoldSeen, HoldState, ItemState, MoveState, Role, Stop, Trouble,
+    Accelerator, Detail, Guest, HoldSeen, HoldState, ItemState, Role, Stop, Trouble,
 };
-use dc_types::{Bytes, Epoch, HostName, InstanceId, Vni};
+use dc_types::{Epoch, HostName, InstanceId, Vni};
 
 use super::{apply, read_at};
+
+mod disks;
 
 /// Turns of the loop after which nothing should be left to do.
 const TURNS_MAX: usize = 200;
@@ -199,69 +199,8 @@ impl Desk {
         troubles
     }
 
-    fn mirror(&mut self, order: MirrorOrder) {
-        self.change(|vm| {
-            let disk = &mut vm.disks[0];
-            disk.mirror = Some(Box::new(Mirror {
-                place: InstanceId(uuid::Uuid::from_u128(70)),
-                grant: "1.70".parse().unwrap(),
-                source: disk.source.clone(),
-                order,
-            }));
-        });
-    }
-
-    /// Where the first disk's move is.
-    async fn moved(&self) -> Option<MoveState> {
-        let observation = self.status().await.observations.into_iter().next().unwrap();
-        match observation.detail {
-            Detail::Vm { moves, .. } => Some(moves.first()?.state),
-            detail => panic!("not a machine's detail: {detail:?}"),
-        }
-    }
-
-    /// Turns until the first disk's move is so far; its copy is whole as soon as it is there.
-    async fn settle_move(&mut self, state: MoveState) -> Vec<Trouble> {
-        let mut troubles = Vec::new();
-        for _ in 0..TURNS_MAX {
-            troubles.extend(self.turn().await.err());
-            self.fakes.hypervisor.finish_copy(self.vm(), "vda");
-            if self.moved().await == Some(state) {
-                return troubles;
-            }
-        }
-        panic!("the move is not {state:?}: {troubles:?}");
-    }
-
-    /// The first disk goes to another place, and the plan comes to know it.
-    async fn move_disk(&mut self) -> Vec<Trouble> {
-        self.mirror(MirrorOrder::Copy);
-        let mut troubles = self.settle_move(MoveState::Ready).await;
-        self.mirror(MirrorOrder::Switch);
-        troubles.extend(self.settle_move(MoveState::Switched).await);
-        self.change(|vm| vm.disks[0] = vm.disks[0].switched().unwrap());
-        troubles.extend(self.settle().await);
-        let source = self.fakes.hypervisor.source(self.vm(), "vda").unwrap();
-        assert!(source.ends_with(":1.70/1"), "{source}");
-        troubles
-    }
-
-    /// The first disk has grown at its storage, and its guest is told.
-    async fn grow_disk(&mut self) -> Vec<Trouble> {
-        let (vm, hypervisor) = (self.vm(), self.fakes.hypervisor.clone());
-        let (small, large) = (Bytes(1 << 30), Bytes(2 << 30));
-        hypervisor.set_size(vm, "vda", small);
-        self.change(|vm| vm.disks[0].size = small);
-        let mut troubles = self.settle().await;
-        hypervisor.set_size(vm, "vda", large);
-        assert_eq!(hypervisor.size(vm, "vda"), Some(small));
-        self.change(|vm| vm.disks[0].size = large);
-        troubles.extend(self.settle().await);
-        assert_eq!(hypervisor.size(vm, "vda"), Some(large));
-        troubles
-    }
-
-    /// Start, growth and move of a disk, hold, restart, stop, release; after each what was asked for is so.
+    /// Start, growth and move of a disk, one that comes and goes, hold, restart, stop, release; after
+    /// each what was asked for is so.
     async fn live(&mut self) -> Vec<Trouble> {
         let mut troubles = self.settle().await;
         self.assert_running().await;
@@ -269,6 +208,7 @@ impl Desk {
         self.assert_running().await;
         troubles.extend(self.move_disk().await);
         self.assert_running().await;
+        troubles.extend(self.plug_disk().await);
         troubles.extend(self.hold_and_let_go().await);
         self.assert_running().await;
         self.change(|vm| vm.restart = "again".into());

@@ -59,7 +59,7 @@ pub struct VirtualMachineSpec {
     /// How the guest boots.
     #[serde(default)]
     pub firmware: FirmwareKind,
-    /// In boot order; the first one is booted from.
+    /// In boot order; the first one is booted from. The others may be added and taken off while it runs.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub disks: Vec<Disk>,
     /// Its network cards, in order.

@@ -81,6 +81,11 @@ macro_rules! directory {
                 true
             }
 
+            fn forbid(&mut self, forbidden: bool) -> bool {
+                folder::forbid(forbidden);
+                true
+            }
+
             fn take_away(&mut self, away: bool) {
                 folder::take_away(away);
             }

@@ -67,6 +67,11 @@ impl Rig for Iscsi {
         true
     }
 
+    fn forbid(&mut self, forbidden: bool) -> bool {
+        folder::forbid(forbidden);
+        true
+    }
+
     fn take_away(&mut self, away: bool) {
         folder::take_away(away);
     }

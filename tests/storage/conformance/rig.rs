@@ -53,6 +53,12 @@ pub trait Rig: Sized {
     /// Takes nearly all of the pool's room, or gives it back; whether that can be done.
     fn fill(&mut self, filled: bool) -> bool;
 
+    /// Forbids the driver to make or remove any volume's bytes, or allows it again; whether that can
+    /// be done.
+    fn forbid(&mut self, _forbidden: bool) -> bool {
+        false
+    }
+
     /// Takes the pool away, or gives it back.
     fn take_away(&mut self, away: bool);
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a pool: full, away, littered; and what a driver cannot do.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use dc_agent_core::storage::{EraseMethod, Extent, Note};
 use dc_host::drivers::DriverError;
@@ -98,6 +99,47 @@ pub async fn a_pool_that_is_away_is_told_and_goes_on_when_it_is_back<R: Rig>(ben
             "something was made meanwhile"
         );
     }
+}
+
+pub async fn what_may_not_be_written_is_told_and_goes_on_when_it_may<R: Rig>(bench: &mut Bench<R>) {
+    let volume = bench.blank().await;
+    let bytes = bench.random.bytes(MIB);
+    bench.write(volume, 0, &bytes).await;
+    let (other, order) = (bench.new_volume(), bench.removal(volume));
+    let source = VolumeSource::Volume(volume);
+    bench.own(other).await;
+    if !bench.rig.forbid(true) {
+        return;
+    }
+    let driver = &bench.driver;
+    let told = |done: Result<(), DriverError>| {
+        let error = done.expect_err("it was done all the same");
+        let DriverError::Io { path, source, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(source.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        assert!(path.is_absolute(), "it does not say where: {error:?}");
+    };
+    for _ in 0..2 {
+        let made = driver.create_volume(other, Bytes(SIZE), &VolumeSource::Blank);
+        told(made.await);
+        let copied = driver.create_volume(other, Bytes(SIZE), &source);
+        told(copied.await);
+        told(driver.retain_volume(&order).await);
+        let erased = driver.erase_volume(&order, EraseMethod::Zero);
+        told(erased.await.map(drop));
+    }
+    assert_eq!(bench.size(other).await, None);
+    let read = bench.read(volume).await;
+    assert_same(&read[..MIB as usize], &bytes, "what was there before");
+
+    assert!(bench.rig.forbid(false));
+    let copied = bench.driver.create_volume(other, Bytes(SIZE), &source);
+    copied.await.unwrap();
+    assert_same(&bench.read(other).await, &read, "the copy");
+    let erased = bench.driver.erase_volume(&order, EraseMethod::Zero);
+    erased.await.unwrap();
+    assert_eq!(bench.size(volume).await, None);
 }
 
 pub async fn what_has_no_place_in_a_pool_is_shown_and_left_alone<R: Rig>(bench: &mut Bench<R>) {

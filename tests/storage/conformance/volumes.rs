@@ -1,5 +1,7 @@
 //! Volumes: made, cloned, grown, written in pieces, retained, erased; and images.
 
+use std::time::Duration;
+
 use dc_agent_core::storage::{
     EraseMethod, Extent, Note, VolumeBytes, Watermark, WatermarkState, pieces,
 };
@@ -73,6 +75,49 @@ pub async fn a_clone_has_its_sources_bytes_and_no_longer_follows_it<R: Rig>(benc
     let mut expected = before;
     expected[5 << 20..(5 << 20) + 4096].fill(9);
     assert_same(&bench.read(source).await, &expected, "the source");
+}
+
+pub async fn a_source_that_is_erased_while_it_is_cloned_leaves_a_whole_clone_or_none<R: Rig>(
+    bench: &mut Bench<R>,
+) {
+    let bytes = bench.random.bytes(SIZE);
+    for round in 0..12 {
+        let source = bench.blank().await;
+        bench.write(source, 0, &bytes).await;
+        let clone = bench.new_volume();
+        bench.own(clone).await;
+        let from = VolumeSource::Volume(source);
+        let order = bench.removal(source);
+        // Each begins first in turn; the later one begins a little later each time.
+        let later = |is_later: bool| {
+            let pause = if is_later { round * 200 } else { 0 };
+            tokio::time::sleep(Duration::from_micros(pause))
+        };
+        let erase_first = round % 2 == 0;
+        let making = async {
+            later(erase_first).await;
+            bench.driver.create_volume(clone, Bytes(SIZE), &from).await
+        };
+        let erasing = async {
+            later(!erase_first).await;
+            bench.driver.erase_volume(&order, EraseMethod::Zero).await
+        };
+        let (made, erased) = tokio::join!(making, erasing);
+        match made {
+            Ok(()) => assert_same(&bench.read(clone).await, &bytes, "the clone"),
+            Err(DriverError::SourceMissing { .. } | DriverError::InUse { .. }) => {
+                assert_eq!(bench.size(clone).await, None, "a part of a clone is left");
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        // Whoever copies it may be waited for.
+        if let Err(error) = erased {
+            assert!(matches!(error, DriverError::InUse { .. }), "{error:?}");
+            let again = bench.driver.erase_volume(&order, EraseMethod::Zero);
+            again.await.unwrap();
+        }
+        assert_eq!(bench.size(source).await, None);
+    }
 }
 
 pub async fn a_source_that_is_missing_or_larger_is_told<R: Rig>(bench: &mut Bench<R>) {

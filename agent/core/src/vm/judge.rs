@@ -8,6 +8,7 @@ use dc_types::report::{Consistency, Stop, Trouble};
 
 use super::hold::{self, Freeze, Lasted, Move, Stage, Undisturbed};
 use super::moves::{self, Switch, effective, is_halted, next_switch, went_over};
+use super::plugs;
 use super::record::{Phase, Record, settle};
 use super::seen::{Domain, Paused, Power, Seen};
 use super::validate::{Card, ValidVm, trouble};
@@ -93,6 +94,7 @@ pub fn judge(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Judgement
     let mut record = settled(wanted, valid.vm.vm, seen);
     let halted = domain.is_some_and(|domain| is_halted(&record, domain.power));
     moves::settle(&mut record, valid.asked, domain);
+    plugs::settle(&mut record, &valid.vm, domain);
     let refused = refusal(valid, domain, seen).or_else(|| moves::refusal(&record, valid.asked));
     let verdict = match (refused, domain) {
         (Some(trouble), _) => Verdict::Refuse(trouble),
@@ -162,7 +164,10 @@ fn judge_active(
     let deadline = i64::from(vm.stop_deadline_s);
     let fenced = vm.disks.iter().any(|disk| {
         let started = domain.metadata.grants.get(&disk.volume);
-        started.is_some_and(|epoch| *epoch != disk.grant) && !went_over(record, disk)
+        // One that was granted and never came hangs nobody: it comes by its new grant.
+        started.is_some_and(|epoch| *epoch != disk.grant)
+            && plugs::may_have(domain, disk)
+            && !went_over(record, disk)
     });
     let why = if fenced {
         Some(Why::Fenced)
@@ -192,8 +197,8 @@ fn judge_active(
     }
     match domain.power {
         Power::Running => {
-            let started = &domain.metadata.definition;
-            let current = *started == valid.definition || *started == valid.unmoved;
+            let current = valid.is_defined_as(&domain.metadata.definition)
+                && !plugs::opens_otherwise(vm, domain);
             Verdict::Running(match current {
                 true => Currency::Current,
                 false => Currency::NextStart,

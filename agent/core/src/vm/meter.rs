@@ -166,6 +166,7 @@ mod tests {
             size: None,
             counts,
             source: "target".into(),
+            hosts: Vec::new(),
             mirror: None,
         };
         let domain = Domain {
@@ -173,6 +174,7 @@ mod tests {
             metadata: fixture::metadata(),
             power: Power::Running,
             disks: BTreeMap::from([(DISK.to_owned(), disk)]),
+            free_slots: None,
         };
         BTreeMap::from([(fixture::vm().vm, domain)])
     }

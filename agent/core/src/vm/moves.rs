@@ -275,12 +275,11 @@ fn ordered(disk: &DiskItem) -> Option<MirrorOrder> {
     disk.mirror.as_deref().map(|mirror| mirror.order)
 }
 
-/// Copies to begin and to end under a running guest.
+/// Copies to begin and to end under a running guest; what is begun is written down in the record.
 #[must_use]
-pub fn plan_copies(record: &Record, asked: &VmItem, domain: &Domain, now: i64) -> Vec<Act> {
-    let mut record = record.clone();
+pub fn plan_copies(record: &mut Record, asked: &VmItem, domain: &Domain, now: i64) -> Vec<Act> {
     let mut acts = Vec::new();
-    for (index, disk) in asked.disks.iter().enumerate() {
+    for disk in &asked.disks {
         let Some(live) = live(domain, disk) else {
             continue;
         };
@@ -296,7 +295,7 @@ pub fn plan_copies(record: &Record, asked: &VmItem, domain: &Domain, now: i64) -
         let (Some(mirror), Some(to)) = (disk.mirror.as_deref(), disk.switched()) else {
             continue;
         };
-        if has_switched(&record, disk) || left_s(&record, disk, now) > 0 {
+        if has_switched(record, disk) || left_s(record, disk, now) > 0 {
             continue;
         }
         let tries = record.moves.get(&disk.volume).map_or(0, |of| of.tries);
@@ -304,10 +303,8 @@ pub fn plan_copies(record: &Record, asked: &VmItem, domain: &Domain, now: i64) -
         record.moves.insert(disk.volume, of);
         acts.push(Act::Note(record.clone()));
         acts.extend(render_secret(asked.vm, &to).map(Act::DefineSecret));
-        acts.push(Act::Copy {
-            device,
-            xml: render_copy(&to, index).render(),
-        });
+        let xml = render_copy(&to, &device).render();
+        acts.push(Act::Copy { device, xml });
     }
     acts
 }

@@ -1,10 +1,8 @@
 //! From verdicts to steps. Releases first, then items, each in the order of their keys; the steps
 //! of one machine are in the order in which they must be done.
 
-use std::collections::BTreeMap;
-
+use dc_types::InstanceId;
 use dc_types::plan::{DiskItem, ItemKey, ItemKind, Release};
-use dc_types::{Epoch, InstanceId};
 
 use super::growth::grown_disks;
 use super::hold::{Freeze, Move, Stage, asks_guest};
@@ -12,7 +10,8 @@ use super::judge::{
     Currency, Judgement, Leftovers, PRESS_EVERY_S, RESUME_EVERY_S, ReleaseVerdict, StopMove,
     Verdict, judge, judge_release, may_run, must_thaw, secrets_of,
 };
-use super::moves::{self, Switch, plan_copies, went_over};
+use super::moves::{self, Switch, plan_copies};
+use super::plugs::{self, Plugs};
 use super::record::{Record, Stopping};
 use super::seed::render_seed;
 use super::seen::{Domain, Power, Seen, TapPlace};
@@ -111,7 +110,7 @@ fn plan_machine(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Vec<Ac
         Verdict::Running(currency) => {
             let thaw = must_thaw(&record, seen.freezes.get(&vm).copied()).then_some(Act::Thaw);
             let others = plan_running(wanted, valid, (currency, &record), seen);
-            settled(others.into_iter().chain(thaw).collect())
+            settled(thaw.into_iter().chain(others).collect())
         }
         Verdict::Off => settled(stale_secrets(vm, seen)),
         Verdict::Refuse(_) => Vec::new(),
@@ -244,8 +243,12 @@ fn plan_running(
     seen: &Seen,
 ) -> Vec<Act> {
     let mut acts = Vec::new();
+    let mut last = Vec::new();
     if let Some(domain) = seen.domains.get(&valid.vm.vm) {
-        let metadata = metadata_of_running(valid, (currency, record), &domain.metadata);
+        let mut record = record.clone();
+        let plugs = plugs::compare(&valid.vm, domain);
+        acts.extend(plugs.forget_logins(seen));
+        let metadata = metadata_of_running(valid, (currency, &record), domain, &plugs);
         if metadata != domain.metadata {
             acts.push(Act::Adopt {
                 metadata: metadata.render_alone(),
@@ -253,11 +256,13 @@ fn plan_running(
         }
         acts.extend(plan_limits(valid, domain));
         acts.extend(grown_disks(&valid.vm, domain).map(|grown| grown.act()));
-        acts.extend(plan_copies(record, valid.asked, domain, seen.now));
+        acts.extend(plan_copies(&mut record, valid.asked, domain, seen.now));
+        last = plugs.acts(&valid.vm, &mut record, seen.now);
     }
     if may_run(wanted, valid).is_ok() {
         acts.extend(plan_repairs(valid, seen));
     }
+    acts.extend(last);
     acts
 }
 
@@ -291,37 +296,26 @@ fn metadata_at_start(valid: &ValidVm<'_>) -> Metadata {
     }
 }
 
-/// Whose it is now, and what it was started with.
+/// Whose it is now, what it was started with, and what it has open.
 fn metadata_of_running(
     valid: &ValidVm<'_>,
     (currency, record): (Currency, &Record),
-    started: &Metadata,
+    domain: &Domain,
+    plugs: &Plugs<'_>,
 ) -> Metadata {
-    let now = metadata_at_start(valid);
+    let now = Metadata {
+        grants: plugs.grants(&valid.vm, record, domain),
+        ..metadata_at_start(valid)
+    };
+    let started = &domain.metadata;
     match currency {
         Currency::Current => now,
         Currency::NextStart => Metadata {
-            grants: grants_of_running(valid, record, started),
             definition: started.definition.clone(),
             machine_type: started.machine_type.clone(),
             ..now
         },
     }
-}
-
-/// The grants it was started with, and those of the disks that have gone over since.
-fn grants_of_running(
-    valid: &ValidVm<'_>,
-    record: &Record,
-    started: &Metadata,
-) -> BTreeMap<InstanceId, Epoch> {
-    let mut grants = started.grants.clone();
-    for disk in &valid.vm.disks {
-        if went_over(record, disk) {
-            grants.insert(disk.volume, disk.grant);
-        }
-    }
-    grants
 }
 
 fn plan_release(wanted: &Wanted<'_>, release: &Release, seen: &Seen) -> Vec<Act> {
@@ -377,10 +371,12 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
         });
         let of_verdict = match verdict {
             Verdict::Stop(..) | Verdict::Passing | Verdict::Switch(_) => Some(1),
-            Verdict::Running(_) => seen
-                .domains
-                .get(&valid.vm.vm)
-                .and_then(|domain| moves::next_look(&record, valid.asked, domain, seen.now)),
+            Verdict::Running(_) => seen.domains.get(&valid.vm.vm).and_then(|domain| {
+                let of_moves = moves::next_look(&record, valid.asked, domain, seen.now);
+                let plugs = plugs::compare(&valid.vm, domain);
+                let of_plugs = plugs.next_look(&record, seen.now);
+                of_moves.into_iter().chain(of_plugs).min()
+            }),
             Verdict::DiskError => Some(RESUME_EVERY_S),
             Verdict::Wait(_) => {
                 let waited = seen.now - record.started_at.unwrap_or(seen.now);

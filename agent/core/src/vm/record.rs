@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hold::HoldRecord;
 use super::moves::MoveRecord;
+use super::plugs::Unplugging;
 use super::seen::{Off, Power};
 
 /// After this many seconds of running a start counts as a good one, and the count of starts in a
@@ -46,6 +47,9 @@ pub struct Record {
     /// Moves of its disks, by volume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub moves: BTreeMap<InstanceId, MoveRecord>,
+    /// Disks that the guest was asked to let go of, by serial.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unplugs: BTreeMap<String, Unplugging>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +85,7 @@ impl Default for Record {
             resumed_at: None,
             hold: None,
             moves: BTreeMap::new(),
+            unplugs: BTreeMap::new(),
         }
     }
 }

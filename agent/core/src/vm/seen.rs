@@ -42,6 +42,8 @@ pub struct Domain {
     pub power: Power,
     /// The disks of a running domain, by their serial.
     pub disks: BTreeMap<String, LiveDisk>,
+    /// Ports of a running domain that have no device; `None` where none are needed.
+    pub free_slots: Option<usize>,
 }
 
 /// A disk as it is now.
@@ -56,6 +58,8 @@ pub struct LiveDisk {
     pub counts: Option<DiskCounts>,
     /// What QEMU has open: a target and its unit, an image, a file.
     pub source: String,
+    /// Where it opens that: addresses with their ports.
+    pub hosts: Vec<String>,
     /// The job that copies it elsewhere.
     pub mirror: Option<LiveMirror>,
 }
@@ -65,6 +69,7 @@ pub struct LiveDisk {
 pub struct LiveMirror {
     /// Where to, named as the source of a disk is.
     pub source: String,
+    pub hosts: Vec<String>,
     pub stage: CopyStage,
     pub percent: u32,
 }

@@ -7,9 +7,10 @@ use dc_types::report::{Detail, Guest, ItemState, Stop};
 
 use super::fixture::{self, NOW, World};
 use super::hold::{Freeze, asks_guest};
-use super::seen::{CopyStage, Domain, LiveDisk, LiveMirror, Off, Paused, Power, Seen, TapPlace};
+use super::seen::{CopyStage, Domain, LiveDisk, Off, Paused, Power, Seen, TapPlace};
 use super::step::{Act, Step};
-use super::xml::disk::{read_live_disks, read_source_name};
+use super::xml::disk::{read_copy, read_live_disks};
+use super::xml::slots::SPARE_SLOTS;
 use super::xml::{Metadata, SecretLabel};
 use super::{next_look, plan, status};
 
@@ -17,6 +18,7 @@ mod cases;
 mod growth;
 mod holds;
 mod moves;
+mod plugs;
 mod properties;
 
 struct Simulator {
@@ -27,6 +29,10 @@ struct Simulator {
     agent: Agent,
     /// Whether its file systems are frozen, whoever knows of it.
     frozen: bool,
+    /// Whether the guest lets go of a disk when it is asked.
+    lets_go: bool,
+    /// Devices that it was asked for and has not let go of.
+    asked: BTreeSet<String>,
 }
 
 /// The guest's agent.
@@ -48,6 +54,8 @@ impl Simulator {
             hears: true,
             agent: Agent::Answers,
             frozen: false,
+            lets_go: true,
+            asked: BTreeSet::new(),
         }
     }
 
@@ -141,17 +149,13 @@ impl Simulator {
                 disk.size = Some(*size);
             }
             Act::Copy { device, xml } => {
-                let source = read_source_name(xml).expect("a source");
+                let copy = read_copy(xml).expect("a source");
                 let power = self.domain(step).power;
                 assert_eq!(power, Power::Running, "a copy of what does not run");
                 let disk = self.disk(step, device);
                 assert_eq!(disk.mirror, None, "two copies of one disk");
-                assert_ne!(disk.source, source, "copied onto itself");
-                disk.mirror = Some(LiveMirror {
-                    source,
-                    stage: CopyStage::Copying,
-                    percent: 0,
-                });
+                assert_ne!(disk.source, copy.source, "copied onto itself");
+                disk.mirror = Some(copy);
             }
             Act::EndCopy { device } => self.disk(step, device).mirror = None,
             Act::Pivot { device } => {
@@ -160,8 +164,10 @@ impl Simulator {
                 let disk = self.disk(step, device);
                 let copy = disk.mirror.take().expect("a copy");
                 assert_eq!(copy.stage, CopyStage::Ready, "the copy is not whole");
-                disk.source = copy.source;
+                (disk.source, disk.hosts) = (copy.source, copy.hosts);
             }
+            Act::Plug(disks) => disks.iter().for_each(|disk| self.plug(step, disk)),
+            Act::Unplug { device } => self.ask_to_let_go(step, device),
             Act::Press => {
                 let hears = self.hears;
                 let domain = self.domain(step);
@@ -197,11 +203,14 @@ impl Simulator {
             metadata: metadata.clone(),
             power: Power::Off(Off::Unknown),
             disks: BTreeMap::new(),
+            free_slots: None,
         });
         assert_eq!(domain.name, name, "libvirt refuses another name");
         assert!(!domain.power.is_active(), "defined under a running machine");
         domain.metadata = metadata;
         domain.disks = read_live_disks(xml);
+        domain.free_slots = Some(SPARE_SLOTS);
+        self.asked.clear();
     }
 
     fn freeze(&mut self, step: &Step) {
@@ -240,6 +249,7 @@ impl Simulator {
 
     /// A look: the guest is asked what the shell would ask it.
     fn look(&mut self) {
+        self.let_go();
         self.seen.freezes.clear();
         for (vm, record) in &self.seen.records {
             let running = |domain: &Domain| domain.power == Power::Running;

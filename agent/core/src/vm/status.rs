@@ -14,6 +14,7 @@ use super::judge::{
 use super::meter::used;
 use super::moves::told;
 use super::plan::release_pending;
+use super::plugs;
 use super::record::Record;
 use super::seen::{Domain, Power, Seen};
 use super::validate::{ValidVm, trouble, validate};
@@ -89,7 +90,8 @@ fn observe(
         && !busy.contains(&item.key)
         && state != ItemState::Ready
     {
-        state = ItemState::Failed(trouble.clone());
+        let failed = || ItemState::Failed(trouble.clone());
+        state = plugs::with_trouble(&state, trouble).unwrap_or_else(failed);
     }
     Observation {
         key: item.key,
@@ -146,24 +148,7 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
             "a disk goes over to the storage that it was moved to: the guest stands still for a \
              moment",
         ),
-        Verdict::Running(Currency::Current) => match lost_tap(valid, seen) {
-            Some(card) => ItemState::Failed(trouble(
-                "TapLost",
-                format!(
-                    "interface {} has lost its tap {} and has no network: restart the machine",
-                    card.nic.card, card.tap
-                ),
-            )),
-            None => match told_to_grow(valid, seen) {
-                Some(growing) => growing,
-                None => ItemState::Ready,
-            },
-        },
-        Verdict::Running(Currency::NextStart) => pending(
-            "RestartNeeded",
-            "the machine runs as it was started; what was changed since takes effect at its next \
-             start: write another restart text to have it now",
-        ),
+        Verdict::Running(currency) => state_of_running(*currency, valid, record, seen),
         Verdict::Off => ItemState::Ready,
         Verdict::Held(trouble) | Verdict::Wait(trouble) => ItemState::Pending(trouble.clone()),
         Verdict::Start | Verdict::Finish => pending("Starting", "the machine is being started"),
@@ -181,6 +166,41 @@ fn state(verdict: &Verdict, valid: &ValidVm<'_>, record: &Record, seen: &Seen) -
         Verdict::Stop(_, why) => pending("Stopping", stopping_message(*why, valid)),
         Verdict::Refuse(trouble) => ItemState::Failed(trouble.clone()),
     }
+}
+
+fn state_of_running(
+    currency: Currency,
+    valid: &ValidVm<'_>,
+    record: &Record,
+    seen: &Seen,
+) -> ItemState {
+    let domain = seen.domains.get(&valid.vm.vm);
+    let plugs = domain.map(|domain| plugs::compare(&valid.vm, domain));
+    // A disk on its way is told before a restart that is needed: it may be gone by then.
+    let moving = plugs.as_ref().and_then(|of| of.told(record, seen.now));
+    let lost = lost_tap(valid, seen).filter(|_| currency == Currency::Current);
+    if let Some(card) = lost {
+        return ItemState::Failed(trouble(
+            "TapLost",
+            format!(
+                "interface {} has lost its tap {} and has no network: restart the machine",
+                card.nic.card, card.tap
+            ),
+        ));
+    }
+    if let Some(moving) = moving {
+        return moving;
+    }
+    if currency == Currency::NextStart {
+        return pending(
+            "RestartNeeded",
+            "the machine runs as it was started; what was changed since takes effect at its next \
+             start: write another restart text to have it now",
+        );
+    }
+    let growing = told_to_grow(valid, seen);
+    let unserved = || plugs.as_ref().and_then(plugs::Plugs::told_unserved);
+    growing.or_else(unserved).unwrap_or(ItemState::Ready)
 }
 
 /// A disk whose guest does not see its size yet.

@@ -70,6 +70,12 @@ pub enum Act {
     Pivot {
         device: String,
     },
+    /// Attaches disks to the running guest. One that cannot be attached does not keep the others.
+    Plug(Vec<NewDisk>),
+    /// Asks the running guest to let go of a disk; whether it did is seen afterwards.
+    Unplug {
+        device: String,
+    },
     /// Presses the power button.
     Press,
     /// Ends QEMU.
@@ -82,6 +88,15 @@ pub enum Act {
     RemoveFiles,
     /// Removes the record.
     Forget,
+}
+
+/// A disk to be attached, with the login that QEMU opens it with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDisk {
+    /// As people call it.
+    pub name: String,
+    pub secret: Option<DiskSecret>,
+    pub xml: String,
 }
 
 impl Step {
@@ -113,6 +128,8 @@ impl Step {
             Act::Copy { .. } => "copy",
             Act::EndCopy { .. } => "end_copy",
             Act::Pivot { .. } => "pivot",
+            Act::Plug(_) => "plug",
+            Act::Unplug { .. } => "unplug",
             Act::Press => "press",
             Act::Destroy => "destroy",
             Act::Adopt { .. } => "adopt",

@@ -43,8 +43,8 @@ pub struct ValidVm<'a> {
     pub mtu: u32,
     /// Digest of all that takes effect at a start only, the grants and the restart text apart.
     pub definition: String,
-    /// The same of what the plan asks for: that of a machine whose disks have been moved since.
-    pub unmoved: String,
+    /// The same as other starts have made it: see [`is_defined_as`](Self::is_defined_as).
+    also: [String; 3],
     pub files: Files,
 }
 
@@ -115,8 +115,12 @@ fn validate_vm<'a>(
         item,
         asked,
         domain_name: domain_name(&vm.department, &vm.name, vm.vm),
-        definition: definition(&vm, mtu),
-        unmoved: definition(asked, mtu),
+        definition: definition(&vm, Counted::First, mtu),
+        also: [
+            definition(asked, Counted::First, mtu),
+            definition(&vm, Counted::All, mtu),
+            definition(asked, Counted::All, mtu),
+        ],
         cards,
         mtu,
         files: Files::of(wanted.host, vm.vm),
@@ -263,7 +267,19 @@ enum DefinedDisk<'a> {
     File(InstanceId, &'a str, &'a str),
 }
 
-fn definition(vm: &VmItem, mtu: u32) -> String {
+/// Which disks a start bakes in: those after the first come and go while the machine runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    First,
+    /// As all did before a disk could come to a running machine.
+    All,
+}
+
+fn definition(vm: &VmItem, counted: Counted, mtu: u32) -> String {
+    let disks = match counted {
+        Counted::First => 1,
+        Counted::All => vm.disks.len(),
+    };
     let definition = Definition {
         vcpus: vm.vcpus,
         memory_mib: vm.memory.0,
@@ -273,6 +289,7 @@ fn definition(vm: &VmItem, mtu: u32) -> String {
         disks: vm
             .disks
             .iter()
+            .take(disks)
             .map(|disk| {
                 let initiator = disk.initiator.as_str();
                 match &disk.source {
@@ -308,6 +325,15 @@ fn definition(vm: &VmItem, mtu: u32) -> String {
 }
 
 impl ValidVm<'_> {
+    /// Whether a machine that was started with this digest has all that a start bakes in. Beside
+    /// that of a start as of now it is that of one before a disk was moved, or by an agent that
+    /// counted every disk.
+    #[must_use]
+    pub fn is_defined_as(&self, started: &str) -> bool {
+        let known = self.also.iter().chain([&self.definition]);
+        known.into_iter().any(|definition| definition == started)
+    }
+
     /// The restart text as it comes back from a domain.
     #[must_use]
     pub fn restart(&self) -> String {
@@ -382,6 +408,21 @@ mod tests {
         assert_eq!(plain, of(&|vm| vm.restart = "now".into()));
         assert_eq!(plain, of(&|vm| vm.name = "renamed".into()));
         assert_eq!(plain, of(&|vm| vm.stop_deadline_s = 5));
+        assert_eq!(plain, of(&|vm| vm.disks.truncate(1)));
+        assert_ne!(plain, of(&|vm| vm.disks.swap(0, 1)));
+    }
+
+    #[test]
+    fn a_machine_started_by_an_agent_that_counted_every_disk_is_unchanged() {
+        let world = World::of(fixture::vm());
+        let valid = validate(&world.wanted(), world.vm_item(), &BTreeMap::new()).unwrap();
+        let valid = valid.unwrap();
+        // Written down when that agent was the newest.
+        let before = "089feed7ab70c49323302614df8df9d9";
+        assert_ne!(valid.definition, before);
+        assert!(valid.is_defined_as(before));
+        assert!(valid.is_defined_as(&valid.definition));
+        assert!(!valid.is_defined_as(""));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use dc_agent_core::vm::hold::Freeze;
 use dc_agent_core::vm::seen::{Domain, ForeignDomain, LiveDisk, Off, Paused, Power};
 use dc_agent_core::vm::xml::disk::read_live_disks;
 use dc_agent_core::vm::xml::secret::read_secrets;
+use dc_agent_core::vm::xml::slots::SPARE_SLOTS;
 use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretBytes, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::{Firmware, Qos};
@@ -45,6 +46,8 @@ struct State {
     deaf: BTreeSet<InstanceId>,
     /// Guests with no agent in them.
     mute: BTreeSet<InstanceId>,
+    /// Guests that let go of no disk.
+    clinging: BTreeSet<InstanceId>,
     facts: Option<HypervisorFacts>,
     /// How large disks are at their storage, by machine and device, where a test has said it.
     storage: BTreeMap<(InstanceId, String), Bytes>,
@@ -60,6 +63,9 @@ struct FakeDomain {
     disks: BTreeMap<String, LiveDisk>,
     /// Its file systems, which only a guest with an agent freezes.
     frozen: bool,
+    free_slots: usize,
+    /// Devices that the guest was asked to let go of.
+    asked: BTreeSet<String>,
 }
 
 impl FakeDomain {
@@ -71,6 +77,7 @@ impl FakeDomain {
         self.live = None;
         self.disks.clear();
         self.frozen = false;
+        self.asked.clear();
         self.power = Power::Off(off);
     }
 }
@@ -204,6 +211,8 @@ impl State {
                     power: Power::Off(Off::Unknown),
                     disks: BTreeMap::new(),
                     frozen: false,
+                    free_slots: 0,
+                    asked: BTreeSet::new(),
                 };
                 self.domains.insert(vm, domain);
                 Ok(())
@@ -228,6 +237,7 @@ impl State {
         }
         domain.live = Some(domain.defined.clone());
         domain.disks = read_live_disks(&domain.xml);
+        domain.free_slots = SPARE_SLOTS;
         domain.power = Power::Paused(Paused::Ordered);
         Ok(())
     }
@@ -248,6 +258,7 @@ impl Hypervisor for FakeHypervisor {
                 metadata: domain.live.as_ref().unwrap_or(&domain.defined).clone(),
                 power: domain.power,
                 disks: domain.disks.clone(),
+                free_slots: Some(domain.free_slots),
             };
             (*vm, seen)
         });
@@ -383,6 +394,15 @@ impl Hypervisor for FakeHypervisor {
     ) -> Result<(), HypervisorError> {
         let device = device.to_owned();
         self.act("end_copy", move |state| state.end_copy(vm, &device, ending))
+            .await
+    }
+
+    async fn attach_disk(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
+        self.act("attach", |state| state.attach(vm, xml)).await
+    }
+
+    async fn detach_disk(&self, vm: InstanceId, device: &str) -> Result<(), HypervisorError> {
+        self.act("detach", |state| state.ask_to_let_go(vm, device))
             .await
     }
 

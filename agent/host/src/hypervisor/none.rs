@@ -94,6 +94,14 @@ impl Hypervisor for NoHypervisor {
         refuse("end copy")
     }
 
+    async fn attach_disk(&self, _: InstanceId, _: &str) -> Result<(), HypervisorError> {
+        refuse("attach")
+    }
+
+    async fn detach_disk(&self, _: InstanceId, _: &str) -> Result<(), HypervisorError> {
+        refuse("detach")
+    }
+
     async fn press_power_button(&self, _: InstanceId) -> Result<(), HypervisorError> {
         refuse("shutdown")
     }

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dc_agent_core::vm::hold::Freeze;
-use dc_agent_core::vm::seen::{Domain, ForeignDomain};
-use dc_agent_core::vm::xml::disk::read_live_disks;
 use dc_agent_core::vm::xml::features::domain_type;
 use dc_agent_core::vm::xml::metadata::{NAMESPACE, PREFIX};
 use dc_agent_core::vm::xml::os::{OVMF_CODE, OVMF_VARS};
-use dc_agent_core::vm::xml::{DiskSecret, Metadata, SecretLabel};
+use dc_agent_core::vm::xml::{DiskSecret, SecretLabel};
 use dc_agent_core::wanted::Capabilities;
 use dc_types::plan::{Firmware, Qos};
 use dc_types::report::Accelerator;
@@ -30,16 +28,21 @@ mod connection;
 mod copy;
 mod guest;
 mod iotune;
+mod look;
+mod plug;
 mod power;
 mod resize;
 mod stats;
 
 use connection::{CallError, Connection};
+use look::{read_domains, read_metadata};
 
 /// Most calls take milliseconds.
 const QUICK: Duration = Duration::from_secs(20);
 /// QEMU logs in to every target of the machine before it answers.
 const START: Duration = Duration::from_secs(120);
+/// One login, under a guest that stands still meanwhile. What waits for it is told of soon.
+const ATTACH: Duration = Duration::from_secs(30);
 /// Measured: 12 s when the storage is fenced.
 const DESTROY: Duration = Duration::from_secs(60);
 /// QEMU waits for what the storage still owes it.
@@ -102,61 +105,6 @@ fn get(connection: &Connect, vm: InstanceId) -> Result<virt::domain::Domain, Cal
 
 fn is(error: &VirtError, number: ErrorNumber) -> bool {
     error.code() == Enum::Known(number)
-}
-
-/// Our element: of the running domain when there is one.
-fn read_metadata(domain: &virt::domain::Domain) -> Result<Option<String>, VirtError> {
-    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-    match domain.metadata(kind, Some(NAMESPACE), sys::VIR_DOMAIN_AFFECT_CURRENT) {
-        Ok(xml) => Ok(Some(xml)),
-        Err(error) if is(&error, ErrorNumber::NoDomainMetadata) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn read_domains(connection: &Connect) -> Result<Domains, CallError> {
-    let mut domains = Domains::default();
-    for domain in connection.list_all_domains(0)? {
-        // One that vanished meanwhile is not there.
-        match read_domain(&domain, &mut domains) {
-            Err(error) if is(&error, ErrorNumber::NoDomain) => (),
-            result => result?,
-        }
-    }
-    Ok(domains)
-}
-
-fn read_domain(domain: &virt::domain::Domain, domains: &mut Domains) -> Result<(), VirtError> {
-    let (uuid, name) = (domain.uuid()?, domain.name()?);
-    let metadata = match read_metadata(domain)? {
-        None => Err("it carries no metadata of ours".to_owned()),
-        Some(xml) => Metadata::read_alone(&xml).map_err(|error| error.to_string()),
-    };
-    match metadata {
-        Ok(metadata) => {
-            let (_, reason) = domain.state()?;
-            let power = power::power(reason);
-            let disks = match power.is_active() {
-                true => {
-                    let mut disks = read_live_disks(&domain.xml_desc(0)?);
-                    for disk in disks.values_mut() {
-                        copy::read_percent(domain, disk);
-                    }
-                    disks
-                }
-                false => Default::default(),
-            };
-            let seen = Domain {
-                name,
-                metadata,
-                power,
-                disks,
-            };
-            domains.ours.insert(InstanceId(uuid), seen);
-        }
-        Err(why) => domains.foreign.push(ForeignDomain { uuid, name, why }),
-    }
-    Ok(())
 }
 
 /// Bumps the value when any domain came, went or changed its state.
@@ -361,6 +309,24 @@ impl Hypervisor for Libvirt {
         // One that has not ended by then is seen as ending.
         let waited = tokio::time::timeout(copy::PATIENCE, ended).await;
         waited.unwrap_or(Ok(()))
+    }
+
+    async fn attach_disk(&self, vm: InstanceId, xml: &str) -> Result<(), HypervisorError> {
+        let xml = xml.to_owned();
+        self.connection
+            .call("attach", ATTACH, move |connection| {
+                plug::attach(&get(connection, vm)?, &xml)
+            })
+            .await
+    }
+
+    async fn detach_disk(&self, vm: InstanceId, device: &str) -> Result<(), HypervisorError> {
+        let device = device.to_owned();
+        self.connection
+            .call("detach", QUICK, move |connection| {
+                plug::ask_to_let_go(&get(connection, vm)?, &device)
+            })
+            .await
     }
 
     async fn press_power_button(&self, vm: InstanceId) -> Result<(), HypervisorError> {

@@ -27,6 +27,11 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
             "volume đã tăng và đang được mở lại cho máy ảo; máy ảo chờ trong chốc lát"
         }
         "DiskGrows" => "volume đã tăng và máy ảo đang được báo dung lượng mới",
+        "DiskPlugs" => "đang gắn hoặc tháo đĩa của máy ảo đang chạy; sẽ tự tiếp tục",
+        "DiskHeld" => {
+            "hệ điều hành trong máy ảo chưa nhả đĩa cần tháo; hãy ngừng dùng đĩa (umount) trong máy ảo, hoặc \
+             khởi động lại máy ảo; volume vẫn thuộc máy ảo cho đến lúc đó"
+        }
         "VolumeLost" => {
             "không thấy tệp của volume; không tạo lại. Hãy tìm tệp, hoặc khôi phục từ bản sao lưu"
         }

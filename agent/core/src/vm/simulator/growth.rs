@@ -100,6 +100,7 @@ fn a_disk_that_is_being_copied_is_told_when_the_copy_has_ended() {
     grow(&mut simulator);
     let mirror = LiveMirror {
         source: "elsewhere".into(),
+        hosts: Vec::new(),
         stage: CopyStage::Ending,
         percent: 100,
     };

@@ -20,7 +20,7 @@ fn started() -> Simulator {
 
 impl Simulator {
     /// One look and what it asks for; time stands still.
-    fn turn(&mut self) -> Vec<&'static str> {
+    pub(super) fn turn(&mut self) -> Vec<&'static str> {
         let steps = self.plan();
         for step in &steps {
             self.apply(step);

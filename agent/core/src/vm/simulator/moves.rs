@@ -39,7 +39,7 @@ fn places() -> (String, String) {
 }
 
 impl Simulator {
-    fn running() -> Self {
+    pub(super) fn running() -> Self {
         let mut simulator = Self::new(World::of(vm()));
         simulator.settle();
         simulator

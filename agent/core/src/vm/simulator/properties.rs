@@ -50,6 +50,10 @@ enum Event {
     /// A hold is asked for, or taken back.
     Hold(Option<u64>),
     Agent(Agent),
+    /// A disk is added, or taken off.
+    Plug(u64),
+    Unplug(u64),
+    LetsGo(bool),
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -68,6 +72,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         (0i64..2000).prop_map(Event::Later),
         prop::option::of(100u64..103).prop_map(Event::Hold),
         prop_oneof![Just(Agent::Answers), Just(Agent::Silent)].prop_map(Event::Agent),
+        (8u64..11).prop_map(Event::Plug),
+        (8u64..11).prop_map(Event::Unplug),
+        any::<bool>().prop_map(Event::LetsGo),
     ]
 }
 
@@ -116,6 +123,17 @@ fn happen(simulator: &mut Simulator, event: &Event) {
         Event::Later(seconds) => simulator.seen.now += seconds,
         Event::Hold(id) => simulator.world.change(|vm| vm.hold = id.map(fixture::hold)),
         Event::Agent(agent) => simulator.agent = agent,
+        Event::Plug(volume) => simulator.world.change(|vm| {
+            let disk = fixture::disk(volume);
+            if vm.disks.iter().all(|of| of.volume != disk.volume) {
+                vm.disks.push(disk);
+            }
+        }),
+        Event::Unplug(volume) => simulator.world.change(|vm| {
+            let off = fixture::disk(volume).volume;
+            vm.disks.retain(|disk| disk.volume != off);
+        }),
+        Event::LetsGo(lets_go) => simulator.lets_go = lets_go,
     }
 }
 
@@ -132,6 +150,8 @@ proptest! {
         }
         // A guest that stays frozen for ever needs an agent that never answers again.
         simulator.agent = Agent::Answers;
+        // So does a disk that is never let go of.
+        simulator.lets_go = true;
         simulator.settle();
         prop_assert_eq!(simulator.plan(), []);
         prop_assert!(!simulator.frozen, "left frozen");

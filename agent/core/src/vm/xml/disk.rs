@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use dc_types::Bytes;
 use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, Qos, RbdCluster};
+use dc_types::{Bytes, InstanceId};
 
 use super::Element;
 use super::secret::secret_uuid;
@@ -15,9 +15,14 @@ use crate::vm::seen::{CopyStage, LiveDisk, LiveMirror};
 /// QEMU takes this many bytes of a virtio disk's serial.
 const SERIAL_MAX: usize = 20;
 
+/// The disk that a machine boots from, which stays for as long as it runs.
+pub const FIRST_DEVICE: &str = "vda";
+
+/// `index` is that of its device's name; a machine boots from index 0.
 #[must_use]
 pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
-    let mut element = render_copy(disk, index).child(Element::new("serial").text(serial(disk)));
+    let mut element =
+        render_copy(disk, &target_name(index)).child(Element::new("serial").text(serial(disk)));
     let limits = render_limits(&disk.qos);
     if !limits.is_unlimited() {
         element = element.child(render_iotune(&limits));
@@ -30,7 +35,7 @@ pub fn render_disk(disk: &DiskItem, index: usize) -> Element {
 
 /// What QEMU is to open, without what the guest sees of it: where a disk is copied to.
 #[must_use]
-pub fn render_copy(disk: &DiskItem, index: usize) -> Element {
+pub fn render_copy(disk: &DiskItem, device: &str) -> Element {
     let kind = match &disk.source {
         DiskSource::Iscsi { .. } | DiskSource::Rbd { .. } => "network",
         DiskSource::File { .. } => "file",
@@ -58,7 +63,7 @@ pub fn render_copy(disk: &DiskItem, index: usize) -> Element {
     };
     element.child(
         Element::new("target")
-            .attr("dev", target_name(index))
+            .attr("dev", device)
             .attr("bus", "virtio"),
     )
 }
@@ -82,6 +87,21 @@ pub fn source_name(disk: &DiskItem) -> String {
         },
         DiskSource::File { path } => path.clone(),
     }
+}
+
+/// Where QEMU opens it, as libvirt shows it: each address with its port. None for a file.
+#[must_use]
+pub fn source_hosts(disk: &DiskItem) -> Vec<String> {
+    let named = |portal: &Portal| host_name(&portal.address.to_string(), &portal.port.to_string());
+    match &disk.source {
+        DiskSource::Iscsi { portal, chap: _ } => vec![named(portal)],
+        DiskSource::Rbd { cluster, .. } => cluster.monitors.iter().map(named).collect(),
+        DiskSource::File { path: _ } => Vec::new(),
+    }
+}
+
+fn host_name(address: &str, port: &str) -> String {
+    format!("{address} {port}")
 }
 
 fn auth(disk: &DiskItem, user: &str, kind: &str) -> Element {
@@ -186,6 +206,7 @@ fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
     });
     let mirror = child("mirror").map(|mirror| LiveMirror {
         source: read_source(mirror),
+        hosts: read_hosts(mirror),
         stage: match mirror.attribute("ready") {
             Some("yes") => CopyStage::Ready,
             Some("pivot") => CopyStage::GoingOver,
@@ -201,6 +222,7 @@ fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
         size: None,
         counts: None,
         source: read_source(disk),
+        hosts: read_hosts(disk),
         mirror,
     };
     Some((serial, disk))
@@ -213,17 +235,69 @@ fn read_source(of: roxmltree::Node<'_, '_>) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-/// The name of what a disk's XML alone opens, as of a copy.
+fn read_hosts(of: roxmltree::Node<'_, '_>) -> Vec<String> {
+    let source = of.children().find(|node| node.has_tag_name("source"));
+    let nodes = source.into_iter().flat_map(|source| source.children());
+    let hosts = nodes.filter(|node| node.has_tag_name("host"));
+    let name = |host: roxmltree::Node<'_, '_>| {
+        let port = host.attribute("port").unwrap_or_default();
+        Some(host_name(host.attribute("name")?, port))
+    };
+    hosts.filter_map(name).collect()
+}
+
+/// A disk's XML alone, as it is attached to a running domain: its serial, and the disk.
 #[must_use]
-pub fn read_source_name(disk: &str) -> Option<String> {
+pub fn read_disk_alone(disk: &str) -> Option<(String, LiveDisk)> {
     let document = roxmltree::Document::parse(disk).ok()?;
-    Some(read_source(document.root_element())).filter(|name| !name.is_empty())
+    read_live_disk(document.root_element())
+}
+
+/// libvirt's own name of a running domain's disk.
+#[must_use]
+pub fn read_alias(domain: &str, device: &str) -> Option<String> {
+    let document = roxmltree::Document::parse(domain).ok()?;
+    let child = |disk: roxmltree::Node<'_, '_>, name: &str, attribute: &str| {
+        let node = disk.children().find(|node| node.has_tag_name(name))?;
+        node.attribute(attribute).map(str::to_owned)
+    };
+    let mut nodes = document.descendants();
+    let disk = nodes.find(|node| {
+        node.has_tag_name("disk") && child(*node, "target", "dev").as_deref() == Some(device)
+    });
+    child(disk?, "alias", "name")
+}
+
+/// Whether a serial is one that volumes have. The seed has another.
+#[must_use]
+pub fn is_of_volume(serial: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    serial.len() == SERIAL_MAX && serial.bytes().all(hex)
+}
+
+/// A copy that has just begun to where a disk's XML alone says.
+#[must_use]
+pub fn read_copy(disk: &str) -> Option<LiveMirror> {
+    let document = roxmltree::Document::parse(disk).ok()?;
+    let disk = document.root_element();
+    let copy = LiveMirror {
+        source: read_source(disk),
+        hosts: read_hosts(disk),
+        stage: CopyStage::Copying,
+        percent: 0,
+    };
+    Some(copy).filter(|copy| !copy.source.is_empty())
 }
 
 /// What the guest sees as `/dev/disk/by-id/virtio-<serial>`: the volume's id, cut to fit.
 #[must_use]
 pub fn serial(disk: &DiskItem) -> String {
-    disk.volume.0.simple().to_string()[..SERIAL_MAX].to_owned()
+    serial_of(disk.volume)
+}
+
+#[must_use]
+pub fn serial_of(volume: InstanceId) -> String {
+    volume.0.simple().to_string()[..SERIAL_MAX].to_owned()
 }
 
 #[cfg(test)]
@@ -316,6 +390,18 @@ mod tests {
         let xml = render_disk(&disk, 0).render();
         let live = read_live_disks(&format!("<domain>{xml}</domain>"));
         assert_eq!(live[&serial(&disk)].qos, render_limits(&disk.qos));
+    }
+
+    #[test]
+    fn what_is_attached_reads_back_as_what_it_opens() {
+        let disk = fixture::disk(7);
+        let (read_serial, live) = read_disk_alone(&render_disk(&disk, 3).render()).unwrap();
+        assert_eq!(read_serial, serial(&disk));
+        assert!(is_of_volume(&read_serial) && !is_of_volume("cidata"));
+        assert_eq!(live.device, "vdd");
+        assert_eq!(live.source, source_name(&disk));
+        assert_eq!(live.hosts, source_hosts(&disk));
+        assert_eq!(live.hosts, ["10.250.0.2 3260"]);
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn render_devices(spec: &DomainSpec<'_>) -> Element {
                 .enumerate()
                 .map(|(index, disk)| render_disk(disk, index)),
         )
-        .child(render_seed_disk(spec.seed, disks.len()))
+        .child(render_seed_disk(spec.seed))
         .child(
             Element::new("controller")
                 .attr("type", "usb")

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::Element;
-use super::disk::target_name;
+/// The last letter, so that no disk that comes while the machine runs finds its name taken.
+const DEVICE: &str = "vdz";
 
-/// `index` counts all disks of the machine; the seed is the last one.
 #[must_use]
-pub fn render_seed_disk(path: &Path, index: usize) -> Element {
+pub fn render_seed_disk(path: &Path) -> Element {
     Element::new("disk")
         .attr("type", "file")
         .attr("device", "disk")
@@ -20,7 +20,7 @@ pub fn render_seed_disk(path: &Path, index: usize) -> Element {
         .child(Element::new("source").attr("file", path.display()))
         .child(
             Element::new("target")
-                .attr("dev", target_name(index))
+                .attr("dev", DEVICE)
                 .attr("bus", "virtio"),
         )
         .child(Element::new("readonly"))
@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seed_is_a_raw_read_only_virtio_disk_after_the_others() {
-        let xml = render_seed_disk(Path::new("/seeds/1/seed.img"), 2).render();
+    fn the_seed_is_a_raw_read_only_virtio_disk_after_all_others() {
+        let xml = render_seed_disk(Path::new("/seeds/1/seed.img")).render();
         assert!(
             xml.contains("<source file=\"/seeds/1/seed.img\"/>"),
             "{xml}"
         );
         assert!(
-            xml.contains("<target dev=\"vdc\" bus=\"virtio\"/>"),
+            xml.contains("<target dev=\"vdz\" bus=\"virtio\"/>"),
             "{xml}"
         );
         assert!(xml.contains("<readonly/>"), "{xml}");

@@ -4,6 +4,7 @@
 //! makes just as many as the devices of a start need. It fills the ports named here first, so that
 //! these are counted whole: the devices' own and the spare.
 
+use std::collections::BTreeSet;
 use std::iter;
 
 use dc_types::plan::VmItem;
@@ -12,6 +13,7 @@ use super::Element;
 
 /// Ports that are free when a machine starts: so many disks it can be given while it runs.
 pub const SPARE_SLOTS: usize = 6;
+const PORT: &str = "pcie-root-port";
 /// The seed, the channel's controller, the source of randomness and the balloon.
 const OWN_DEVICES: usize = 4;
 
@@ -32,8 +34,32 @@ pub fn render_slots(vm: &VmItem, cards: usize) -> Vec<Element> {
     let bus = controller("pcie-root").attr("index", 0);
     let ports = vm.disks.len() + cards + OWN_DEVICES + SPARE_SLOTS;
     iter::once(bus)
-        .chain((0..ports).map(|_| controller("pcie-root-port")))
+        .chain((0..ports).map(|_| controller(PORT)))
         .collect()
+}
+
+/// How many ports of a running domain have no device; `None` for a machine without such ports.
+#[must_use]
+pub fn read_free_slots(domain: &str) -> Option<usize> {
+    let document = roxmltree::Document::parse(domain).ok()?;
+    let is_port = |node: &roxmltree::Node<'_, '_>| {
+        node.has_tag_name("controller") && node.attribute("model") == Some(PORT)
+    };
+    let ports = document.descendants().filter(is_port);
+    let ports: Vec<u32> = ports
+        .filter_map(|port| port.attribute("index")?.parse().ok())
+        .collect();
+    let on_pci = document
+        .descendants()
+        .filter(|node| node.has_tag_name("address") && node.attribute("type") == Some("pci"));
+    let taken: BTreeSet<u32> = on_pci
+        .filter_map(|address| {
+            let bus = address.attribute("bus")?.trim_start_matches("0x");
+            u32::from_str_radix(bus, 16).ok()
+        })
+        .collect();
+    // libvirt makes a machine of PCI Express without a port only when it has no device at all.
+    (!ports.is_empty()).then(|| ports.iter().filter(|port| !taken.contains(*port)).count())
 }
 
 #[cfg(test)]
@@ -58,6 +84,31 @@ mod tests {
     fn a_started_machine_has_its_spare_ports_beside_one_for_each_device() {
         let (devices, ports) = count(&fixture::domain_xml());
         assert_eq!(ports, devices + SPARE_SLOTS);
+    }
+
+    #[test]
+    fn a_port_is_free_when_no_device_is_behind_it() {
+        let port = |index: u32| {
+            format!(
+                "<controller type='pci' index='{index}' model='pcie-root-port'>\
+                 <address type='pci' domain='0x0000' bus='0x00' slot='0x02' function='0x0'/>\
+                 </controller>"
+            )
+        };
+        let device = |bus: &str| {
+            format!(
+                "<disk><address type='pci' domain='0x0000' bus='{bus}' slot='0x00'/></disk>\
+                 <serial><address type='isa'/></serial>"
+            )
+        };
+        let of = |inner: &str| read_free_slots(&format!("<domain>{inner}</domain>"));
+        let ports: String = [1, 2, 16].map(port).concat();
+        assert_eq!(of(&ports), Some(3));
+        assert_eq!(of(&format!("{ports}{}", device("0x10"))), Some(2));
+        let full = ["0x01", "0x02", "0x10"].map(device).concat();
+        assert_eq!(of(&format!("{ports}{full}")), Some(0));
+        // Its one bus has free slots by itself.
+        assert_eq!(of(&device("0x00")), None);
     }
 
     #[test]
