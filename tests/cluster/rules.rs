@@ -113,7 +113,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Volume",
         "v",
         "{system: s, pool: p, size: 1Gi, source: {image: i, snapshot: {name: x}}}",
-        "at most one of image, volume and snapshot",
+        "at most one of image, volume, snapshot and restore",
     ),
     (
         "Volume",
@@ -184,7 +184,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Volume",
         "v",
         "{system: s, pool: p, size: 1Gi, source: {image: i, volume: w}}",
-        "source: at most one of image, volume and snapshot",
+        "source: at most one of image, volume, snapshot and restore",
     ),
     (
         "Volume",
