@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::{Department, Subnet, VolumeSnapshot};
 use dc_types::claim::{
-    AttachClaim, CardClaim, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim, keys,
+    AttachClaim, CardClaim, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim, keys,
 };
 use dc_types::plan::{GrantItem, Item, ItemBody, NetworkItem, VmItem, VolumeItem};
 use dc_types::{DepartmentName, Epoch, HostName, InstanceId, ObjectRef, ObjectUid, SubnetUid, Vni};
@@ -176,6 +176,7 @@ fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>, places
             grows_from: None,
             restore: newest.body.restore.clone(),
             stored: stored(*id, *place),
+            contents: Contents::default(),
         };
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
     }

@@ -9,7 +9,7 @@ use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
 use dc_operator_core::snapshot::{
-    MachineSeen, MemberSeen, Seen, Target, TargetSeen, key as item_key, plan, status,
+    MachineSeen, MemberSeen, Purpose, Seen, Target, TargetSeen, key as item_key, plan, status,
 };
 use dc_operator_core::vm;
 use dc_operator_core::volume::{self, Named, PoolSeen};
@@ -52,7 +52,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 machine: read.machine.as_ref(),
                 members: &members,
                 claims,
-                allowance: budget.allowance(&ahead),
+                purpose: Purpose::Department(budget.allowance(&ahead)),
             };
             let plan = plan(&seen);
             let judged = Judged {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use dc_crds::VolumeSnapshot;
 use dc_crds::snapshot::ConsistencyReached;
-use dc_types::claim::{SnapshotClaim, SnapshotState, keys};
+use dc_types::claim::{SnapshotClaim, SnapshotPurpose, SnapshotState, keys};
 use dc_types::plan::{ItemBody, SnapshotItem, VolumeItem};
 use dc_types::report::Consistency;
 use dc_types::{Bytes, SnapshotId};
@@ -59,6 +59,7 @@ pub(super) fn rebuild(
             attempt: 0,
             state: state.unwrap_or(SnapshotState::Broken),
             stored: stored(of, place),
+            purpose: SnapshotPurpose::default(),
         };
         if state.is_none() {
             outcome.disagree(format!(

@@ -13,7 +13,7 @@ use crate::claims::Claimed;
 use crate::conditions::Judged;
 use crate::object;
 use crate::plan::{Hold, Plan};
-use crate::snapshot::{self, MachineSeen, MemberSeen, Seen, Target, TargetSeen};
+use crate::snapshot::{self, MachineSeen, MemberSeen, Purpose, Seen, Target, TargetSeen};
 use crate::txn::Txn;
 use crate::volume::{Named, PoolSeen, erasure};
 use crate::{pool, vm};
@@ -127,7 +127,7 @@ impl Sim {
         }
         let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
         look(&Seen {
-            allowance: self.allowance(&classes, &ahead),
+            purpose: Purpose::Department(self.allowance(&classes, &ahead)),
             snapshot: object,
             me: &me,
             system: Named::There,

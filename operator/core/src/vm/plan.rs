@@ -114,7 +114,7 @@ fn volumes_unclaimed(seen: &Seen<'_>, valid: &ValidVm) -> Vec<String> {
             Some(claim) => {
                 let at = seen.disks.iter().find(|seen| is_volume(seen, id));
                 let said = at.and_then(|disk| disk.volume_said.as_ref());
-                pending_restore(&claim.value, said).is_some()
+                pending_restore(&claim.value, said).is_some() || !claim.value.contents.is_whole()
             }
         },
         DiskVolume::ToMake(_) => true,
