@@ -1,5 +1,6 @@
 //! What a host says: hello, facts, observations.
 
+mod backup;
 mod vm;
 
 use dc_types::plan::ItemHash;
@@ -309,6 +310,14 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             size_bytes: size.0,
             taken_at_unix_s: *taken_at,
         }),
+        Detail::Backup { progress, done } => Wire::Backup(wire::BackupDetail {
+            progress: progress.as_ref().map(OnWire::to_wire),
+            done: done.as_deref().map(OnWire::to_wire),
+        }),
+        Detail::Restore { progress, done } => Wire::Restore(wire::RestoreDetail {
+            progress: progress.as_ref().map(OnWire::to_wire),
+            done: done.as_ref().map(OnWire::to_wire),
+        }),
         Detail::Vm {
             guest,
             last_stop,
@@ -353,6 +362,14 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
         })) => Detail::Snapshot {
             size: Bytes(size_bytes),
             taken_at: taken_at_unix_s,
+        },
+        Some(Wire::Backup(wire::BackupDetail { progress, done })) => Detail::Backup {
+            progress: optional(progress, "backup.progress")?,
+            done: optional(done, "backup.done")?.map(Box::new),
+        },
+        Some(Wire::Restore(wire::RestoreDetail { progress, done })) => Detail::Restore {
+            progress: optional(progress, "restore.progress")?,
+            done: optional(done, "restore.done")?,
         },
         Some(Wire::Vm(wire::VmDetail {
             guest,

@@ -231,7 +231,11 @@ impl Claims {
                 let snapshot = self.snapshots.get(&SnapshotId(key.id));
                 snapshot.is_some_and(|snapshot| snapshot.value.host == *host)
             }
-            ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
+            ItemKind::Image
+            | ItemKind::Backup
+            | ItemKind::Restore
+            | ItemKind::Network
+            | ItemKind::Endpoint => true,
         }
     }
 
@@ -446,6 +450,8 @@ fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey), ClaimErr
         "Image" => ItemKind::Image,
         "Volume" => ItemKind::Volume,
         "Snapshot" => ItemKind::Snapshot,
+        "Backup" => ItemKind::Backup,
+        "Restore" => ItemKind::Restore,
         "Grant" => ItemKind::Grant,
         "Network" => ItemKind::Network,
         "Endpoint" => ItemKind::Endpoint,

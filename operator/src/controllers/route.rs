@@ -257,6 +257,8 @@ fn release_changed(context: &Context, rest: &str) {
         "Image" => ItemKind::Image,
         "Volume" => ItemKind::Volume,
         "Snapshot" => ItemKind::Snapshot,
+        "Backup" => ItemKind::Backup,
+        "Restore" => ItemKind::Restore,
         "Grant" => ItemKind::Grant,
         "Vm" => ItemKind::Vm,
         "Network" => ItemKind::Network,

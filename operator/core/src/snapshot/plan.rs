@@ -153,9 +153,12 @@ fn taking(seen: &Seen<'_>, first: &Claimed<SnapshotClaim>, mine: &Mine<'_>) -> P
 fn held_of(detail: Option<&Detail>) -> Option<HoldSeen> {
     match detail? {
         Detail::Vm { held, .. } => held.as_deref().copied(),
-        Detail::None | Detail::Image { .. } | Detail::Volume { .. } | Detail::Snapshot { .. } => {
-            None
-        }
+        Detail::None
+        | Detail::Image { .. }
+        | Detail::Volume { .. }
+        | Detail::Snapshot { .. }
+        | Detail::Backup { .. }
+        | Detail::Restore { .. } => None,
     }
 }
 
