@@ -23,7 +23,8 @@ pub mod volume;
 pub mod zone;
 
 pub use backup::{
-    Backup, BackupRepository, BackupRepositorySpec, BackupRepositoryStatus, BackupSpec, BackupStatus,
+    Backup, BackupRepository, BackupRepositorySpec, BackupRepositoryStatus, BackupSpec,
+    BackupStatus,
 };
 pub use backup_policy::{BackupPolicy, BackupPolicySpec, BackupPolicyStatus};
 pub use certificate::{ErasureCertificate, ErasureCertificateSpec};

@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Disposition, Release, RestoreOrder};
-use crate::report::{Consistency, Erasure};
+use crate::report::{BackupDone, Consistency, Erasure, RestoreDone};
 use crate::{
     Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SnapshotId, SubnetUid,
     Vni,
@@ -190,10 +190,20 @@ pub struct BackupClaim {
     /// The backup that changes are told from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BackupBase>,
+    /// Whether it makes the department's repository: one at a time does, until there is a backup.
+    #[serde(default)]
+    pub makes: Makes,
     /// All that is needed to build the machine anew, in JSON; empty once it is in the repository.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manifest: String,
     pub state: BackupState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Makes {
+    #[default]
+    Nothing,
+    Repository,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,32 +226,19 @@ pub enum BackupState {
     /// Its snapshots are taken, then read.
     Running,
     /// It lies in the repository.
-    Done(Box<BackupDone>),
+    Done(Box<BackedUp>),
+    /// Its volumes could not be taken at one instant; nothing of it is left.
+    Failed { attempts: u32 },
 }
 
-/// What became of a backup, as the storage host said.
+/// What became of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupDone {
-    /// restic's id of the snapshot in the department's repository.
-    pub snapshot_id: String,
+pub struct BackedUp {
     pub level: Consistency,
-    /// Seconds since 1970, as the next three.
+    /// When the last of its volumes was taken, seconds since 1970.
     pub taken_at: i64,
-    pub began_at: i64,
-    pub ended_at: i64,
-    pub size: Bytes,
-    pub read: Bytes,
-    /// What the repository has grown by.
-    pub added: Bytes,
-    /// In the order of the claim's volumes.
-    pub volumes: Vec<BackupVolumeDone>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupVolumeDone {
-    pub size: Bytes,
-    /// Why all of it was read; `None` when only what had changed was.
-    pub why_full: Option<String>,
+    /// As the storage host said.
+    pub done: BackupDone,
 }
 
 /// A volume that is being written from a backup.
@@ -266,15 +263,10 @@ pub struct RestoreClaim {
     pub state: RestoreState,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestoreState {
     Running,
-    Done {
-        written: Bytes,
-        /// Seconds since 1970.
-        began_at: i64,
-        ended_at: i64,
-    },
+    Done(RestoreDone),
     /// Its volume is being deleted.
     Stopped,
 }

@@ -231,11 +231,15 @@ impl Claims {
                 let snapshot = self.snapshots.get(&SnapshotId(key.id));
                 snapshot.is_some_and(|snapshot| snapshot.value.host == *host)
             }
-            ItemKind::Image
-            | ItemKind::Backup
-            | ItemKind::Restore
-            | ItemKind::Network
-            | ItemKind::Endpoint => true,
+            ItemKind::Backup => {
+                let backup = self.backups.get(&ObjectUid(key.id));
+                backup.is_some_and(|backup| backup.value.host == *host)
+            }
+            ItemKind::Restore => {
+                let restore = self.restores.get(&ObjectUid(key.id));
+                restore.is_some_and(|restore| restore.value.host == *host)
+            }
+            ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
         }
     }
 

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::{Department, Subnet, VolumeSnapshot};
 use dc_types::claim::{
-    AttachClaim, CardClaim, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim, keys,
+    AttachClaim, CardClaim, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim,
+    keys,
 };
 use dc_types::plan::{GrantItem, Item, ItemBody, NetworkItem, VmItem, VolumeItem};
 use dc_types::{DepartmentName, Epoch, HostName, InstanceId, ObjectRef, ObjectUid, SubnetUid, Vni};

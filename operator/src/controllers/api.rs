@@ -146,8 +146,9 @@ where
 
 scoped! {
     namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
-        dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval;
-    cluster: dc_crds::RequestPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
+        dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval,
+        dc_crds::Backup, dc_crds::Restore;
+    cluster: dc_crds::RequestPolicy, dc_crds::BackupRepository, dc_crds::BackupPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
         dc_crds::Image, dc_crds::MachineClass;
 }
 
@@ -162,12 +163,16 @@ fn holds(kind: Kind) -> bool {
         | Kind::Subnet
         | Kind::Volume
         | Kind::Snapshot
+        | Kind::Repository
+        | Kind::Backup
+        | Kind::Restore
         | Kind::Vm => true,
         Kind::Zone
         | Kind::Class
         | Kind::Request
         | Kind::Approval
         | Kind::Policy
+        | Kind::BackupPolicy
         | Kind::Network => false,
     }
 }

@@ -163,6 +163,30 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
                 recount_department(context, &namespace);
             }
         }
+        // Other backups of the machine wait for it, or begin where it ended.
+        "backup" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            let vm = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.backups.get(&dc_types::ObjectUid(id))?;
+                Some(claim.value.vm.0)
+            });
+            if let Some(vm) = vm {
+                wake_interested(context, &Thing::Backups(vm));
+            }
+        }
+        "restore" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            // Its volume may be waiting for it to go.
+            let volume = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.restores.get(&dc_types::ObjectUid(id))?;
+                Some(claim.value.volume.0)
+            });
+            if let Some(volume) = volume {
+                wake_interested(context, &Thing::Claim(volume));
+            }
+        }
         "attach" | "hold" | "erased" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));

@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(first.len(), 64);
         assert_ne!(first, password(&key(), "main", "so-khcn"));
         assert_ne!(first, password(&key(), "second", "so-nnmt"));
-        assert_ne!(first, password(&RecoveryKey::new([9; 32]), "main", "so-nnmt"));
+        assert_ne!(
+            first,
+            password(&RecoveryKey::new([9; 32]), "main", "so-nnmt")
+        );
         assert_eq!(format!("{:?}", key()), "RecoveryKey");
     }
 
@@ -141,6 +144,9 @@ mod tests {
     #[test]
     fn the_password_of_a_known_key_stays_what_it_is() {
         let Secret(password) = key().password("main", "so-nnmt");
-        assert_eq!(password, "83f706e3c23426a86663f7b75c60a8d64de0c3ba49f221f71dabb911cad36b95");
+        assert_eq!(
+            password,
+            "83f706e3c23426a86663f7b75c60a8d64de0c3ba49f221f71dabb911cad36b95"
+        );
     }
 }

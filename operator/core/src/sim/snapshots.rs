@@ -99,7 +99,11 @@ impl Sim {
         self.with_snapshot(&self.snapshots[name], snapshot::plan)
     }
 
-    fn with_snapshot<R>(&self, object: &VolumeSnapshot, look: impl FnOnce(&Seen<'_>) -> R) -> R {
+    pub(super) fn with_snapshot<R>(
+        &self,
+        object: &VolumeSnapshot,
+        look: impl FnOnce(&Seen<'_>) -> R,
+    ) -> R {
         let me = object::object_ref(&object.metadata).unwrap();
         let names = match (&object.spec.vm, &object.spec.volume) {
             (Some(vm), _) => self.vms.get(vm).map(|found| {

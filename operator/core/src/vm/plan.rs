@@ -14,7 +14,7 @@ use crate::claims::Claimed;
 use crate::lease::Term;
 use crate::object::{self, Life};
 use crate::place::Presence;
-use crate::plan::{NewVolume, Plan};
+use crate::plan::{Maker, NewVolume, Plan};
 use crate::quota::wish::{Asker, of_machine};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
@@ -98,7 +98,7 @@ fn volumes_to_make(seen: &Seen<'_>, valid: &ValidVm) -> Vec<NewVolume> {
     specs
         .map(|(name, spec)| NewVolume {
             name: name.to_owned(),
-            vm: seen.me.clone(),
+            maker: Maker::Machine(seen.me.clone()),
             spec: spec.clone(),
             ordered_by: annotations.and_then(|a| a.get(ERASE_ORDERED_BY)).cloned(),
         })

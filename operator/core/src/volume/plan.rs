@@ -16,8 +16,8 @@ use crate::pool::lacks;
 use crate::quota::{Amounts, Asker};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
-use crate::words::{BackupFact, Fact};
 use crate::words::size::human;
+use crate::words::{BackupFact, Fact};
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {

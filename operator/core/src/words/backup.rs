@@ -141,7 +141,10 @@ fn repository(fact: &BackupFact) -> Option<Words> {
         ),
         BackupFact::RecoveryKeyMissing { key, known } => {
             let (en, vi) = match known.is_empty() {
-                true => ("it was given none".to_owned(), "chưa có khoá nào".to_owned()),
+                true => (
+                    "it was given none".to_owned(),
+                    "chưa có khoá nào".to_owned(),
+                ),
                 false => (
                     format!("it has {}", list(known)),
                     format!("đang có {}", list(known)),
@@ -243,7 +246,9 @@ fn run(fact: &BackupFact) -> Option<Words> {
         BackupFact::Base { by } => Words::new(
             Moving,
             "StillUsed",
-            format!("waiting for the backup {by}, which reads only what has changed since this one"),
+            format!(
+                "waiting for the backup {by}, which reads only what has changed since this one"
+            ),
             format!("đang chờ bản sao lưu {by}, vốn chỉ đọc phần thay đổi kể từ bản này"),
         ),
         _ => return None,
@@ -277,8 +282,14 @@ fn restore(fact: &BackupFact) -> Option<Words> {
         } => Words::new(
             Troubled,
             "BackupWithoutVolume",
-            format!("volume: Backup {backup} has no {volume}; it has {}", list(has)),
-            format!("volume: Backup {backup} không có {volume}; chỉ có {}", list(has)),
+            format!(
+                "volume: Backup {backup} has no {volume}; it has {}",
+                list(has)
+            ),
+            format!(
+                "volume: Backup {backup} không có {volume}; chỉ có {}",
+                list(has)
+            ),
         ),
         BackupFact::TooSmall { size, need } => Words::new(
             Troubled,
@@ -323,7 +334,9 @@ fn restore(fact: &BackupFact) -> Option<Words> {
         BackupFact::Stopped { volume } => Words::new(
             Resting,
             "Stopped",
-            format!("Volume {volume} was deleted before all of it was written; make another Restore"),
+            format!(
+                "Volume {volume} was deleted before all of it was written; make another Restore"
+            ),
             format!("Volume {volume} đã bị xoá trước khi ghi xong; hãy tạo Restore khác"),
         ),
         BackupFact::AwaitsRestore { restore } => Words::new(
@@ -377,7 +390,10 @@ fn policy(fact: &BackupFact) -> Option<Words> {
         BackupFact::Late { machines, all } => Words::new(
             Troubled,
             "Late",
-            format!("{all} machines have missed their backup: {}", list(machines)),
+            format!(
+                "{all} machines have missed their backup: {}",
+                list(machines)
+            ),
             format!("{all} máy ảo bị lỡ lịch sao lưu: {}", list(machines)),
         ),
         BackupFact::Kept { policy } => Words::new(
