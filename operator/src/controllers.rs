@@ -32,6 +32,7 @@ use crate::stores::{Key, Kind, Stores};
 
 mod api;
 mod backup;
+mod backup_policy;
 mod cephx;
 mod chap;
 mod class;
@@ -269,7 +270,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::Approval => request::reconcile_approval(context, key).await,
         Kind::Policy => request::reconcile_policy(context, key).await,
         Kind::Repository => repository::reconcile(context, key).await,
-        Kind::BackupPolicy => Ok(Settled::gone()),
+        Kind::BackupPolicy => backup_policy::reconcile(context, key).await,
         Kind::Backup => backup::reconcile(context, key).await,
         Kind::Restore => restore::reconcile(context, key).await,
         Kind::Network => {

@@ -9,6 +9,7 @@
 //! No I/O, no clock, no random source.
 
 pub mod backup;
+pub mod backup_policy;
 pub mod claims;
 pub mod class;
 pub mod conditions;

@@ -8,6 +8,7 @@ use dc_types::{HostName, ObjectRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::backup_policy::NewBackup;
 use crate::txn::Txn;
 use crate::volume::erasure::Unsigned;
 use crate::words::{Fact, Standing};
@@ -82,6 +83,8 @@ pub struct Plan {
     pub certify: Option<Box<Unsigned>>,
     /// Volumes that a machine's templates or a restore ask for and that are not there.
     pub make: Vec<NewVolume>,
+    /// Backups that a policy has due.
+    pub begin: Vec<NewBackup>,
     /// What hosts are to carry for it.
     pub carry: Vec<(HostName, Item)>,
     pub hold: Hold,

@@ -8,6 +8,7 @@ use dc_operator_core::backup::manifest::Around;
 use dc_operator_core::backup::{
     Made, RepositorySeen, Seen, group, key as item_key, plan, repository, status,
 };
+use dc_operator_core::backup_policy::keep::verdict;
 use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
@@ -74,7 +75,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 now: &now,
             };
             Decision {
-                status: Some(status(&seen, &plan, None, &judged)),
+                status: Some(status(&seen, &plan, read.kept.as_ref(), &judged)),
                 wake: snapshot::wake(key, &snapshots),
                 plan,
                 counts: Counts::Some,
@@ -123,6 +124,8 @@ struct Read {
     presence: Presence,
     said: Option<Observation>,
     made: Made,
+    /// Whether its policy keeps it, when it is done.
+    kept: Option<BackupFact>,
 }
 
 impl Read {
@@ -165,6 +168,7 @@ impl Read {
             presence: at.as_ref().map_or(Presence::Never, |at| look.presence(at)),
             said: at.and_then(|at| look.said(&at, &item_key(me.uid))),
             made: made(context, backup, me),
+            kept: kept(look, backup, me),
             vm,
             system,
             class,
@@ -216,6 +220,26 @@ fn images(
         }
     }
     images
+}
+
+/// What the rules of its policy say. Its siblings are not told of each other: that one may go is
+/// found within the quarter of an hour in which everything is looked at.
+fn kept(look: &mut Look<'_>, backup: &Backup, me: &ObjectRef) -> Option<BackupFact> {
+    let done = |backup: &Backup| {
+        let status = backup.status.as_ref();
+        status.is_some_and(|status| status.snapshot_id.is_some())
+    };
+    if !done(backup) {
+        return None;
+    }
+    let name = backup.spec.policy.as_ref();
+    let policy = name.and_then(|name| look.backup_policy("", name));
+    let all = look.context.stores.backups.in_namespace(&me.namespace);
+    let siblings = all.iter().map(|other| &**other).filter(|other| {
+        done(other) && other.spec.policy == backup.spec.policy && other.spec.vm == backup.spec.vm
+    });
+    let siblings: Vec<&Backup> = siblings.collect();
+    Some(verdict(backup, policy.as_deref(), &siblings))
 }
 
 /// Whether the department has the record of a backup in the repository.

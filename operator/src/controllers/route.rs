@@ -78,6 +78,12 @@ fn from_objects(context: &Context, change: &stores::Change) {
                     context.queue.wake(request);
                 }
             }
+            if matches!(key.kind, Kind::Vm | Kind::System) {
+                // Policies are few; which machines they are for is worked out at most once a second.
+                for policy in context.stores.backup_policies.keys(Kind::BackupPolicy) {
+                    context.queue.wake_soon(policy);
+                }
+            }
             if key.kind == Kind::Zone {
                 // Zones are few, and checked against each other.
                 for zone in context.stores.zones.keys(Kind::Zone) {
