@@ -26,6 +26,7 @@ mod backend;
 pub mod blocks;
 mod check;
 mod cipher;
+mod control;
 mod error;
 pub mod lock;
 pub mod manifest;
@@ -37,6 +38,7 @@ pub mod store;
 pub mod target;
 
 pub use check::Finding;
+pub use control::Control;
 pub use error::BackupError;
 pub use repository::{Access, Password, Repository};
 /// Under which name a file or blob of a repository is kept: the SHA-256 of its content.

@@ -23,6 +23,9 @@ use super::{Kind, Store, StoreError};
 /// A pack of 16 MiB over a line that is nearly dead.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
+/// A server that is away says nothing at all.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// A quarter of a second, doubled each time: some 8 seconds in all, for a server that restarts.
 const TRIES: usize = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -83,6 +86,7 @@ impl RestStore {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .timeout(TIMEOUT)
+            .connect_timeout(CONNECT)
             // Beside the proxies of the environment: the backup network has none.
             .no_proxy()
             .build()

@@ -69,7 +69,7 @@ pub struct RepositoryAccess {
     pub password: Secret,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RepositoryPlace {
     /// A folder of the host that does it, from the root on.
     Folder { path: String },

@@ -47,7 +47,7 @@ pub struct VolumeBackedUp {
 }
 
 /// A volume that holds what the backup held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreDone {
     /// What was written, zeros included.
     pub written: Bytes,
