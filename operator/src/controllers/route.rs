@@ -84,6 +84,12 @@ fn from_objects(context: &Context, change: &stores::Change) {
                     context.queue.wake_soon(policy);
                 }
             }
+            if key.kind == Kind::BackupPolicy {
+                // Which machines have none.
+                for department in context.stores.departments.keys(Kind::Department) {
+                    context.queue.wake_soon(department);
+                }
+            }
             if key.kind == Kind::Zone {
                 // Zones are few, and checked against each other.
                 for zone in context.stores.zones.keys(Kind::Zone) {

@@ -235,7 +235,8 @@ fn look(state: &State, guests: &[Fakes], snapshot: &Item) -> Option<Asked> {
 fn all(state: &Mutex<State>) -> Vec<Observation> {
     let state = state.lock().unwrap();
     let held = state.held.values();
-    held.map(|(item, hash)| observe(item, *hash, &state)).collect()
+    held.map(|(item, hash)| observe(item, *hash, &state))
+        .collect()
 }
 
 const PROGRESS: Progress = Progress {
