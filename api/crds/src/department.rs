@@ -144,7 +144,7 @@ pub struct DepartmentStatus {
     /// `used/limit` of each class.
     #[serde(default)]
     pub storage_text: String,
-    /// Machines that no BackupPolicy is for, or only one that is suspended.
+    /// Machines that no BackupPolicy is for, or only one that is suspended or cannot be read.
     #[serde(default)]
     pub unprotected: i64,
     /// Some of them.

@@ -90,6 +90,12 @@ pub fn selects(
         && object::life(&vm.metadata) == object::Life::Wanted
 }
 
+/// Whether anything is begun by the policy.
+#[must_use]
+pub fn works(policy: &BackupPolicy) -> bool {
+    !policy.spec.suspend && schedule::validate(&policy.spec.schedule).is_ok()
+}
+
 /// How many seconds after the policy's time a machine begins: less than `minutes` minutes.
 #[must_use]
 pub fn jitter_s(policy: ObjectUid, vm: ObjectUid, minutes: u32) -> i64 {

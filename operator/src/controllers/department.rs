@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dc_crds::Department;
-use dc_operator_core::backup_policy::selects;
+use dc_operator_core::backup_policy::{selects, works};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::department::{
@@ -170,7 +170,7 @@ impl Read {
 fn unprotected(context: &Context, department: &str) -> Vec<String> {
     let stores = &context.stores;
     let mut policies = stores.backup_policies.all();
-    policies.retain(|policy| !policy.spec.suspend);
+    policies.retain(|policy| works(policy));
     let machines = stores.vms.in_namespace(department);
     let bare = machines.iter().filter(|vm| {
         let system = stores.systems.get(department, &vm.spec.system);

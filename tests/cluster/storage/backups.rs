@@ -3,13 +3,13 @@
 
 use dc_crds::condition::types;
 use dc_crds::snapshot::ConsistencyReached;
-use dc_crds::{Backup, BackupRepository, Restore};
+use dc_crds::{Backup, BackupPolicy, BackupRepository, Department, Restore};
 use dc_lab::wait::{Look, until};
 use dc_operator_core::backup::password::RecoveryKey;
 use dc_operator_core::conditions::find;
 use dc_types::plan::{BackupItem, Item, ItemBody, RepositoryPlace, RestoreItem};
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use super::{Centre, DEADLINE, DEPARTMENT, eventually, host};
@@ -29,6 +29,14 @@ impl Centre {
         let object = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "BackupRepository",
             "metadata": {"name": "main"},
             "spec": {"folder": {"path": "/backups"}, "recoveryKey": "first", "bandwidth": "200Mi"}});
+        self.province.place.apply(&object.to_string());
+    }
+
+    fn policy(&self, name: &str, cron: &str, selector: serde_json::Value) {
+        let object = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "BackupPolicy",
+            "metadata": {"name": name},
+            "spec": {"repository": "main", "selector": selector,
+                     "schedule": {"cron": cron}, "keep": {"last": 1}}});
         self.province.place.apply(&object.to_string());
     }
 
@@ -79,6 +87,43 @@ impl Centre {
             ItemBody::Restore(restore) => Some(*restore),
             _ => None,
         })
+    }
+
+    /// All backups, once so many are done.
+    async fn wait_backed_up(&self, count: usize) -> Vec<Backup> {
+        let backups = self.backups();
+        until(
+            &format!("{count} backups to be done"),
+            DEADLINE,
+            async || {
+                let found = backups.list(&ListParams::default()).await.unwrap().items;
+                let done = found.iter().filter(|backup| {
+                    let status = backup.status.as_ref();
+                    status.is_some_and(|status| status.snapshot_id.is_some())
+                });
+                match done.count() >= count {
+                    true => Look::Holds(found),
+                    false => Look::NotYet(format!("{} are there", found.len())),
+                }
+            },
+        )
+        .await
+        .unwrap()
+    }
+
+    /// Until the department shows these machines as those that no policy is for.
+    async fn wait_unprotected(&self, wanted: &[&str]) {
+        let departments: Api<Department> = Api::all(self.province.place.client());
+        until("the machines without a policy", DEADLINE, async || {
+            let status = departments.get(DEPARTMENT).await.unwrap().status;
+            let found = status.unwrap_or_default().unprotected_machines;
+            match found == wanted {
+                true => Look::Holds(()),
+                false => Look::NotYet(format!("{found:?}")),
+            }
+        })
+        .await
+        .unwrap();
     }
 
     /// SIGKILL, and a new operator at the same address.
@@ -352,4 +397,43 @@ async fn gone(centre: &Centre) {
     )
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_makes_one_backup_for_each_time_through_a_killed_operator_and_shows_who_has_none()
+{
+    let mut centre = Centre::with_machine("backup-policies").await;
+    centre.wait_unprotected(&["web"]).await;
+    centre.policy("broken", "61 * * * *", json!({}));
+    centre.policy("others", "* * * * *", json!({"departments": [OTHER]}));
+    let policies: Api<BackupPolicy> = Api::all(centre.province.place.client());
+    centre.says(&policies, "broken", "CronInvalid").await;
+    // Neither what is broken nor what is another department's protects it.
+    centre.wait_unprotected(&["web"]).await;
+    centre.policy("minutes", "* * * * *", json!({"systems": ["land"]}));
+    centre.wait_unprotected(&[]).await;
+
+    let first = centre.wait_backed_up(1).await;
+    centre.replace_operator().await;
+    let found = centre.wait_backed_up(first.len() + 1).await;
+    // One for each minute, all of the one machine, by the one policy.
+    let times = found.iter().map(|backup| backup.spec.scheduled_at.clone());
+    let mut times: Vec<Option<String>> = times.collect();
+    times.sort();
+    times.dedup();
+    assert_eq!(times.len(), found.len());
+    assert!(found.iter().all(|backup| {
+        let spec = &backup.spec;
+        spec.vm == "web" && spec.policy.as_deref() == Some("minutes")
+    }));
+    until("the policy to count its machine", DEADLINE, async || {
+        let status = policies.get("minutes").await.unwrap().status;
+        match status.unwrap_or_default() {
+            status if (status.machines, status.backed_up) == (1, 1) => Look::Holds(()),
+            status => Look::NotYet(format!("{status:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    centre.close().await;
 }
