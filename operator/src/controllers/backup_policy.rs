@@ -64,12 +64,12 @@ struct Read {
 impl Read {
     fn new(context: &Context, key: &Key) -> Self {
         let stores = &context.stores;
-        let machines = stores.vms.all().into_iter().map(|vm| {
+        let machines = stores.vms.everywhere().into_iter().map(|vm| {
             let namespace = vm.metadata.namespace.as_deref().unwrap_or_default();
             let system = stores.systems.get(namespace, &vm.spec.system);
             (vm, system)
         });
-        let mut backups = stores.backups.all();
+        let mut backups = stores.backups.everywhere();
         backups.retain(|backup| backup.spec.policy.as_deref() == Some(&*key.name));
         Self {
             machines: machines.collect(),

@@ -51,7 +51,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
 /// How many backups are done there, and when the last of them ended: gone through when one of them
 /// has ended, at most once a second.
 fn sum(context: &Context, repository: &str) -> (u64, Option<String>) {
-    let backups = context.stores.backups.all();
+    let backups = context.stores.backups.everywhere();
     let done = backups.iter().filter_map(|backup| {
         let status = backup.status.as_ref()?;
         let there = backup.spec.repository == repository && status.snapshot_id.is_some();
