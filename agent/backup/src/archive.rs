@@ -166,6 +166,9 @@ pub fn archive(
         lock.release()?;
         return Ok(Outcome::DoneBefore(backup));
     }
+    if let Err(error) = repository.store.sweep() {
+        tracing::warn!(%error, "what dead writers left in a repository is not all removed");
+    }
     let index = repository.index()?;
     let planned = plan_volumes(&index, job);
     control.expect(planned.iter().map(Planned::bytes_to_read).sum());

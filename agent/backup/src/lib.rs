@@ -7,8 +7,8 @@
 //! ```
 //!
 //! What always holds:
-//! - What is written is never changed, and nothing is deleted on the way of a backup but its own
-//!   lock: an append-only server will do.
+//! - What is written is never changed, and nothing is deleted on the way of a backup but locks, and
+//!   in a folder what a dead writer has left unfinished: an append-only server will do.
 //! - A pack is there before the index names it, and the index before the snapshot does. Cut off
 //!   anywhere, the repository is sound, and the next run goes on with what the index knows.
 //! - A block that is kept from the backup before is one that the repository still has. Whatever is

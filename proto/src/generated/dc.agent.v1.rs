@@ -376,6 +376,7 @@ pub struct RestServer {
     pub user: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub login: ::core::option::Option<Secret>,
+    /// Empty: whom the host trusts.
     #[prost(string, tag = "4")]
     pub ca_pem: ::prost::alloc::string::String,
 }

@@ -421,6 +421,41 @@ fn a_run_that_waits_for_its_turn_to_read_heeds_a_stop() {
 }
 
 #[test]
+fn runs_of_several_machines_at_once_into_one_repository_are_all_whole() {
+    let site = Site::new();
+    // Half of it is the same in all of them: each may write it, and none may rely on it too early.
+    let same = noise(2.0);
+    let machines: Vec<Vec<u8>> = (0..4)
+        .map(|_| [same.clone(), noise(1.5)].concat())
+        .collect();
+    let backups: Vec<SnapshotId> = std::thread::scope(|scope| {
+        let runs = machines.iter().enumerate().map(|(number, bytes)| {
+            let site = &site;
+            scope.spawn(move || {
+                let mut job = first(bytes);
+                job.machine = format!("db-{number}");
+                job.run = format!("run-{number}");
+                site.run(&job).backup
+            })
+        });
+        let runs: Vec<_> = runs.collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(site.damage(), []);
+    let counted = (site.count(Kind::Snapshot), site.count(Kind::Lock));
+    assert_eq!(counted, (4, 0));
+    for (backup, bytes) in backups.into_iter().zip(&machines) {
+        let folder = tempfile::tempdir().unwrap();
+        let restored = site
+            .repository
+            .restore(Access::Locked, backup, folder.path());
+        restored.unwrap();
+        let file = std::fs::read(folder.path().join("root.raw")).unwrap();
+        assert!(file == *bytes, "{backup}");
+    }
+}
+
+#[test]
 fn names_that_are_none_are_refused_before_anything_is_written() {
     let site = Site::new();
     let bytes = noise(0.1);

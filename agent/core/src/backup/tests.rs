@@ -399,7 +399,10 @@ fn items_that_make_no_sense_are_refused_before_anything_begins() {
             Box::new(place(rest("https://u:hunter2@h/", pem))),
         ),
         ("no host", Box::new(place(rest("https:///r/", pem)))),
-        ("no CA", Box::new(place(rest("https://h/r/", "")))),
+        (
+            "no CA",
+            Box::new(place(rest("https://h/r/", "-----BEGIN KEY-----"))),
+        ),
         (
             "no password",
             Box::new(|item| item.repository.password = Secret(String::new())),

@@ -79,7 +79,7 @@ pub enum RepositoryPlace {
         url: String,
         user: String,
         login: Secret,
-        /// Who signs the server, in PEM.
+        /// Who signs the server, in PEM; empty: whom the host trusts.
         ca: String,
     },
 }
