@@ -408,6 +408,8 @@ impl Metrics {
                 ("attachment", claims.attachments.len()),
                 ("snapshot", claims.snapshots.len()),
                 ("hold", claims.holds.len()),
+                ("backup", claims.backups.len()),
+                ("restore", claims.restores.len()),
                 ("erased", claims.erased.len()),
                 ("subnet", claims.subnets.len()),
                 ("release", claims.releases.len()),

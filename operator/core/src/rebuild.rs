@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::condition::types;
-use dc_crds::{Department, Subnet, Volume, VolumeSnapshot};
+use dc_crds::{Backup, Department, Subnet, Volume, VolumeSnapshot};
 use dc_types::claim::{
     AttachClaim, CardClaim, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim,
     keys,
@@ -52,6 +52,7 @@ pub struct Objects {
     pub departments: Vec<Department>,
     pub snapshots: Vec<VolumeSnapshot>,
     pub volumes: Vec<Volume>,
+    pub backups: Vec<Backup>,
 }
 
 /// The ledger as it is to be, and what a person must look at.

@@ -341,25 +341,64 @@ async fn what_is_another_departments_or_no_name_at_all_is_refused_and_deletions_
         RecoveryKey::new([7; 32]).password("main", DEPARTMENT)
     );
 
-    // Nobody but the operator says that a policy made it.
-    let forged = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "Backup",
-        "metadata": {"name": "forged", "namespace": DEPARTMENT},
-        "spec": {"vm": "web", "repository": "main", "policy": "nightly",
-                 "scheduledAt": "2026-11-26T18:00:00Z"}});
-    let kubectl = centre.province.place.kubectl();
-    let file = centre.province.folder().join("forged.json");
-    std::fs::write(&file, forged.to_string()).unwrap();
-    let refused = kubectl.run(&[
-        "create",
-        "--as=officer",
-        "--as-group=province",
-        "-f",
-        file.to_str().unwrap(),
-    ]);
-    assert!(refused.is_err());
-
+    as_a_tenant(&centre).await;
     gone(&centre).await;
     centre.close().await;
+}
+
+/// What the department's administrator may do: make backups by hand, and nothing else of them.
+async fn as_a_tenant(centre: &Centre) {
+    let departments: Api<Department> = Api::all(centre.province.place.client());
+    let officer = json!({"kind": "User", "name": "officer"});
+    let members = json!({"members": {"administrators": [officer]}});
+    centre.change(&departments, DEPARTMENT, members).await;
+    let make = |name: &str, spec: serde_json::Value| {
+        let object = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "Backup",
+            "metadata": {"name": name, "namespace": DEPARTMENT}, "spec": spec});
+        let file = centre.province.folder().join(format!("{name}.json"));
+        std::fs::write(&file, object.to_string()).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        let kubectl = centre.province.place.kubectl();
+        kubectl.run(&["create", "--as=officer", "-f", &file])
+    };
+    until(
+        "the officer to have his role",
+        DEADLINE,
+        async || match make("by-officer", json!({"vm": "web", "repository": "main"})) {
+            Ok(_) => Look::Holds(()),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        },
+    )
+    .await
+    .unwrap();
+    let forged = json!({"vm": "web", "repository": "main", "policy": "nightly",
+        "scheduledAt": "2026-11-26T18:00:00Z"});
+    let error = format!("{:#}", make("forged", forged).unwrap_err());
+    assert!(error.contains("the operator writes it"), "{error}");
+    let kubectl = centre.province.place.kubectl();
+    let namespace = format!("--namespace={DEPARTMENT}");
+    for deed in [
+        &["delete", "backup", "one"][..],
+        &[
+            "patch",
+            "backup",
+            "one",
+            "--type=merge",
+            "-p",
+            "{\"metadata\":{\"labels\":{}}}",
+        ],
+    ] {
+        let as_officer: Vec<&str> = deed
+            .iter()
+            .copied()
+            .chain(["--as=officer", &namespace])
+            .collect();
+        let error = format!("{:#}", kubectl.run(&as_officer).unwrap_err());
+        assert!(
+            error.contains("forbidden") || error.contains("Forbidden"),
+            "{error}"
+        );
+    }
 }
 
 /// Deleted while they run: the host stops first, and nothing is left.
@@ -371,7 +410,7 @@ async fn gone(centre: &Centre) {
     let repositories: Api<BackupRepository> = Api::all(client.clone());
     repositories.delete("main", &delete).await.unwrap();
     centre.says(&repositories, "main", "StillUsed").await;
-    for name in ["two", "one", "none", "where"] {
+    for name in ["two", "one", "none", "where", "by-officer"] {
         backups.delete(name, &delete).await.unwrap();
     }
     let theirs: Api<Restore> = Api::namespaced(client, OTHER);

@@ -38,9 +38,9 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
     match &claim.value.state {
         BackupState::Running => running(seen, claim),
         BackupState::Failed { attempts } => {
-            let found = Fact::SnapshotFailed {
+            let found = Fact::Backup(BackupFact::NotOneInstant {
                 attempts: *attempts,
-            };
+            });
             match is_recorded(seen.backup) {
                 false => Plan::found(found),
                 true => Plan {

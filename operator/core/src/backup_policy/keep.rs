@@ -25,7 +25,9 @@ pub fn kept(rules: &KeepRules, zone: &TimeZone, taken: &[i64]) -> BTreeSet<i64> 
     let mut newest_first = taken.to_vec();
     newest_first.sort_unstable_by(|a, b| b.cmp(a));
     let mut kept: BTreeSet<i64> = newest_first.iter().take(last as usize).copied().collect();
-    let rules: [(u32, fn(Date) -> Date); 4] = [
+    /// The first day of what a day is in.
+    type Period = fn(Date) -> Date;
+    let rules: [(u32, Period); 4] = [
         (daily, |day| day),
         (weekly, monday),
         (monthly, |day| day.first_of_month()),

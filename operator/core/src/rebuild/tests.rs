@@ -198,6 +198,7 @@ fn objects() -> Objects {
         departments: vec![department],
         snapshots: vec![],
         volumes: vec![],
+        backups: vec![],
     }
 }
 

@@ -60,7 +60,7 @@ fn begin(seen: &Seen<'_>) -> Plan {
         Ok(Next::Claim(restore, volume)) => {
             let txn = Txn::new(format!("restore {}: claim", seen.me))
                 .unchanged(keys::volume(restore.volume), volume.revision)
-                .claim(keys::restore(seen.me.uid), &restore);
+                .claim(keys::restore(seen.me.uid), &*restore);
             Plan::claim(txn)
         }
     }

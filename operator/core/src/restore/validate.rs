@@ -19,7 +19,7 @@ use crate::words::{BackupFact, Fact};
 #[derive(Debug)]
 pub(super) enum Next<'a> {
     Make(Box<VolumeSpec>),
-    Claim(RestoreClaim, &'a Claimed<VolumeClaim>),
+    Claim(Box<RestoreClaim>, &'a Claimed<VolumeClaim>),
 }
 
 /// A volume of a backup.
@@ -125,7 +125,7 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
         file: file(&seen.restore.spec.volume),
         state: RestoreState::Running,
     };
-    Ok(Next::Claim(restore, claim))
+    Ok(Next::Claim(Box::new(restore), claim))
 }
 
 /// What the volume says that keeps it from being made.

@@ -33,6 +33,10 @@ pub enum BackupFact {
     HostsApart {
         hosts: Vec<String>,
     },
+    /// In so many attempts its volumes were never of one instant.
+    NotOneInstant {
+        attempts: u32,
+    },
     /// Another backup of the machine runs.
     Waits {
         by: String,
@@ -211,6 +215,18 @@ fn run(fact: &BackupFact) -> Option<Words> {
                 "các volume của máy ảo nằm trên các máy chủ lưu trữ {}; chỉ sao lưu được khi cùng nằm \
                  trên một máy chủ. Hãy chuyển về cùng một nơi",
                 list(hosts)
+            ),
+        ),
+        BackupFact::NotOneInstant { attempts } => Words::new(
+            Troubled,
+            "NotOneInstant",
+            format!(
+                "in {attempts} attempts the volumes could not all be taken while the machine was held; \
+                 see that its host and storage answer quickly, then make another backup"
+            ),
+            format!(
+                "qua {attempts} lần, không chụp được mọi volume trong lúc máy ảo bị tạm giữ; hãy kiểm \
+                 tra máy chủ và vùng lưu trữ, rồi tạo bản sao lưu khác"
             ),
         ),
         BackupFact::Waits { by } => Words::new(

@@ -1,5 +1,5 @@
-use dc_crds::{Condition, ConditionStatus, Volume, VolumeStatus};
-use dc_types::claim::Contents;
+use dc_crds::{Backup, Condition, ConditionStatus, Volume, VolumeStatus};
+use dc_types::claim::{Contents, SnapshotPurpose, SnapshotState};
 use dc_types::plan::{ItemKey, ItemKind, RepositoryAccess, RepositoryPlace, RestoreItem, Secret};
 use dc_types::{Bytes, RunId};
 
@@ -62,4 +62,40 @@ fn a_volume_that_is_not_all_written_is_still_nobodys() {
     assert_eq!(contents(101), Contents::AwaitRestore, "its host writes it");
     assert_eq!(contents(102), Contents::AwaitRestore, "people were told so");
     assert_eq!(contents(103), Contents::Whole);
+}
+
+#[test]
+fn the_snapshots_of_backups_are_the_platforms_and_nobody_need_look_at_them() {
+    let (host, body) = (
+        "s1",
+        dc_types::plan::SnapshotItem {
+            snapshot: dc_types::SnapshotId(Uuid::from_u128(201)),
+            volume: id(101),
+            pool: dc_types::PoolName::new("san").unwrap(),
+        },
+    );
+    let base = item(ItemKind::Snapshot, 201, 5, "one", ItemBody::Snapshot(body));
+    let owner = base.object.uid;
+    let storage = inventory(host, vec![volume(101, 4), base]);
+    let mut backup = Backup::new(
+        "one",
+        dc_crds::BackupSpec {
+            vm: "web".into(),
+            repository: "main".into(),
+            policy: None,
+            scheduled_at: None,
+        },
+    );
+    backup.metadata.uid = Some(owner.to_string());
+    let objects = Objects {
+        backups: vec![backup],
+        ..objects()
+    };
+    let outcome = rebuild(&[storage], &objects);
+    assert!(outcome.disagreements.is_empty(), "{outcome:#?}");
+    let claims = read(&outcome);
+    let mut snapshots = claims.snapshots.values();
+    let one = snapshots.next().unwrap();
+    assert_eq!(one.value.purpose, SnapshotPurpose::Backup);
+    assert_eq!(one.value.state, SnapshotState::Broken);
 }
