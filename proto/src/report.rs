@@ -10,7 +10,7 @@ use dc_types::report::{
 };
 use dc_types::{Bytes, MiB};
 
-use crate::field::{choice, known_of, list, optional, required, text, to_list};
+use crate::field::{choice, known_items, known_of, list, optional, required, text, to_list};
 use crate::{OnWire, WireError, wire};
 
 impl OnWire for Hello {
@@ -43,7 +43,8 @@ impl OnWire for Hello {
             host: text(&host, "host")?,
             version,
             term: required(term, "term")?,
-            held: list(held, "held")?,
+            // What a newer agent holds of kinds that are not known here is left alone.
+            held: list(known_items(held, |held| held.key.as_ref()), "held")?,
             facts: required(facts, "facts")?,
         })
     }

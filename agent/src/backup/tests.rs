@@ -29,6 +29,7 @@ use uuid::Uuid;
 use super::apply;
 
 mod backups;
+mod others;
 mod restores;
 
 const MIB: u64 = 1 << 20;

@@ -1,16 +1,17 @@
 //! One run, on its own thread.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use dc_agent_core::backup::{BackupTrouble, Cause, Order};
-use dc_agent_core::storage::{Filled, Note as VolumeNote};
+use dc_agent_core::storage::{Contents, Filled, Note as VolumeNote};
 use dc_backup::archive::{self, Archived, Job, Limits, Outcome, Volume};
 use dc_backup::manifest::Origin;
 use dc_backup::{Access, Password, Repository, SnapshotId as BackupId};
 use dc_types::plan::{BackupItem, BackupVolume, RepositoryAccess, RestoreItem};
 use dc_types::report::{BackupCounts, BackupDone, RestoreDone, Trouble, VolumeBackedUp};
-use dc_types::{Bytes, Epoch};
+use dc_types::{Bytes, Epoch, PoolName};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
@@ -74,6 +75,7 @@ impl Work {
     /// When they stood, the youngest of them; an error when one is not there.
     fn find_snapshots(&self, item: &BackupItem) -> Result<Timestamp, Ended> {
         let mut youngest = i64::MIN;
+        let mut pools: BTreeMap<&PoolName, Contents> = BTreeMap::new();
         for BackupVolume {
             volume,
             pool,
@@ -81,9 +83,12 @@ impl Work {
             ..
         } in &item.volumes
         {
-            let driver = self.shared.drivers.of(pool).map_err(of_driver)?;
-            let contents = self.runtime.block_on(driver.list()).map_err(of_driver)?;
-            let of = contents.volumes.get(volume);
+            if !pools.contains_key(pool) {
+                let driver = self.shared.drivers.of(pool).map_err(of_driver)?;
+                let contents = self.runtime.block_on(driver.list()).map_err(of_driver)?;
+                pools.insert(pool, contents);
+            }
+            let of = pools.get(pool).and_then(|of| of.volumes.get(volume));
             let Some(seen) = of.and_then(|of| of.snapshots.get(snapshot)) else {
                 let said = format!(
                     "snapshot {snapshot} of volume {volume} is not in pool {pool}: take another, \
