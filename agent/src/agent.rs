@@ -1,7 +1,8 @@
-//! One agent: its keeper, its three reconcilers, its facts and its session, as tasks that start
+//! One agent: its keeper, its reconcilers, its facts and its session, as tasks that start
 //! and end together. Real and simulated hosts run the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dc_agent_core::HostView;
 use dc_host::Tools;
@@ -15,7 +16,7 @@ use crate::identity::IdentityStore;
 use crate::keeper::{Keeper, KeeperError, Place};
 use crate::metrics::Metrics;
 use crate::reconciler::{self, Reconciler};
-use crate::verticals::{Network, Storage, Vm};
+use crate::verticals::{Backup, Network, Storage, Vm};
 use crate::{facts, session};
 
 /// What an agent is made of.
@@ -46,7 +47,7 @@ pub struct Agent {
 /// How an agent does, for whoever supervises it.
 #[derive(Clone)]
 pub struct Health {
-    looks: [(&'static str, watch::Receiver<u64>); 3],
+    looks: [(&'static str, watch::Receiver<u64>); 4],
     connected: watch::Receiver<bool>,
 }
 
@@ -96,11 +97,14 @@ impl Agent {
         if !host.pools.is_empty() {
             tasks.spawn(follow_pools(tools.clone(), storage.clone(), stop.clone()));
         }
+        let runs = Arc::new(Notify::new());
+        tasks.spawn(follow_runs(tools.clone(), runs.clone(), stop.clone()));
         let looks = [
             (
                 Storage::NAME,
                 start.reconciler::<Storage>(&mut tasks, storage),
             ),
+            (Backup::NAME, start.reconciler::<Backup>(&mut tasks, runs)),
             (
                 Network::NAME,
                 start.reconciler::<Network>(&mut tasks, Arc::default()),
@@ -203,6 +207,25 @@ async fn follow_hypervisor(tools: Tools, wake: Arc<Notify>, stop: CancellationTo
             Ok(()) = changes.changed() => wake.notify_one(),
             () = stop.cancelled() => return,
         }
+    }
+}
+
+/// How long runs may take to remove their locks; those that take longer are cut off, and go on at
+/// the next start.
+const STOPPING: Duration = Duration::from_secs(10);
+
+/// Wakes the backups' reconciler when a run has ended, and ends them all with the agent.
+async fn follow_runs(tools: Tools, wake: Arc<Notify>, stop: CancellationToken) {
+    let mut changes = tools.runs.changes();
+    loop {
+        tokio::select! {
+            Ok(()) = changes.changed() => wake.notify_one(),
+            () = stop.cancelled() => break,
+        }
+    }
+    let stopped = tokio::time::timeout(STOPPING, tools.runs.stop()).await;
+    if stopped.is_err() {
+        tracing::warn!("a backup or restore does not stop in time, and is cut off");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The agent of one host: session, ledger on disk, reconcile loop, metrics.
 //!
-//! The verticals (`storage`, `network`, `vm`: `read` and `apply` over the host's tools) are one
-//! module each; their pure halves are in `dc-agent-core`. [`reconciler`] is the loop that drives
+//! The verticals (`storage`, `backup`, `network`, `vm`: `read` and `apply` over the host's tools)
+//! are one module each; their pure halves are in `dc-agent-core`. [`reconciler`] is the loop that drives
 //! them, [`keeper`] holds what was accepted and how it stands, [`session`] speaks with the operator,
 //! and [`agent`] puts them together. [`simulate`] runs many over fakes.
 

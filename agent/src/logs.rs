@@ -39,6 +39,8 @@ pub fn of_steps(reconciler: &'static str, wanted: &Wanted<'_>, key: &ItemKey) ->
         ItemKind::Image => None,
         ItemKind::Volume
         | ItemKind::Snapshot
+        | ItemKind::Backup
+        | ItemKind::Restore
         | ItemKind::Grant
         | ItemKind::Endpoint
         | ItemKind::Vm => Some(object.namespace.as_str()),

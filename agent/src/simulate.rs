@@ -20,6 +20,7 @@ use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use dc_agent_core::{EdgeView, Folders, HostAddresses, HostView, PoolConfig};
+use dc_host::backup::FakeRepositories;
 use dc_host::{Fakes, Knobs, Rule};
 use dc_proto::join::JoinFile;
 use dc_types::plan::Portal;
@@ -80,10 +81,12 @@ pub fn start(options: &Options, metrics: &Metrics) -> Result<Vec<Simulated>, Sim
             path: options.joins.clone(),
         });
     }
+    // What one host backs up, another restores.
+    let repositories = FakeRepositories::default();
     hosts
         .into_values()
         .enumerate()
-        .map(|(number, host)| start_one(number, host, options, metrics))
+        .map(|(number, host)| start_one(number, host, options, metrics, &repositories))
         .collect()
 }
 
@@ -166,10 +169,14 @@ fn start_one(
     found: Found,
     options: &Options,
     metrics: &Metrics,
+    repositories: &FakeRepositories,
 ) -> Result<Simulated, SimulateError> {
     let name = found.name.clone();
     let host = Arc::new(view(number, &found, options));
-    let fakes = Fakes::new(&host);
+    let fakes = Fakes {
+        repositories: repositories.clone(),
+        ..Fakes::new(&host)
+    };
     let place = options
         .state
         .as_ref()

@@ -1,4 +1,4 @@
-//! The three verticals, as the loop sees them. Nothing is decided here.
+//! The verticals, as the loop sees them. Nothing is decided here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dc_agent_core::{Status, Wanted, WantedOwned};
-use dc_agent_core::{network as pure_network, storage as pure_storage, vm as pure_vm};
+use dc_agent_core::{
+    backup as pure_backup, network as pure_network, storage as pure_storage, vm as pure_vm,
+};
 use dc_host::Tools;
 use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::report::{PoolFacts, Trouble};
 
 use crate::reconciler::Reconciler;
-use crate::{network, storage, vm};
+use crate::{backup, network, storage, vm};
 
 /// Images, volumes, snapshots and grants.
 pub struct Storage;
+
+/// Backups and restores.
+pub struct Backup;
 
 /// Networks and endpoints.
 pub struct Network;
@@ -36,7 +41,14 @@ impl Reconciler for Storage {
         ItemKind::Snapshot,
         ItemKind::Grant,
     ];
-    const LOOKS_AT: &'static [ItemKind] = Self::KINDS;
+    /// A volume that is to be restored is opened to nobody before it is.
+    const LOOKS_AT: &'static [ItemKind] = &[
+        ItemKind::Image,
+        ItemKind::Volume,
+        ItemKind::Snapshot,
+        ItemKind::Restore,
+        ItemKind::Grant,
+    ];
     const WAITS_FOR_READY: bool = false;
     /// A file system takes a few at a time gladly; more would only queue in it.
     const LANES: usize = 4;
@@ -77,6 +89,53 @@ impl Reconciler for Storage {
 
     fn next_look(wanted: &Wanted<'_>, seen: &Self::Seen) -> Option<Duration> {
         pure_storage::next_look(wanted, seen).map(|s| Duration::from_secs(u64::from(s)))
+    }
+}
+
+#[async_trait]
+impl Reconciler for Backup {
+    type Seen = pure_backup::Seen;
+    type Step = pure_backup::Step;
+
+    const NAME: &'static str = "backup";
+    const KINDS: &'static [ItemKind] = &[ItemKind::Backup, ItemKind::Restore];
+    const LOOKS_AT: &'static [ItemKind] = Self::KINDS;
+    /// For the snapshots that are backed up, and the volumes that are written.
+    const WAITS_FOR_READY: bool = true;
+    /// To begin a run takes no time, and to end one waits for it alone.
+    const LANES: usize = 8;
+
+    fn key(step: &Self::Step) -> ItemKey {
+        step.key()
+    }
+
+    fn name(step: &Self::Step) -> &'static str {
+        step.name()
+    }
+
+    async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Self::Seen, Trouble> {
+        Ok(tools.runs.read(wanted).await)
+    }
+
+    fn plan(wanted: &Wanted<'_>, seen: &Self::Seen) -> Vec<Self::Step> {
+        pure_backup::plan(wanted, seen)
+    }
+
+    fn status(
+        wanted: &Wanted<'_>,
+        seen: &Self::Seen,
+        troubles: &BTreeMap<ItemKey, Trouble>,
+        busy: &BTreeSet<ItemKey>,
+    ) -> Status {
+        pure_backup::status(wanted, seen, troubles, busy)
+    }
+
+    async fn apply(tools: &Tools, step: &Self::Step) -> Result<(), Trouble> {
+        backup::apply(tools, step).await
+    }
+
+    fn next_look(wanted: &Wanted<'_>, seen: &Self::Seen) -> Option<Duration> {
+        pure_backup::next_look(wanted, seen)
     }
 }
 

@@ -64,6 +64,8 @@ pub fn is_derived(kind: ItemKind) -> bool {
         ItemKind::Image
         | ItemKind::Volume
         | ItemKind::Snapshot
+        | ItemKind::Backup
+        | ItemKind::Restore
         | ItemKind::Grant
         | ItemKind::Vm => false,
     }

@@ -31,6 +31,8 @@ use crate::operator::Parts;
 use crate::stores::{Key, Kind, Stores};
 
 mod api;
+mod backup;
+mod backup_policy;
 mod cephx;
 mod chap;
 mod class;
@@ -45,7 +47,9 @@ mod pace;
 mod pool;
 mod queue;
 mod quota;
+mod repository;
 mod request;
+mod restore;
 mod route;
 mod settle;
 mod snapshot;
@@ -82,6 +86,7 @@ pub struct Context {
     wishes: quota::Wishes,
     made: api::Made,
     secrets: vm::Secrets,
+    logins: repository::Logins,
     /// What was last put on the boards of each department.
     networks: Mutex<HashMap<DepartmentName, Projection>>,
     /// Departments whose network was not projected yet in this term; `None` when all were.
@@ -136,6 +141,7 @@ async fn work(stores: Stores, parts: Parts) -> Result<()> {
         wishes: quota::Wishes::default(),
         made: api::Made::default(),
         secrets: vm::Secrets::default(),
+        logins: repository::Logins::default(),
         networks: Mutex::default(),
         unprojected: Mutex::new(Some(BTreeSet::new())),
     });
@@ -263,6 +269,10 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::Request => request::reconcile(context, key).await,
         Kind::Approval => request::reconcile_approval(context, key).await,
         Kind::Policy => request::reconcile_policy(context, key).await,
+        Kind::Repository => repository::reconcile(context, key).await,
+        Kind::BackupPolicy => backup_policy::reconcile(context, key).await,
+        Kind::Backup => backup::reconcile(context, key).await,
+        Kind::Restore => restore::reconcile(context, key).await,
         Kind::Network => {
             let settled = network::reconcile(context, key);
             projected(context, Some(key));

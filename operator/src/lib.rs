@@ -16,5 +16,6 @@ pub mod observed;
 pub mod operator;
 pub mod rebuild;
 pub mod record;
+pub mod recovery;
 pub mod session;
 pub mod stores;

@@ -34,11 +34,19 @@ pub fn of_look(stores: &Stores, key: &Key) -> Span {
     let (department, host) = match key.kind {
         Kind::Department | Kind::Network => (Some(&*key.name), None),
         Kind::Host => (None, Some(&*key.name)),
-        Kind::Zone | Kind::Pool | Kind::Image | Kind::Class | Kind::Policy => (None, None),
+        Kind::Zone
+        | Kind::Pool
+        | Kind::Image
+        | Kind::Class
+        | Kind::Policy
+        | Kind::Repository
+        | Kind::BackupPolicy => (None, None),
         Kind::System
         | Kind::Subnet
         | Kind::Volume
         | Kind::Snapshot
+        | Kind::Backup
+        | Kind::Restore
         | Kind::Vm
         | Kind::Request
         | Kind::Approval => (Some(&*key.namespace), None),
@@ -77,6 +85,14 @@ impl Ids {
                 system: Some(snapshot.spec.system.clone()),
                 instance: snapshot.metadata.uid.clone(),
             }),
+            Kind::Backup => stores.backups.get(namespace, name).map(|backup| Self {
+                system: None,
+                instance: backup.metadata.uid.clone(),
+            }),
+            Kind::Restore => stores.restores.get(namespace, name).map(|restore| Self {
+                system: Some(restore.spec.to.system.clone()),
+                instance: restore.metadata.uid.clone(),
+            }),
             Kind::System => Some(Self {
                 system: Some(name.to_owned()),
                 instance: None,
@@ -91,6 +107,8 @@ impl Ids {
             | Kind::Request
             | Kind::Approval
             | Kind::Policy
+            | Kind::Repository
+            | Kind::BackupPolicy
             | Kind::Network => None,
         };
         found.unwrap_or_default()

@@ -15,6 +15,8 @@ use dc_operator::ledger::{StoreConfig, StoreTls};
 use dc_operator::logs;
 use dc_operator::operator::{self, Config, End};
 use dc_operator::rebuild::request::{Report, Request, Requests};
+use dc_operator::recovery;
+use dc_operator_core::backup::repository::RecoveryKeys;
 use dc_types::HostName;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
@@ -48,9 +50,34 @@ enum Command {
     /// Looks after the ledger.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Makes and reads the keys that every backup's password comes from. Needs no cluster.
+    #[command(subcommand)]
+    RecoveryKey(RecoveryKeyCommand),
     /// Checks evidence.
     #[command(subcommand)]
     Certificate(CertificateCommand),
+}
+
+#[derive(Subcommand)]
+enum RecoveryKeyCommand {
+    /// Prints a new key, for paper and for the operator's folder.
+    New,
+    /// Prints the password of a department's repository, for restic.
+    Password(PasswordArgs),
+}
+
+#[derive(Args)]
+struct PasswordArgs {
+    /// A file with the key as it is printed; `-` reads it from standard input, as one types it from
+    /// paper.
+    #[arg(long)]
+    key: PathBuf,
+    /// The BackupRepository's name.
+    #[arg(long)]
+    repository: String,
+    /// The department's name.
+    #[arg(long)]
+    department: String,
 }
 
 #[derive(Subcommand)]
@@ -108,6 +135,9 @@ struct RunArgs {
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, default_value = "0.0.0.0:7480")]
     http: SocketAddr,
+    /// A folder with the recovery keys of backups: a file for each, called by the key's id.
+    #[arg(long)]
+    recovery_keys: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -153,6 +183,7 @@ async fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run(args).await,
         Command::Ledger(LedgerCommand::Rebuild(args)) => rebuild(args).await,
+        Command::RecoveryKey(command) => recovery_key(&command),
         Command::Certificate(CertificateCommand::Verify(args)) => verify(args).await,
     };
     match ended {
@@ -184,10 +215,29 @@ async fn run(args: RunArgs) -> Result<End> {
         listen: args.listen,
         advertise: args.advertise,
         http: args.http,
+        recovery_keys: match &args.recovery_keys {
+            Some(folder) => recovery::read(folder)?,
+            None => RecoveryKeys::new(),
+        },
     };
     let controllers = Controllers::start(&client);
     let control = move |parts, term| controllers.clone().lead(parts, term);
     operator::run(config, client, control, stop()?).await
+}
+
+fn recovery_key(command: &RecoveryKeyCommand) -> Result<End> {
+    match command {
+        RecoveryKeyCommand::New => println!("{}", recovery::new()?.printed()),
+        RecoveryKeyCommand::Password(PasswordArgs {
+            key,
+            repository,
+            department,
+        }) => {
+            let key = recovery::read_one(key)?;
+            println!("{}", key.password(repository, department).0);
+        }
+    }
+    Ok(End::Stopped)
 }
 
 async fn rebuild(args: RebuildArgs) -> Result<End> {

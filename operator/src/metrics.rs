@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dc_operator_core::backup_policy::Progress;
 use dc_operator_core::quota::report::{self, Row};
 use dc_types::report::Guest;
 use prometheus_client::encoding::text::encode;
@@ -46,6 +47,20 @@ pub struct ApiWrite {
     /// `apply`, `patch_status`, `delete`, `event` …
     pub verb: &'static str,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Department {
+    pub department: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PolicyAmount {
+    pub policy: String,
+    /// One of [`POLICY_AMOUNTS`].
+    pub amount: &'static str,
+}
+
+const POLICY_AMOUNTS: [&str; 4] = ["all", "backed_up", "running", "late"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
@@ -117,6 +132,8 @@ pub struct Metrics {
     quota: Family<QuotaAmount, Gauge>,
     /// What was shown last of each department, so that a line that is gone is taken away.
     quota_shown: Arc<Mutex<HashMap<String, Vec<QuotaAmount>>>>,
+    unprotected: Family<Department, Gauge>,
+    policy: Family<PolicyAmount, Gauge>,
     pool_orphans: Family<PoolName, Gauge>,
     pool_usable: Family<PoolName, Gauge>,
 }
@@ -150,6 +167,8 @@ impl Default for Metrics {
             pool: Family::default(),
             quota: Family::default(),
             quota_shown: Arc::default(),
+            unprotected: Family::default(),
+            policy: Family::default(),
             pool_orphans: Family::default(),
             pool_usable: Family::default(),
             registry: Arc::default(),
@@ -209,6 +228,17 @@ impl Default for Metrics {
             "quota_amount",
             "What departments use, wait for and may use: counts, or bytes; told by the leader",
             m.quota.clone(),
+        );
+        r.register(
+            "unprotected_machines",
+            "Machines that no backup policy is for; told by the leader",
+            m.unprotected.clone(),
+        );
+        r.register(
+            "backup_policy_machines",
+            "Machines of a backup policy: all, those that have a backup by it, late ones, and backups \
+             that run; told by the leader",
+            m.policy.clone(),
         );
         r.register(
             "pool_orphans",
@@ -287,8 +317,45 @@ impl Metrics {
         }
     }
 
+    /// Shows how many machines of a department no policy backs up.
+    pub fn unprotected(&self, department: &str, machines: usize) {
+        let department = department.to_owned();
+        let label = Department { department };
+        self.unprotected
+            .get_or_create(&label)
+            .set(signed(machines as u64));
+    }
+
+    /// Shows how the machines of a policy stand.
+    pub fn policy(&self, policy: &str, progress: &Progress) {
+        let Progress {
+            machines,
+            backed_up,
+            running,
+            late,
+            next: _,
+        } = progress;
+        let amounts = [*machines, *backed_up, *running, late.len() as u64];
+        for (amount, value) in POLICY_AMOUNTS.into_iter().zip(amounts) {
+            let policy = policy.to_owned();
+            let label = PolicyAmount { policy, amount };
+            self.policy.get_or_create(&label).set(signed(value));
+        }
+    }
+
+    /// A policy is gone.
+    pub fn forget_policy(&self, policy: &str) {
+        for amount in POLICY_AMOUNTS {
+            let policy = policy.to_owned();
+            self.policy.remove(&PolicyAmount { policy, amount });
+        }
+    }
+
     /// A department is gone.
     pub fn forget_quota(&self, department: &str) {
+        self.unprotected.remove(&Department {
+            department: department.to_owned(),
+        });
         for gone in lock(&self.quota_shown)
             .remove(department)
             .unwrap_or_default()
@@ -301,6 +368,8 @@ impl Metrics {
     pub fn forget_quotas(&self) {
         lock(&self.quota_shown).clear();
         self.quota.clear();
+        self.unprotected.clear();
+        self.policy.clear();
     }
 
     /// The whole text, with what is counted at the moment of asking.
@@ -339,6 +408,8 @@ impl Metrics {
                 ("attachment", claims.attachments.len()),
                 ("snapshot", claims.snapshots.len()),
                 ("hold", claims.holds.len()),
+                ("backup", claims.backups.len()),
+                ("restore", claims.restores.len()),
                 ("erased", claims.erased.len()),
                 ("subnet", claims.subnets.len()),
                 ("release", claims.releases.len()),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use dc_operator_core::backup::repository::RecoveryKeys;
 use dc_types::Term;
 use dc_types::plan::Secret;
 use kube::Client;
@@ -48,6 +49,8 @@ pub struct Config {
     /// Where agents reach that, `host:port`.
     pub advertise: String,
     pub http: SocketAddr,
+    /// From them the passwords of backups are made.
+    pub recovery_keys: RecoveryKeys,
 }
 
 /// What controllers work with. Cheap to clone.
@@ -64,6 +67,8 @@ pub struct Parts {
     pub ledger_key: Secret,
     /// Signs certificates of erasure.
     pub evidence: EvidenceKey,
+    /// The recovery keys of backups, by id.
+    pub recovery_keys: Arc<RecoveryKeys>,
 }
 
 /// Why the process ends.
@@ -156,6 +161,7 @@ where
         metrics,
         ledger_key,
         evidence,
+        recovery_keys: Arc::new(config.recovery_keys.clone()),
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;
     let joins = Joins::new(&parts, Arc::new(authority), HOST_LIFE, &config.advertise);

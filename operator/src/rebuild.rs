@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use dc_crds::{Department, Host, Subnet, VolumeSnapshot};
+use dc_crds::{Backup, Department, Host, Subnet, Volume, VolumeSnapshot};
 use dc_operator_core::rebuild::{Inventory, Objects, Outcome, rebuild};
 use dc_types::HostName;
 use dc_types::claim::keys;
@@ -150,10 +150,14 @@ impl Rebuilder {
         let subnets = Api::<Subnet>::all(self.client.clone());
         let departments = Api::<Department>::all(self.client.clone());
         let snapshots = Api::<VolumeSnapshot>::all(self.client.clone());
+        let volumes = Api::<Volume>::all(self.client.clone());
+        let backups = Api::<Backup>::all(self.client.clone());
         Ok(Objects {
             subnets: subnets.list(&ListParams::default()).await?.items,
             departments: departments.list(&ListParams::default()).await?.items,
             snapshots: snapshots.list(&ListParams::default()).await?.items,
+            volumes: volumes.list(&ListParams::default()).await?.items,
+            backups: backups.list(&ListParams::default()).await?.items,
         })
     }
 

@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dc_crds::{
-    Approval, DEPARTMENT_LABEL, Department, Host, Image, InformationSystem, MachineClass,
-    RequestPolicy, ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot,
-    Zone,
+    Approval, Backup, BackupPolicy, BackupRepository, DEPARTMENT_LABEL, Department, Host, Image,
+    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, StoragePool, Subnet,
+    VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Namespace;
@@ -68,6 +68,10 @@ pub struct Inner {
     pub requests: Shelf<ResourceRequest>,
     pub approvals: Shelf<Approval>,
     pub policies: Shelf<RequestPolicy>,
+    pub repositories: Shelf<BackupRepository>,
+    pub backup_policies: Shelf<BackupPolicy>,
+    pub backups: Shelf<Backup>,
+    pub restores: Shelf<Restore>,
     pub namespaces: Shelf<Namespace>,
     pub roles: Shelf<Role>,
     pub bindings: Shelf<RoleBinding>,
@@ -90,7 +94,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Kinds that are watched.
-const WATCHES: usize = 17;
+const WATCHES: usize = 21;
 
 impl Stores {
     /// Begins to watch, for as long as the process lives.
@@ -113,6 +117,10 @@ impl Stores {
         stores.watch(client, |s| &s.requests, all());
         stores.watch(client, |s| &s.approvals, all());
         stores.watch(client, |s| &s.policies, all());
+        stores.watch(client, |s| &s.repositories, all());
+        stores.watch(client, |s| &s.backup_policies, all());
+        stores.watch(client, |s| &s.backups, all());
+        stores.watch(client, |s| &s.restores, all());
         stores.watch(client, |s| &s.namespaces, all());
         stores.watch(client, |s| &s.roles, ours());
         stores.watch(client, |s| &s.bindings, ours());
@@ -136,6 +144,10 @@ impl Stores {
                 requests: Shelf::default(),
                 approvals: Shelf::default(),
                 policies: Shelf::default(),
+                repositories: Shelf::default(),
+                backup_policies: Shelf::default(),
+                backups: Shelf::default(),
+                restores: Shelf::default(),
                 namespaces: Shelf::default(),
                 roles: Shelf::default(),
                 bindings: Shelf::default(),
@@ -182,6 +194,10 @@ impl Stores {
             Kind::Request => self.requests.version(namespace, name),
             Kind::Approval => self.approvals.version(namespace, name),
             Kind::Policy => self.policies.version(namespace, name),
+            Kind::Repository => self.repositories.version(namespace, name),
+            Kind::BackupPolicy => self.backup_policies.version(namespace, name),
+            Kind::Backup => self.backups.version(namespace, name),
+            Kind::Restore => self.restores.version(namespace, name),
             Kind::Network => None,
         }
     }
@@ -204,6 +220,10 @@ impl Stores {
         keys.extend(self.requests.keys(Kind::Request));
         keys.extend(self.approvals.keys(Kind::Approval));
         keys.extend(self.policies.keys(Kind::Policy));
+        keys.extend(self.repositories.keys(Kind::Repository));
+        keys.extend(self.backups.keys(Kind::Backup));
+        keys.extend(self.restores.keys(Kind::Restore));
+        keys.extend(self.backup_policies.keys(Kind::BackupPolicy));
         keys
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::{OnWire, WireError};
+use crate::{OnWire, WireError, wire};
 
 /// A message field that must be there.
 pub(crate) fn required<T: OnWire>(wire: Option<T::Wire>, name: &str) -> Result<T, WireError> {
@@ -37,6 +37,13 @@ pub(crate) fn known_of<T: OnWire<Wire = i32>>(wire: Vec<i32>) -> Vec<T> {
     wire.into_iter()
         .filter_map(|w| T::from_wire(w).ok())
         .collect()
+}
+
+/// Those whose key is of a kind that this version knows; a key that is missing or none stays, to be
+/// refused.
+pub(crate) fn known_items<W>(wire: Vec<W>, key: impl Fn(&W) -> Option<&wire::ItemKey>) -> Vec<W> {
+    let is_known = |w: &W| key(w).is_none_or(|key| wire::ItemKind::try_from(key.kind).is_ok());
+    wire.into_iter().filter(is_known).collect()
 }
 
 pub(crate) fn to_list<T: OnWire>(values: &[T]) -> Vec<T::Wire> {

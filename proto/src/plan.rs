@@ -1,5 +1,6 @@
 //! Items, releases and deltas of a host's plan.
 
+mod backup;
 mod network;
 mod storage;
 mod vm;
@@ -88,6 +89,8 @@ impl OnWire for Item {
             ItemBody::Image(image) => Body::Image(image.to_wire()),
             ItemBody::Volume(volume) => Body::Volume(volume.to_wire()),
             ItemBody::Snapshot(snapshot) => Body::Snapshot(snapshot.to_wire()),
+            ItemBody::Backup(backup) => Body::Backup(backup.to_wire()),
+            ItemBody::Restore(restore) => Body::Restore(restore.to_wire()),
             ItemBody::Grant(grant) => Body::Grant(grant.to_wire()),
             ItemBody::Network(network) => Body::Network(network.to_wire()),
             ItemBody::Endpoint(endpoint) => Body::Endpoint(endpoint.to_wire()),
@@ -137,6 +140,12 @@ fn body_from_wire(body: Option<wire::item::Body>) -> Result<ItemBody, WireError>
         Body::Image(w) => ItemBody::Image(OnWire::from_wire(w).map_err(inside("image"))?),
         Body::Volume(w) => ItemBody::Volume(OnWire::from_wire(w).map_err(inside("volume"))?),
         Body::Snapshot(w) => ItemBody::Snapshot(OnWire::from_wire(w).map_err(inside("snapshot"))?),
+        Body::Backup(w) => {
+            ItemBody::Backup(Box::new(OnWire::from_wire(w).map_err(inside("backup"))?))
+        }
+        Body::Restore(w) => {
+            ItemBody::Restore(Box::new(OnWire::from_wire(w).map_err(inside("restore"))?))
+        }
         Body::Grant(w) => ItemBody::Grant(OnWire::from_wire(w).map_err(inside("grant"))?),
         Body::Network(w) => ItemBody::Network(OnWire::from_wire(w).map_err(inside("network"))?),
         Body::Endpoint(w) => ItemBody::Endpoint(OnWire::from_wire(w).map_err(inside("endpoint"))?),
@@ -151,6 +160,8 @@ fn key_of(body: &ItemBody) -> ItemKey {
         ItemBody::Image(image) => ItemKey::new(kind, image.image.0),
         ItemBody::Volume(volume) => ItemKey::new(kind, volume.volume.0),
         ItemBody::Snapshot(snapshot) => ItemKey::new(kind, snapshot.snapshot.0),
+        ItemBody::Backup(backup) => ItemKey::new(kind, backup.run.0),
+        ItemBody::Restore(restore) => ItemKey::new(kind, restore.run.0),
         ItemBody::Grant(grant) => ItemKey::new(kind, grant.volume.0),
         ItemBody::Network(network) => ItemKey::network(&network.department),
         ItemBody::Endpoint(endpoint) => ItemKey::endpoint(endpoint.vm, endpoint.card),

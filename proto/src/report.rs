@@ -1,5 +1,6 @@
 //! What a host says: hello, facts, observations.
 
+mod backup;
 mod vm;
 
 use dc_types::plan::ItemHash;
@@ -9,7 +10,7 @@ use dc_types::report::{
 };
 use dc_types::{Bytes, MiB};
 
-use crate::field::{choice, known_of, list, optional, required, text, to_list};
+use crate::field::{choice, known_items, known_of, list, optional, required, text, to_list};
 use crate::{OnWire, WireError, wire};
 
 impl OnWire for Hello {
@@ -42,7 +43,8 @@ impl OnWire for Hello {
             host: text(&host, "host")?,
             version,
             term: required(term, "term")?,
-            held: list(held, "held")?,
+            // What a newer agent holds of kinds that are not known here is left alone.
+            held: list(known_items(held, |held| held.key.as_ref()), "held")?,
             facts: required(facts, "facts")?,
         })
     }
@@ -309,6 +311,14 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             size_bytes: size.0,
             taken_at_unix_s: *taken_at,
         }),
+        Detail::Backup { progress, done } => Wire::Backup(wire::BackupDetail {
+            progress: progress.as_ref().map(OnWire::to_wire),
+            done: done.as_deref().map(OnWire::to_wire),
+        }),
+        Detail::Restore { progress, done } => Wire::Restore(wire::RestoreDetail {
+            progress: progress.as_ref().map(OnWire::to_wire),
+            done: done.as_ref().map(OnWire::to_wire),
+        }),
         Detail::Vm {
             guest,
             last_stop,
@@ -353,6 +363,14 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
         })) => Detail::Snapshot {
             size: Bytes(size_bytes),
             taken_at: taken_at_unix_s,
+        },
+        Some(Wire::Backup(wire::BackupDetail { progress, done })) => Detail::Backup {
+            progress: optional(progress, "backup.progress")?,
+            done: optional(done, "backup.done")?.map(Box::new),
+        },
+        Some(Wire::Restore(wire::RestoreDetail { progress, done })) => Detail::Restore {
+            progress: optional(progress, "restore.progress")?,
+            done: optional(done, "restore.done")?,
         },
         Some(Wire::Vm(wire::VmDetail {
             guest,

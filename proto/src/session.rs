@@ -4,7 +4,7 @@ use dc_types::plan::{Delta, Item, ItemKey};
 use dc_types::report::{Hello, Report};
 use dc_types::{Epoch, HostName, Sequence, Term};
 
-use crate::field::{list, required, text, to_list};
+use crate::field::{known_items, list, required, text, to_list};
 use crate::plan::{Received, RefusedDelta, receive_delta, send_delta};
 use crate::{OnWire, WireError, wire};
 
@@ -146,7 +146,10 @@ impl OnWire for AgentSays {
                 OnWire::from_wire(w).map_err(|e| e.inside("facts"))?,
             ))),
             Says::Observed(wire::Observed { observations }) => {
-                AgentSays::Report(Report::Observed(list(observations, "observations")?))
+                AgentSays::Report(Report::Observed(list(
+                    known_items(observations, |o| o.key.as_ref()),
+                    "observations",
+                )?))
             }
             Says::Released(w) => AgentSays::Report(Report::Released(
                 OnWire::from_wire(w).map_err(|e| e.inside("released"))?,

@@ -233,6 +233,25 @@ fn an_ability_that_the_operator_does_not_know_is_left_out() {
 }
 
 #[test]
+fn what_a_newer_agent_holds_of_an_unknown_kind_is_left_out() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let hello = loop {
+        let hello = hello().new_tree(&mut runner).unwrap().current();
+        if !hello.held.is_empty() {
+            break hello;
+        }
+    };
+    let mut newer = hello.to_wire();
+    let mut odd = newer.held[0].clone();
+    let mut key = odd.key.take().unwrap();
+    key.kind = 99;
+    odd.key = Some(key);
+    newer.held.push(odd);
+    assert_eq!(OnWire::from_wire(newer), Ok(hello));
+}
+
+#[test]
 fn a_secret_on_the_wire_is_not_in_its_debug_form() {
     let secret = wire::Secret {
         text: "hunter2".into(),

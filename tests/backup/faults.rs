@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dc_backup::archive::{Limits, Outcome, Stop, archive};
+use dc_backup::archive::{Limits, Outcome, archive};
 use dc_backup::blocks::BLOCK;
 use dc_backup::store::{CutAt, CutStore, Store, StoreError};
-use dc_backup::{Access, BackupError, Finding, Password, Repository};
+use dc_backup::{Access, BackupError, Control, Finding, Password, Repository};
 use tempfile::tempdir;
 
 use crate::inside::{inside, run as sh};
@@ -133,11 +133,11 @@ fn cut_off_at_any_write_restic_finds_it_sound_and_the_next_run_goes_on() {
         let dying = Repository::open(Arc::clone(&cut) as Arc<dyn Store>, &password()).unwrap();
         let disks = [("root", &disk)];
         let job = job(0, &disks, None);
-        let died = archive(&dying, &job, small, &Stop::default());
+        let died = archive(&dying, &job, small, &Control::default());
         let restic = Restic::folder(&place, PASSWORD);
         restic.check();
         let repository = Repository::open(local(&place), &password()).unwrap();
-        let again = archive(&repository, &job, small, &Stop::default()).unwrap();
+        let again = archive(&repository, &job, small, &Control::default()).unwrap();
         let backup = match again {
             Outcome::Done(archived) => archived.backup,
             Outcome::DoneBefore(backup) => backup,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dc_agent_core::storage::Extent;
-use dc_backup::archive::{Archived, Job, Limits, Outcome, Since, Stop, Volume, archive};
+use dc_backup::archive::{Archived, Job, Limits, Outcome, Since, Volume, archive};
 use dc_backup::blocks::BLOCK;
 use dc_backup::manifest::Origin;
 use dc_backup::source::Source;
 use dc_backup::store::{LocalStore, Store};
-use dc_backup::{BackupError, Password, Repository, SnapshotId};
+use dc_backup::{BackupError, Control, Password, Repository, SnapshotId};
 use jiff::Timestamp;
 use rand::Rng;
 use serde_json::json;
@@ -138,7 +138,7 @@ pub fn limits() -> Limits {
 }
 
 pub fn run(repository: &Repository, job: &Job<'_>) -> Result<Archived, BackupError> {
-    match archive(repository, job, limits(), &Stop::default())? {
+    match archive(repository, job, limits(), &Control::default())? {
         Outcome::Done(archived) => Ok(archived),
         Outcome::DoneBefore(backup) => panic!("done before, as {backup}"),
     }

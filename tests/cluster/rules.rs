@@ -27,7 +27,13 @@ async fn with_chart() -> (Lent, Kubectl) {
 fn object(kind: &str, name: &str, spec: &str) -> String {
     let namespaced = matches!(
         kind,
-        "InformationSystem" | "VirtualMachine" | "Volume" | "VolumeSnapshot" | "Subnet"
+        "InformationSystem"
+            | "VirtualMachine"
+            | "Volume"
+            | "VolumeSnapshot"
+            | "Subnet"
+            | "Backup"
+            | "Restore"
     );
     let namespace = if namespaced {
         ", namespace: so-nnmt"
@@ -111,7 +117,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Volume",
         "v",
         "{system: s, pool: p, size: 1Gi, source: {image: i, snapshot: {name: x}}}",
-        "at most one of image, volume and snapshot",
+        "at most one of image, volume, snapshot and restore",
     ),
     (
         "Volume",
@@ -152,6 +158,125 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("VolumeSnapshot", "v", "{system: s, vm: 'M;rm'}", "spec.vm"),
     ("VolumeSnapshot", "v", "{vm: m}", "spec.system"),
     (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k}",
+        "exactly one of folder and rest",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k, folder: {path: /b}, rest: {url: 'https://b', loginSecret: s}}",
+        "exactly one of folder and rest",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{folder: {path: /b}}",
+        "recoveryKey",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k, folder: {path: b}}",
+        "folder.path",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k, folder: {path: /b/../etc}}",
+        "without . and ..",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k, rest: {url: 'http://b', loginSecret: s}}",
+        "rest.url",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k, rest: {url: 'https://u:p@b', loginSecret: s}}",
+        "rest.url",
+    ),
+    (
+        "BackupRepository",
+        "v",
+        "{recoveryKey: k, folder: {path: /b}, bandwidth: '1'}",
+        "bandwidth: from 64Ki",
+    ),
+    ("Backup", "v", "{vm: m}", "spec.repository"),
+    ("Backup", "v", "{vm: 'a/../b', repository: r}", "spec.vm"),
+    (
+        "Backup",
+        "v",
+        "{vm: m, repository: r, policy: p}",
+        "written together",
+    ),
+    (
+        "Backup",
+        "v",
+        "{vm: m, repository: r, policy: p, scheduledAt: yesterday}",
+        "spec.scheduledAt",
+    ),
+    (
+        "Restore",
+        "v",
+        "{volume: v, to: {name: n, system: s, pool: p}}",
+        "exactly one of backup and snapshot",
+    ),
+    (
+        "Restore",
+        "v",
+        "{volume: v, snapshot: {repository: r, id: abc}, to: {name: n, system: s, pool: p}}",
+        "spec.snapshot.id",
+    ),
+    (
+        "Restore",
+        "v",
+        "{volume: v, snapshot: {repository: r, id: \
+         0000000000000000000000000000000000000000000000000000000000000000}, \
+         to: {name: n, system: s, pool: p}}",
+        "spec.to.size",
+    ),
+    (
+        "Restore",
+        "v",
+        "{volume: v, backup: b, to: {name: n, system: s, pool: p, size: 99999Ti}}",
+        "to.size: from 1Mi to 64Ti",
+    ),
+    (
+        "BackupPolicy",
+        "v",
+        "{repository: r, schedule: {cron: '0 1 * * *'}, keep: {}}",
+        "keep at least one",
+    ),
+    (
+        "BackupPolicy",
+        "v",
+        "{repository: r, schedule: {cron: '$(reboot)'}, keep: {daily: 1}}",
+        "schedule.cron",
+    ),
+    (
+        "BackupPolicy",
+        "v",
+        "{repository: r, schedule: {cron: '0 1 * * *', timeZone: '../etc/passwd'}, keep: {daily: 1}}",
+        "schedule.timeZone",
+    ),
+    (
+        "BackupPolicy",
+        "v",
+        "{repository: r, schedule: {cron: '0 1 * * *', jitterMinutes: 1441}, keep: {daily: 1}}",
+        "schedule.jitterMinutes",
+    ),
+    (
+        "BackupPolicy",
+        "v",
+        "{repository: r, selector: {securityLevels: [6]}, schedule: {cron: '0 1 * * *'}, \
+         keep: {daily: 1}}",
+        "selector.securityLevels",
+    ),
+    (
         "StoragePool",
         "v",
         "{driver: {iscsi: {host: h}}, ownerClass: mine}",
@@ -182,7 +307,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "Volume",
         "v",
         "{system: s, pool: p, size: 1Gi, source: {image: i, volume: w}}",
-        "source: at most one of image, volume and snapshot",
+        "source: at most one of image, volume, snapshot and restore",
     ),
     (
         "Volume",
@@ -382,6 +507,24 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "{displayName: {vi: a, en: b}, kind: office}",
         "{displayName: {vi: a, en: b}, kind: office, ownerClass: soc}",
         "a department keeps its class",
+    ),
+    (
+        "Backup",
+        "{vm: m, repository: r}",
+        "{vm: other, repository: r}",
+        "a backup is of one moment",
+    ),
+    (
+        "Restore",
+        "{volume: v, backup: b, to: {name: n, system: s, pool: p}}",
+        "{volume: v, backup: b, to: {name: other, system: s, pool: p}}",
+        "a restore is done once",
+    ),
+    (
+        "BackupRepository",
+        "{recoveryKey: k, folder: {path: /b}}",
+        "{recoveryKey: l, folder: {path: /b}}",
+        "a repository keeps its key",
     ),
     (
         "VolumeSnapshot",

@@ -19,6 +19,7 @@ use serde_json::json;
 use super::machines::province::{DEADLINE, DEPARTMENT, Province};
 use super::sessions::running::{Operator, eventually};
 
+mod backups;
 mod host;
 mod plugs;
 

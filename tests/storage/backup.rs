@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dc_agent::backup::{Snapshot, VolumeTarget, open_snapshot};
 use dc_agent_core::storage::Extent;
-use dc_backup::archive::{Archived, Job, Limits, Outcome, Stop, Volume, archive};
+use dc_backup::archive::{Archived, Job, Limits, Outcome, Volume, archive};
 use dc_backup::blocks::{self, BLOCK};
 use dc_backup::manifest::Origin;
 use dc_backup::store::LocalStore;
-use dc_backup::{Access, BackupError, Password, Repository, SnapshotId as Backup};
+use dc_backup::{Access, BackupError, Control, Password, Repository, SnapshotId as Backup};
+use dc_host::backup::{Snapshot, VolumeTarget, open_snapshot};
 use dc_host::drivers::Driver;
 use dc_types::plan::VolumeSource;
 use dc_types::{Bytes, InstanceId, SnapshotId};
@@ -53,7 +53,7 @@ async fn back_up(
             }],
             parent,
         };
-        archive(&repository(), &job, Limits::default(), &Stop::default())
+        archive(&repository(), &job, Limits::default(), &Control::default())
     });
     match archived.await.unwrap().unwrap() {
         Outcome::Done(archived) => archived,
@@ -71,10 +71,17 @@ async fn write(driver: &dyn Driver, volume: InstanceId, writes: &[(u64, usize)])
     opened.flush().await.unwrap();
 }
 
-async fn restore(driver: &dyn Driver, backup: Backup, to: InstanceId) -> Result<(), BackupError> {
+async fn restore(driver: &dyn Driver, backup: Backup, to: InstanceId) -> Result<u64, BackupError> {
     let target = VolumeTarget::open(driver, to).await.unwrap();
     let restored = spawn_blocking(move || {
-        repository().restore_volume(Access::Locked, backup, "root.raw", &target, 3)
+        repository().restore_volume(
+            Access::Locked,
+            backup,
+            "root.raw",
+            &target,
+            3,
+            &Control::default(),
+        )
     });
     restored.await.unwrap()
 }

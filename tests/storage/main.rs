@@ -17,6 +17,7 @@ mod initiator;
 mod inside;
 mod login;
 mod rbd;
+mod runs;
 mod site;
 mod snapshots;
 mod volumes;

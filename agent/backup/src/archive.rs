@@ -6,8 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use dc_agent_core::storage::Extent;
 use jiff::Timestamp;
@@ -17,6 +15,7 @@ use serde_json::Value;
 
 use crate::blocks;
 use crate::cipher::Cipher;
+use crate::control::Control;
 use crate::error::BackupError;
 use crate::lock::{Holder, Lock, Mode};
 use crate::manifest::{MANIFEST, Origin};
@@ -62,6 +61,7 @@ pub struct Volume<'a> {
 }
 
 /// What differs from a snapshot of the same volume: never less, perhaps more.
+#[derive(Debug, Clone)]
 pub struct Since {
     pub snapshot: String,
     pub extents: Vec<Extent>,
@@ -93,23 +93,6 @@ impl Default for Limits {
             // 2 GiB: minutes.
             packs_per_index: 128,
             bytes_per_second: None,
-        }
-    }
-}
-
-/// Stops a run from outside; clones stop the same.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn check(&self) -> Result<(), BackupError> {
-        match self.0.load(Ordering::SeqCst) {
-            true => Err(BackupError::Stopped),
-            false => Ok(()),
         }
     }
 }
@@ -158,6 +141,14 @@ struct Planned<'a> {
     plan: Plan,
 }
 
+impl Planned<'_> {
+    fn bytes_to_read(&self) -> u64 {
+        let blocks = self.plan.reads();
+        let lengths = blocks.map(|block| blocks::extent(block, self.plan.size).length);
+        lengths.sum()
+    }
+}
+
 /// Backs up.
 ///
 /// # Errors
@@ -167,22 +158,26 @@ pub fn archive(
     repository: &Repository,
     job: &Job<'_>,
     limits: Limits,
-    stop: &Stop,
+    control: &Control,
 ) -> Result<Outcome, BackupError> {
     validate(job)?;
     let lock = repository.lock(Mode::Shared)?;
-    if let Some(backup) = done_before(repository, job)? {
+    if let Some(backup) = find_run(repository, &job.machine, &job.run)? {
         lock.release()?;
         return Ok(Outcome::DoneBefore(backup));
     }
+    if let Err(error) = repository.store.sweep() {
+        tracing::warn!(%error, "what dead writers left in a repository is not all removed");
+    }
     let index = repository.index()?;
     let planned = plan_volumes(&index, job);
+    control.expect(planned.iter().map(Planned::bytes_to_read).sum());
     let run = Run {
         repository,
         index: &index,
         lock: &lock,
         limits,
-        stop,
+        control,
     };
     let (backup, written) = run.carry_out(job, &planned)?;
     let locks_removed = lock.removed.clone();
@@ -239,12 +234,20 @@ fn run_tag(run: &str) -> String {
     format!("run={run}")
 }
 
-fn done_before(repository: &Repository, job: &Job<'_>) -> Result<Option<SnapshotId>, BackupError> {
-    let tag = run_tag(&job.run);
+/// The backup that a run of this name has made of the machine.
+///
+/// # Errors
+/// When the backups cannot be listed.
+pub fn find_run(
+    repository: &Repository,
+    machine: &str,
+    run: &str,
+) -> Result<Option<SnapshotId>, BackupError> {
+    let tag = run_tag(run);
     let of_run = repository
         .backups()?
         .into_iter()
-        .find(|backup| backup.hostname == job.machine && backup.tags.contains(&tag));
+        .find(|backup| backup.hostname == machine && backup.tags.contains(&tag));
     Ok(of_run.map(|backup| backup.id))
 }
 
@@ -281,7 +284,7 @@ struct Run<'a> {
     index: &'a Index,
     lock: &'a Lock,
     limits: Limits,
-    stop: &'a Stop,
+    control: &'a Control,
 }
 
 impl Run<'_> {
@@ -321,7 +324,7 @@ impl Run<'_> {
         let mut pack = Pack::new(BlobKind::Tree);
         pack.add(&tree)?;
         let pack = pack.finish(cipher)?;
-        self.stop.check()?;
+        self.control.check()?;
         let store = &self.repository.store;
         store.write(Kind::Pack, pack.indexed.id, &pack.bytes)?;
         written.bytes += pack.bytes.len() as u64;
@@ -330,7 +333,7 @@ impl Run<'_> {
         written.bytes += write::index(self.repository, &written.unindexed)?;
         let snapshot = write::snapshot(job, tree.id)?;
         let (id, bytes) = cipher.seal_file(&snapshot)?;
-        self.stop.check()?;
+        self.control.check()?;
         self.lock.check()?;
         store.write(Kind::Snapshot, id, &bytes)?;
         written.bytes += bytes.len() as u64;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! What always holds:
-//! - What is written is never changed, and nothing is deleted on the way of a backup but its own
-//!   lock: an append-only server will do.
+//! - What is written is never changed, and nothing is deleted on the way of a backup but locks, and
+//!   in a folder what a dead writer has left unfinished: an append-only server will do.
 //! - A pack is there before the index names it, and the index before the snapshot does. Cut off
 //!   anywhere, the repository is sound, and the next run goes on with what the index knows.
 //! - A block that is kept from the backup before is one that the repository still has. Whatever is
@@ -26,6 +26,7 @@ mod backend;
 pub mod blocks;
 mod check;
 mod cipher;
+mod control;
 mod error;
 pub mod lock;
 pub mod manifest;
@@ -37,6 +38,7 @@ pub mod store;
 pub mod target;
 
 pub use check::Finding;
+pub use control::Control;
 pub use error::BackupError;
 pub use repository::{Access, Password, Repository};
 /// Under which name a file or blob of a repository is kept: the SHA-256 of its content.

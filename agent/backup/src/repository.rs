@@ -186,6 +186,15 @@ impl Repository {
         Ok(all)
     }
 
+    /// Whether a backup is there. Needs no lock.
+    ///
+    /// # Errors
+    /// When the backups cannot be listed.
+    pub fn holds(&self, backup: SnapshotId) -> Result<bool, BackupError> {
+        let listed = self.store.list(Kind::Snapshot)?;
+        Ok(listed.iter().any(|(id, _)| *id == *backup))
+    }
+
     /// What stands beside the volumes of a backup.
     ///
     /// # Errors

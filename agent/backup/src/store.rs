@@ -94,6 +94,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// When it may still be there.
     fn remove(&self, kind: Kind, id: Id) -> Result<(), StoreError>;
+
+    /// Removes what writers that died have left, where that can be told from what is being written.
+    ///
+    /// # Errors
+    /// When some of it may still be there; nothing is lost by that but room.
+    fn sweep(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Why a store did not do what it was asked. `at` is the place and, where it is about one, the file.

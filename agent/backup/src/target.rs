@@ -11,6 +11,7 @@ use rustic_core::repofile::SnapshotId;
 
 use crate::blocks::BLOCK;
 use crate::cipher::hash;
+use crate::control::Control;
 use crate::error::BackupError;
 use crate::repository::{Access, Repository, release};
 
@@ -42,7 +43,7 @@ type Part = (Id, Extent);
 impl Repository {
     /// Writes a file of a backup over a volume, from its first byte on; what lies beyond the file
     /// reads as zero then. Each blob is compared with its name before it is written. `writers`
-    /// blobs are held at a time.
+    /// blobs are held at a time. Gives the file's length.
     ///
     /// # Errors
     /// When the volume is too small, a blob is missing or damaged, or the volume cannot be written.
@@ -54,7 +55,8 @@ impl Repository {
         file: &str,
         target: &dyn Target,
         writers: usize,
-    ) -> Result<(), BackupError> {
+        control: &Control,
+    ) -> Result<u64, BackupError> {
         let lock = self.lock_to_read(access)?;
         let library = self.index_to_read()?;
         let parts = library.parts(backup, file)?;
@@ -64,6 +66,7 @@ impl Repository {
             what: format!("{file} of {end} bytes, onto a volume of {},", target.size()),
             why: "the volume is too small".to_owned(),
         })?;
+        control.expect(end);
         let zero = hash(&vec![0; usize::try_from(BLOCK).unwrap_or_default()]);
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
         let failed_yet = || failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +74,10 @@ impl Repository {
             while failed_yet().is_none()
                 && let Some((id, extent)) = parts.get(next.fetch_add(1, Ordering::SeqCst))
             {
+                if let Err(stopped) = control.check() {
+                    failed_yet().get_or_insert(stopped);
+                    return;
+                }
                 let written = match *id == zero {
                     true => target.zero(*extent),
                     false => match library.blob(*id) {
@@ -84,6 +91,7 @@ impl Repository {
                 if let Err(source) = written {
                     failed_yet().get_or_insert(unwritten(file, extent.start, source));
                 }
+                control.advance(extent.length);
             }
         };
         thread::scope(|scope| {
@@ -101,7 +109,8 @@ impl Repository {
             target.flush()
         };
         finish().map_err(|source| unwritten(file, end, source))?;
-        release(lock)
+        release(lock)?;
+        Ok(end)
     }
 }
 

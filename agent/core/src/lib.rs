@@ -1,12 +1,13 @@
 //! Pure: desired, observed, diff, steps and rendering of one host.
 //!
-//! Three verticals over the same words, one module each: `storage` (images, volumes, grants),
-//! `network` (networks, endpoints) and `vm`. What they are given and give back is in [`wanted`],
+//! Four verticals over the same words, one module each: `storage` (images, volumes, snapshots,
+//! grants), `backup` (backups, restores), `network` (networks, endpoints) and `vm`. What they are given and give back is in [`wanted`],
 //! how things are called on a host in [`names`]. What the host has accepted is its [`ledger`], what
 //! it tells of it comes from [`standing`], and [`backoff`] says when a failure is tried again. No
 //! I/O, no clock, no random source.
 
 pub mod backoff;
+pub mod backup;
 pub mod ledger;
 pub mod names;
 pub mod network;

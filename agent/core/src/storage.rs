@@ -40,7 +40,7 @@ pub use extents::{Extent, Mapped, Place, changed, clip, merge, pieces, total};
 pub use orphans::orphans;
 pub use plan::plan;
 pub use record::{
-    FenceProof, Gone, Making, Note, SnapshotRecord, VolumeRecord, Watermark, WatermarkState,
+    FenceProof, Filled, Gone, Making, Note, SnapshotRecord, VolumeRecord, Watermark, WatermarkState,
 };
 pub use seen::{
     Admits, Contents, GrantForm, GrantSeen, GrantsSeen, ImageProgress, ImageSeen, PoolSeen, Seen,

@@ -4,6 +4,7 @@
 //! tool, `<tool>/fake.rs` remembers in its place. [`tools`] puts them together, [`knobs`] make the
 //! fakes fail or hang. This is the only crate that touches the machine.
 
+pub mod backup;
 pub mod conntrack;
 pub mod dhcp;
 pub mod drivers;

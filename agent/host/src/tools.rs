@@ -18,6 +18,7 @@ use dc_agent_core::wanted::HostView;
 use dc_types::{InstanceId, PoolName};
 use thiserror::Error;
 
+use crate::backup::{FakePlaces, FakeRepositories, Notes, RealPlaces, Runs};
 use crate::conntrack::{Conntrack, RealConntrack};
 use crate::dhcp::{Dhcp, RealDhcp};
 use crate::drivers::{
@@ -62,6 +63,8 @@ pub struct Tools {
     pub machine: Arc<dyn Machine>,
     // storage
     pub drivers: Drivers,
+    /// Backups and restores.
+    pub runs: Runs,
 
     // network
     pub links: Arc<dyn Links>,
@@ -79,10 +82,13 @@ pub struct Tools {
 impl Tools {
     /// The real ones. Opens what is kept open; changes nothing.
     pub async fn real(config: &ToolsConfig) -> Result<Self, ToolsError> {
+        let drivers = real_pools(&config.host, config.tgt.as_ref());
+        let notes = Notes::on_disk(config.host.folders.state.join("backups"));
         Ok(Self {
             machine: Arc::new(RealMachine),
             // storage
-            drivers: real_pools(&config.host, config.tgt.as_ref()),
+            runs: Runs::new(Arc::new(RealPlaces), drivers.clone(), notes),
+            drivers,
 
             // network
             links: Arc::new(RealLinks::new(Enter::own())),
@@ -126,6 +132,10 @@ pub struct Fakes {
     pub targets: FakeTargets,
     /// What is open in those that are folders of its own.
     pub folders: BTreeMap<PoolName, FakeLocalGrants>,
+    /// Where backups are; several machines may share them.
+    pub repositories: FakeRepositories,
+    /// Which backups are done.
+    pub notes: Notes,
 
     // network
     pub network: FakeNetwork,
@@ -148,6 +158,8 @@ impl Fakes {
             pools: fake_pools(host, &knobs, &targets, &folders),
             targets,
             folders,
+            repositories: FakeRepositories::default(),
+            notes: Notes::in_memory(),
 
             // network
             network: FakeNetwork::new(knobs.clone()),
@@ -162,10 +174,16 @@ impl Fakes {
     /// The tools of this machine.
     #[must_use]
     pub fn tools(&self) -> Tools {
+        let drivers = self.drivers();
+        let places = FakePlaces {
+            repositories: self.repositories.clone(),
+            knobs: self.knobs.clone(),
+        };
         Tools {
             machine: self.machine.clone(),
             // storage
-            drivers: self.drivers(),
+            runs: Runs::new(Arc::new(places), drivers.clone(), self.notes.clone()),
+            drivers,
 
             // network
             links: Arc::new(self.network.clone()),

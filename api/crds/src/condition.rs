@@ -39,6 +39,8 @@ pub mod types {
     pub const DELETABLE: &str = "Deletable";
     pub const WITHIN_QUOTA: &str = "WithinQuota";
     pub const WITHIN_LEASE: &str = "WithinLease";
+    /// Of a backup: whether the rules of its policy keep it.
+    pub const KEPT: &str = "Kept";
     /// Of a machine: it runs, and what was changed since it was started waits for its next start.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
 }

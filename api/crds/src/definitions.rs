@@ -6,9 +6,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 
 use crate::{
-    Approval, Department, ErasureCertificate, Host, Image, InformationSystem, MachineClass,
-    RequestPolicy, ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot,
-    Zone,
+    Approval, Backup, BackupPolicy, BackupRepository, Department, ErasureCertificate, Host, Image,
+    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, StoragePool, Subnet,
+    VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 
 /// Every kind's definition, in the order in which they depend on each other.
@@ -27,6 +27,10 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         VirtualMachine::crd(),
         VolumeSnapshot::crd(),
         ErasureCertificate::crd(),
+        BackupRepository::crd(),
+        BackupPolicy::crd(),
+        Backup::crd(),
+        Restore::crd(),
         RequestPolicy::crd(),
         ResourceRequest::crd(),
         Approval::crd(),

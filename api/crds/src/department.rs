@@ -26,6 +26,7 @@ use crate::quota::{Quota, QuotaLine};
     printcolumn = r#"{"name":"vCPU","type":"string","jsonPath":".status.vcpusText"}"#,
     printcolumn = r#"{"name":"Memory","type":"string","jsonPath":".status.memoryText"}"#,
     printcolumn = r#"{"name":"Storage","type":"string","jsonPath":".status.storageText"}"#,
+    printcolumn = r#"{"name":"Unprotected","type":"integer","jsonPath":".status.unprotected"}"#,
     printcolumn = r#"{"name":"In quota","type":"string","jsonPath":".status.conditions[?(@.type==\"WithinQuota\")].reason","priority":1}"#,
     printcolumn = r#"{"name":"Title","type":"string","jsonPath":".spec.displayName.vi"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
@@ -143,4 +144,10 @@ pub struct DepartmentStatus {
     /// `used/limit` of each class.
     #[serde(default)]
     pub storage_text: String,
+    /// Machines that no BackupPolicy is for, or only one that is suspended or cannot be read.
+    #[serde(default)]
+    pub unprotected: i64,
+    /// Some of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unprotected_machines: Vec<String>,
 }

@@ -1,6 +1,8 @@
 //! The custom resources of `dc.sonla.gov.vn/v1alpha1`: their shape, the rules one object can show
 //! (CEL), conditions and reasons. No client.
 
+pub mod backup;
+pub mod backup_policy;
 pub mod certificate;
 pub mod condition;
 pub mod definitions;
@@ -12,6 +14,7 @@ pub mod machine_class;
 pub mod pool;
 pub mod quota;
 pub mod request;
+pub mod restore;
 pub mod snapshot;
 pub mod subnet;
 pub mod system;
@@ -19,6 +22,11 @@ pub mod vm;
 pub mod volume;
 pub mod zone;
 
+pub use backup::{
+    Backup, BackupRepository, BackupRepositorySpec, BackupRepositoryStatus, BackupSpec,
+    BackupStatus,
+};
+pub use backup_policy::{BackupPolicy, BackupPolicySpec, BackupPolicyStatus};
 pub use certificate::{ErasureCertificate, ErasureCertificateSpec};
 pub use condition::{Condition, ConditionStatus};
 pub use department::{Department, DepartmentSpec, DepartmentStatus};
@@ -30,6 +38,7 @@ pub use request::{
     Approval, ApprovalSpec, ApprovalStatus, RequestPolicy, RequestPolicySpec, RequestPolicyStatus,
     ResourceRequest, ResourceRequestSpec, ResourceRequestStatus,
 };
+pub use restore::{Restore, RestoreSpec, RestoreStatus};
 pub use snapshot::{VolumeSnapshot, VolumeSnapshotSpec, VolumeSnapshotStatus};
 pub use subnet::{Subnet, SubnetSpec, SubnetStatus};
 pub use system::{InformationSystem, InformationSystemSpec, InformationSystemStatus};

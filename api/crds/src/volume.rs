@@ -152,7 +152,7 @@ pub struct RestoreSpec {
 /// What the volume is made from. Blank when nothing is named; at most one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.image), has(self.volume), has(self.snapshot)].filter(named, named).size() <= 1").message("source: at most one of image, volume and snapshot"))]
+#[x_kube(validation = Rule::new("[has(self.image), has(self.volume), has(self.snapshot), has(self.restore)].filter(named, named).size() <= 1").message("source: at most one of image, volume, snapshot and restore"))]
 pub struct SourceSpec {
     /// An Image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +171,14 @@ pub struct SourceSpec {
     /// A VolumeSnapshot of the same namespace and pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotSource>,
+    /// A Restore of the same namespace that names this volume and writes it. No machine gets it before
+    /// that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub restore: Option<String>,
 }
 
 /// One volume of a VolumeSnapshot.

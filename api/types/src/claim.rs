@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Disposition, Release, RestoreOrder};
-use crate::report::{Consistency, Erasure};
+use crate::report::{BackupDone, Consistency, Erasure, RestoreDone};
 use crate::{
     Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SnapshotId, SubnetUid,
     Vni,
@@ -59,6 +59,24 @@ pub struct VolumeClaim {
     /// volume's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<InstanceId>,
+    #[serde(default, skip_serializing_if = "Contents::is_whole")]
+    pub contents: Contents,
+}
+
+/// Whether a volume's bytes are what its owner asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Contents {
+    #[default]
+    Whole,
+    /// They come from a backup, and are not all there: nobody gets the volume.
+    AwaitRestore,
+}
+
+impl Contents {
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
 }
 
 impl VolumeClaim {
@@ -96,6 +114,25 @@ pub struct SnapshotClaim {
     /// as there is a snapshot, which has its blocks in common with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<InstanceId>,
+    #[serde(default, skip_serializing_if = "SnapshotPurpose::is_departments")]
+    pub purpose: SnapshotPurpose,
+}
+
+/// Who a snapshot is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotPurpose {
+    /// A VolumeSnapshot: charged to the department.
+    #[default]
+    Department,
+    /// A Backup, which reads it, and the next one tells changes from it: the platform's.
+    Backup,
+}
+
+impl SnapshotPurpose {
+    #[must_use]
+    pub fn is_departments(&self) -> bool {
+        *self == Self::Department
+    }
 }
 
 impl SnapshotClaim {
@@ -133,6 +170,105 @@ pub enum HoldPhase {
     Asked,
     /// Everything is taken: the host is to let the guest go, and to say whether it was held so long.
     Lifted,
+}
+
+/// One backup of a machine: that it runs, and who is to read; afterwards, that the next one tells
+/// changes from its snapshots. They are claimed with it, and have the Backup as their owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupClaim {
+    /// The Backup; its uid is the run's name.
+    pub owner: ObjectRef,
+    pub vm: InstanceId,
+    /// The machine's name when it was begun.
+    pub machine: String,
+    /// The BackupRepository's name.
+    pub repository: String,
+    /// The storage host that has the volumes, and reads.
+    pub host: HostName,
+    /// In the order of the machine's disks.
+    pub volumes: Vec<BackupVolumeClaim>,
+    /// The backup that changes are told from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BackupBase>,
+    /// Whether it makes the department's repository: one at a time does, until there is a backup.
+    #[serde(default)]
+    pub makes: Makes,
+    /// All that is needed to build the machine anew, in JSON; empty once it is in the repository.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub manifest: String,
+    pub state: BackupState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Makes {
+    #[default]
+    Nothing,
+    Repository,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupVolumeClaim {
+    pub volume: InstanceId,
+    /// The Volume's name: its file in the backup is `<name>.raw`.
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupBase {
+    /// The uid of that Backup.
+    pub backup: ObjectUid,
+    /// Its snapshot in the repository.
+    pub snapshot_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackupState {
+    /// Its snapshots are taken, then read.
+    Running,
+    /// It lies in the repository.
+    Done(Box<BackedUp>),
+    /// Its volumes could not be taken at one instant; nothing of it is left.
+    Failed { attempts: u32 },
+}
+
+/// What became of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    pub level: Consistency,
+    /// When the last of its volumes was taken, seconds since 1970.
+    pub taken_at: i64,
+    /// As the storage host said.
+    pub done: BackupDone,
+}
+
+/// A volume that is being written from a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreClaim {
+    /// The Restore.
+    pub owner: ObjectRef,
+    pub volume: InstanceId,
+    /// The id under which the storage host has the volume's bytes.
+    pub place: InstanceId,
+    pub pool: PoolName,
+    /// The storage host.
+    pub host: HostName,
+    /// Of the volume.
+    pub size: Bytes,
+    /// The BackupRepository's name.
+    pub repository: String,
+    /// restic's id of the snapshot in the department's repository.
+    pub snapshot_id: String,
+    /// The file in it.
+    pub file: String,
+    pub state: RestoreState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestoreState {
+    Running,
+    Done(RestoreDone),
+    /// Its volume is being deleted.
+    Stopped,
 }
 
 /// An erasure that a storage host has confirmed, kept until its certificate stands.
@@ -200,7 +336,9 @@ pub struct PendingRelease {
 
 /// Keys of the ledger, below `/dc/<cluster>`. Ids and names in keys hold no '/'.
 pub mod keys {
-    use super::{HostName, InstanceId, IpAddr, Mac, PoolName, SnapshotId, SubnetUid, Vni};
+    use super::{
+        HostName, InstanceId, IpAddr, Mac, ObjectUid, PoolName, SnapshotId, SubnetUid, Vni,
+    };
     use crate::plan::ItemKey;
 
     pub const INCARNATION: &str = "incarnation";
@@ -210,6 +348,8 @@ pub mod keys {
     pub const ATTACH: &str = "attach/";
     pub const SNAPSHOT: &str = "snapshot/";
     pub const HOLD: &str = "hold/";
+    pub const BACKUP: &str = "backup/";
+    pub const RESTORE: &str = "restore/";
     pub const ERASED: &str = "erased/";
     pub const SUBNET: &str = "subnet/";
     pub const DEPARTMENT: &str = "department/";
@@ -239,6 +379,18 @@ pub mod keys {
     #[must_use]
     pub fn hold(vm: InstanceId) -> String {
         format!("{HOLD}{vm}")
+    }
+
+    /// Of a Backup, by its uid.
+    #[must_use]
+    pub fn backup(id: ObjectUid) -> String {
+        format!("{BACKUP}{id}")
+    }
+
+    /// Of a Restore, by its uid.
+    #[must_use]
+    pub fn restore(id: ObjectUid) -> String {
+        format!("{RESTORE}{id}")
     }
 
     #[must_use]

@@ -126,6 +126,10 @@ uuid_id!(
     SnapshotId, "snapshot id"
 );
 uuid_id!(
+    /// One run of a backup or of a restore: by default the uid of the object that asked for it.
+    RunId, "run id"
+);
+uuid_id!(
     /// A machine or a volume for life: libvirt and SMBIOS UUID, cloud-init instance-id, the key
     /// of claims, targets and files. By default the uid of the object that first asked for it.
     InstanceId, "instance id"

@@ -15,8 +15,8 @@ pub mod size;
 
 pub use epoch::{Epoch, Sequence, Term};
 pub use ids::{
-    DepartmentName, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, SnapshotId,
-    SubnetUid,
+    DepartmentName, HostName, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName, RunId,
+    SnapshotId, SubnetUid,
 };
 pub use net::{Mac, Vni};
 pub use service::{PortRange, Protocol, Service};

@@ -17,8 +17,10 @@ use crate::{
     DepartmentName, Epoch, HostName, InstanceId, Mac, MiB, ObjectRef, Service, SubnetUid, Vni,
 };
 
+mod backup;
 mod storage;
 
+pub use backup::*;
 pub use storage::*;
 
 /// The kinds of items, in the order in which a host brings them up; removal goes in reverse.
@@ -27,6 +29,8 @@ pub enum ItemKind {
     Image,
     Volume,
     Snapshot,
+    Backup,
+    Restore,
     Grant,
     Network,
     Endpoint,
@@ -107,6 +111,8 @@ pub enum ItemBody {
     Image(ImageItem),
     Volume(VolumeItem),
     Snapshot(SnapshotItem),
+    Backup(Box<BackupItem>),
+    Restore(Box<RestoreItem>),
     Grant(GrantItem),
     Network(NetworkItem),
     Endpoint(EndpointItem),
@@ -120,6 +126,8 @@ impl ItemBody {
             ItemBody::Image(_) => ItemKind::Image,
             ItemBody::Volume(_) => ItemKind::Volume,
             ItemBody::Snapshot(_) => ItemKind::Snapshot,
+            ItemBody::Backup(_) => ItemKind::Backup,
+            ItemBody::Restore(_) => ItemKind::Restore,
             ItemBody::Grant(_) => ItemKind::Grant,
             ItemBody::Network(_) => ItemKind::Network,
             ItemBody::Endpoint(_) => ItemKind::Endpoint,

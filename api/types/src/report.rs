@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Disposition, ItemHash, ItemKey, Portal, RbdCluster};
 use crate::{Bytes, Epoch, HostName, InstanceId, MiB, PoolName, Term};
 
+mod backup;
+
+pub use backup::*;
+
 /// The first message of a session: what the host still holds, so that only the difference is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -180,6 +184,16 @@ pub enum Detail {
         size: Bytes,
         /// Seconds since 1970.
         taken_at: i64,
+    },
+    Backup {
+        /// While it runs.
+        progress: Option<Progress>,
+        done: Option<Box<BackupDone>>,
+    },
+    Restore {
+        /// While it runs.
+        progress: Option<Progress>,
+        done: Option<RestoreDone>,
     },
     Vm {
         guest: Guest,

@@ -15,7 +15,7 @@ use crate::wait::{self, Look};
 /// Where the operator and its service account live.
 pub const NAMESPACE: &str = "dc-system";
 /// The kinds of the chart, as (apiVersion's) kinds.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 17] = [
     "Department",
     "Host",
     "Zone",
@@ -29,6 +29,10 @@ const KINDS: [&str; 13] = [
     "RequestPolicy",
     "ResourceRequest",
     "Approval",
+    "BackupRepository",
+    "BackupPolicy",
+    "Backup",
+    "Restore",
 ];
 const SERVED_DEADLINE: Duration = Duration::from_secs(120);
 

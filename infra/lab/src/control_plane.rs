@@ -17,7 +17,7 @@ use crate::cache::Cache;
 use crate::kubeconfig;
 use crate::kubectl::Kubectl;
 use crate::lab::Lab;
-use crate::pki::Pki;
+use crate::pki::{self, Pair, Pki};
 use crate::process;
 use crate::toolbox::{Tool, Toolbox};
 use crate::wait::Look;
@@ -120,6 +120,16 @@ pub fn pki(lab: &Lab) -> Result<Pki> {
         "127.0.0.1",
     ];
     Pki::ensure(&lab.subfolder("pki")?, &names.map(str::to_owned))
+}
+
+/// The certificate of a server on one of the lab's machines, and the CA that has signed it.
+pub fn server_pair(
+    lab: &Lab,
+    file: &str,
+    name: &str,
+    server_names: &[String],
+) -> Result<(Pair, PathBuf)> {
+    pki::ensure_server(&lab.subfolder("pki")?, file, name, server_names)
 }
 
 /// One look at a daemon that is starting: a failed probe means "not yet" as long as the process

@@ -9,6 +9,7 @@ pub mod address;
 pub mod agents;
 pub mod api;
 pub mod apt;
+pub mod backups;
 pub mod cache;
 pub mod cargo;
 pub mod ceph;

@@ -1,7 +1,10 @@
 //! The operator as a process beside the control plane, under the chart's own service account.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,11 +14,15 @@ use crate::control_plane::{ControlPlane, http, look_alive};
 use crate::helm;
 use crate::lab::Lab;
 use crate::process::{self, Ensured, Restart, Spec};
+use crate::progress;
 use crate::wait;
 
 /// Where the chart puts the operator, and as whom.
 pub const NAMESPACE: &str = "dc-system";
 pub const SERVICE_ACCOUNT: &str = "dc-operator";
+
+/// The id of the lab's recovery key.
+pub const RECOVERY_KEY: &str = "lab";
 
 /// The caches of 110 departments' objects fill in seconds; a busy machine is slower.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -93,6 +100,8 @@ pub async fn ensure(
             "--http".to_owned(),
             lab.addresses().loopback(http_port).to_string(),
         ]);
+    let keys = recovery_keys(lab, program)?;
+    spec = spec.args(["--recovery-keys".to_owned(), keys.display().to_string()]);
     spec = spec.restart(Restart::Always);
     if let Ok(filter) = std::env::var("RUST_LOG") {
         spec = spec.env("RUST_LOG", filter);
@@ -100,6 +109,24 @@ pub async fn ensure(
     let ensured = process::ensure(lab, &spec)?;
     wait_ready(lab, replica).await?;
     Ok(ensured)
+}
+
+/// A folder with one recovery key, for as long as the lab lives: repositories name it by its id.
+fn recovery_keys(lab: &Lab, program: &Path) -> Result<PathBuf> {
+    let folder = lab.folder().join("recovery-keys");
+    let path = folder.join(RECOVERY_KEY);
+    if path.exists() {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&folder)?;
+    let mut new = Command::new(program);
+    let printed = progress::run(new.args(["recovery-key", "new"]))?;
+    // Written whole or not at all: a key that is there is never made anew.
+    let unfinished = folder.join(".unfinished");
+    fs::write(&unfinished, printed)?;
+    fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o400))?;
+    fs::rename(&unfinished, &path)?;
+    Ok(folder)
 }
 
 pub async fn wait_ready(lab: &Lab, replica: Replica) -> Result<()> {

@@ -59,6 +59,18 @@ impl Pki {
     }
 }
 
+/// One more server's, with the CA that has signed it, which is made if it is not there.
+pub fn ensure_server(
+    dir: &Path,
+    file: &str,
+    name: &str,
+    server_names: &[String],
+) -> Result<(Pair, PathBuf)> {
+    let ca = Authority::ensure(dir)?;
+    let pair = ca.ensure_signed(dir, file, name, None, server_names)?;
+    Ok((pair, ca.pair.cert))
+}
+
 struct Authority {
     pair: Pair,
     issuer: Issuer<'static, KeyPair>,

@@ -6,12 +6,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use dc_lab::kubectl::Kubectl;
 use dc_lab::lab::work_tree;
 use dc_lab::progress;
 use dc_lab::status::{self, Count};
 use dc_lab::wait::{self, Look};
+use serde::Deserialize;
+use serde_norway::Value;
 
 use crate::Wave;
 
@@ -68,6 +70,23 @@ pub async fn apply(kubectl: &Kubectl, wave: Wave) -> Result<()> {
     }
     // Systems say that their machines run a little after the machines do.
     wait_ready(kubectl, "informationsystems", SYSTEMS_DEADLINE).await
+}
+
+/// The departments that the province's manifests make.
+pub fn departments() -> Result<Vec<String>> {
+    let path = Folder::Province.path().join("departments.yaml");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}; `cargo xtask gen` makes it", path.display()))?;
+    let documents = serde_norway::Deserializer::from_str(&text);
+    let mut names = Vec::new();
+    for document in documents {
+        let object = Value::deserialize(document)
+            .with_context(|| format!("{} is damaged", path.display()))?;
+        if object["kind"] == "Department" {
+            names.extend(object["metadata"]["name"].as_str().map(str::to_owned));
+        }
+    }
+    Ok(names)
 }
 
 fn apply_folder(kubectl: &Kubectl, folder: Folder) -> Result<()> {
@@ -128,4 +147,16 @@ fn look_ready(kubectl: &Kubectl, kind: &str, said: &mut (Count, Instant)) -> Res
         *said = (count, Instant::now());
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_departments_of_the_manifests_are_found() {
+        let departments = departments().unwrap();
+        assert!(departments.len() > 20, "{departments:?}");
+        assert!(departments.iter().any(|name| name == "so-y-te"));
+    }
 }

@@ -9,13 +9,14 @@ use dc_lab::cache::Cache;
 use dc_lab::cargo::{self, Programs};
 use dc_lab::control_plane::{ControlPlane, Durability};
 use dc_lab::images::{BuiltImage, GuestImage};
-use dc_lab::inventory::Size;
+use dc_lab::inventory::{HostRole, Size};
 use dc_lab::lab::{Lab, Owner};
+use dc_lab::machine::Machine;
 use dc_lab::operator::{self, Agents, Replica};
 use dc_lab::process::Ensured;
 use dc_lab::progress;
 use dc_lab::toolbox::{Tool, Toolbox};
-use dc_lab::{api, chart, dex, machines, simulated};
+use dc_lab::{api, backups, chart, dex, machines, simulated};
 
 use crate::state::State;
 use crate::{Hosts, Storage, UpArgs, manifests, status};
@@ -47,9 +48,8 @@ pub async fn run(args: &UpArgs) -> Result<()> {
     match args.hosts {
         Hosts::Real => {
             let (size, storage) = (Size::MACHINES, args.storage.of_lab());
-            machines::ensure(&plane, &programs, size, storage, &images)
-                .await
-                .map(drop)?;
+            let machines = machines::ensure(&plane, &programs, size, storage, &images).await?;
+            start_backups(&plane, &machines).await?;
         }
         Hosts::Fake => start_simulated(&plane, &programs).await?,
     }
@@ -117,6 +117,26 @@ async fn start_simulated(plane: &ControlPlane, programs: &Programs) -> Result<()
     simulated::ensure(plane, &programs.agent, Size::SIMULATED).await?;
     simulated::ensure_images(&plane.kubectl()?, Size::SIMULATED)?;
     step.done("they answer");
+    Ok(())
+}
+
+/// For the departments of the province's manifests, and any others that there are.
+async fn start_backups(plane: &ControlPlane, machines: &[Machine]) -> Result<()> {
+    let mut storage = machines
+        .iter()
+        .filter(|machine| machine.spec().roles.contains(&HostRole::Storage));
+    let Some(machine) = storage.next() else {
+        return Ok(());
+    };
+    let step = progress::step("starting the server of backups");
+    let mut departments = manifests::departments()?;
+    for department in plane.kubectl()?.list("departments.dc.sonla.gov.vn")? {
+        let name = department["metadata"]["name"].as_str();
+        departments.extend(name.map(str::to_owned));
+    }
+    backups::ensure(machine, &departments).await?;
+    backups::ensure_secret(plane.lab(), &plane.kubectl()?)?;
+    step.done("it answers");
     Ok(())
 }
 

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
-    AttachClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, PendingRelease, SnapshotClaim,
-    SubnetClaim, VmClaim, VolumeClaim, keys,
+    AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, PendingRelease,
+    RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::{
@@ -104,6 +104,10 @@ pub struct Claims {
     pub snapshots: BTreeMap<SnapshotId, Claimed<SnapshotClaim>>,
     /// By the machine whose guest is held.
     pub holds: BTreeMap<InstanceId, Claimed<HoldClaim>>,
+    /// By the uid of the Backup.
+    pub backups: BTreeMap<ObjectUid, Claimed<BackupClaim>>,
+    /// By the uid of the Restore.
+    pub restores: BTreeMap<ObjectUid, Claimed<RestoreClaim>>,
     /// By the place that the bytes were in.
     pub erased: BTreeMap<InstanceId, Claimed<ErasedVolume>>,
     pub subnets: BTreeMap<SubnetUid, Claimed<SubnetClaim>>,
@@ -122,6 +126,8 @@ pub struct Claims {
     moved_volumes: BTreeMap<InstanceId, InstanceId>,
     volume_snapshots: BTreeMap<InstanceId, BTreeSet<SnapshotId>>,
     owner_snapshots: BTreeMap<ObjectUid, BTreeSet<SnapshotId>>,
+    machine_backups: BTreeMap<InstanceId, BTreeSet<ObjectUid>>,
+    volume_restores: BTreeMap<InstanceId, BTreeSet<ObjectUid>>,
     pool_promises: BTreeMap<PoolName, Bytes>,
     charges: Charges,
 }
@@ -192,7 +198,19 @@ impl Claims {
         ids.filter_map(|id| self.snapshots.get(id))
     }
 
-    /// The snapshots that one VolumeSnapshot has.
+    /// Backups of a machine that run, or whose snapshots the next one is told from.
+    pub fn backups_of(&self, vm: InstanceId) -> impl Iterator<Item = &Claimed<BackupClaim>> {
+        let ids = self.machine_backups.get(&vm).into_iter().flatten();
+        ids.filter_map(|id| self.backups.get(id))
+    }
+
+    /// Who writes a volume, or has written it and not been let go yet.
+    pub fn restores_of(&self, volume: InstanceId) -> impl Iterator<Item = &Claimed<RestoreClaim>> {
+        let ids = self.volume_restores.get(&volume).into_iter().flatten();
+        ids.filter_map(|id| self.restores.get(id))
+    }
+
+    /// The snapshots that one VolumeSnapshot or Backup has.
     pub fn snapshots_by(&self, owner: ObjectUid) -> impl Iterator<Item = &Claimed<SnapshotClaim>> {
         let ids = self.owner_snapshots.get(&owner).into_iter().flatten();
         ids.filter_map(|id| self.snapshots.get(id))
@@ -212,6 +230,14 @@ impl Claims {
             ItemKind::Snapshot => {
                 let snapshot = self.snapshots.get(&SnapshotId(key.id));
                 snapshot.is_some_and(|snapshot| snapshot.value.host == *host)
+            }
+            ItemKind::Backup => {
+                let backup = self.backups.get(&ObjectUid(key.id));
+                backup.is_some_and(|backup| backup.value.host == *host)
+            }
+            ItemKind::Restore => {
+                let restore = self.restores.get(&ObjectUid(key.id));
+                restore.is_some_and(|restore| restore.value.host == *host)
             }
             ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
         }
@@ -297,6 +323,29 @@ impl Claims {
             "hold" => {
                 let new = claimed(key, value, incarnation, revision)?;
                 replace(&mut self.holds, id(key, rest)?, new);
+            }
+            "backup" => {
+                let id: ObjectUid = rest.parse().map_err(|_| bad_key(key))?;
+                let new: Option<Claimed<BackupClaim>> = claimed(key, value, incarnation, revision)?;
+                let vm = new.as_ref().map(|new| new.value.vm);
+                if let Some(old) = replace(&mut self.backups, id, new) {
+                    index::remove_from(&mut self.machine_backups, &old.value.vm, id);
+                }
+                if let Some(vm) = vm {
+                    self.machine_backups.entry(vm).or_default().insert(id);
+                }
+            }
+            "restore" => {
+                let id: ObjectUid = rest.parse().map_err(|_| bad_key(key))?;
+                let new: Option<Claimed<RestoreClaim>> =
+                    claimed(key, value, incarnation, revision)?;
+                let volume = new.as_ref().map(|new| new.value.volume);
+                if let Some(old) = replace(&mut self.restores, id, new) {
+                    index::remove_from(&mut self.volume_restores, &old.value.volume, id);
+                }
+                if let Some(volume) = volume {
+                    self.volume_restores.entry(volume).or_default().insert(id);
+                }
             }
             "erased" => {
                 let new = claimed(key, value, incarnation, revision)?;
@@ -405,6 +454,8 @@ fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey), ClaimErr
         "Image" => ItemKind::Image,
         "Volume" => ItemKind::Volume,
         "Snapshot" => ItemKind::Snapshot,
+        "Backup" => ItemKind::Backup,
+        "Restore" => ItemKind::Restore,
         "Grant" => ItemKind::Grant,
         "Network" => ItemKind::Network,
         "Endpoint" => ItemKind::Endpoint,

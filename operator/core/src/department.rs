@@ -32,7 +32,7 @@ pub struct Seen<'a> {
     pub namespace: Option<&'a Namespace>,
     pub roles: &'a [Role],
     pub bindings: &'a [RoleBinding],
-    pub counts: Counts,
+    pub counts: &'a Counts,
     pub quota: &'a Budget,
     /// What it owns, as `kind name`.
     pub owned: &'a [String],
@@ -66,11 +66,13 @@ impl Budget {
 }
 
 /// How many objects of each kind its namespace has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub systems: usize,
     pub machines: usize,
     pub volumes: usize,
+    /// Machines that no policy backs up, by name.
+    pub unprotected: Vec<String>,
 }
 
 #[cfg(test)]

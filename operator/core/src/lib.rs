@@ -8,6 +8,8 @@
 //!
 //! No I/O, no clock, no random source.
 
+pub mod backup;
+pub mod backup_policy;
 pub mod claims;
 pub mod class;
 pub mod conditions;
@@ -23,6 +25,7 @@ pub mod pool;
 pub mod quota;
 pub mod rebuild;
 pub mod request;
+pub mod restore;
 pub mod sight;
 pub mod snapshot;
 pub mod subnet;

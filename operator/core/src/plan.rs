@@ -8,6 +8,7 @@ use dc_types::{HostName, ObjectRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::backup_policy::NewBackup;
 use crate::txn::Txn;
 use crate::volume::erasure::Unsigned;
 use crate::words::{Fact, Standing};
@@ -21,15 +22,23 @@ pub enum Hold {
     LetGo,
 }
 
-/// A volume that a machine's template asks for: deleted with the machine, and known to be its own
-/// by the machine's uid.
+/// A volume that something else asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewVolume {
     pub name: String,
-    pub vm: ObjectRef,
+    pub maker: Maker,
     pub spec: VolumeSpec,
     /// Who had the machine say that it is to be erased.
     pub ordered_by: Option<String>,
+}
+
+/// Who has a volume made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// By a template: deleted with the machine, and known to be its own by the machine's uid.
+    Machine(ObjectRef),
+    /// It stays when the Restore is deleted.
+    Restore(ObjectRef),
 }
 
 impl NewVolume {
@@ -37,23 +46,26 @@ impl NewVolume {
     pub fn object(&self) -> Volume {
         let Self {
             name,
-            vm,
+            maker,
             spec,
             ordered_by,
         } = self;
         let mut volume = Volume::new(name, spec.clone());
-        volume.metadata.namespace = Some(vm.namespace.clone());
+        let (Maker::Machine(of) | Maker::Restore(of)) = maker;
+        volume.metadata.namespace = Some(of.namespace.clone());
         volume.metadata.annotations = ordered_by
             .as_ref()
             .map(|by| BTreeMap::from([(ERASE_ORDERED_BY.to_owned(), by.clone())]));
-        volume.metadata.owner_references = Some(vec![OwnerReference {
-            api_version: format!("{}/{}", dc_crds::GROUP, dc_crds::VERSION),
-            kind: "VirtualMachine".to_owned(),
-            name: vm.name.clone(),
-            uid: vm.uid.to_string(),
-            controller: Some(true),
-            block_owner_deletion: None,
-        }]);
+        if let Maker::Machine(vm) = maker {
+            volume.metadata.owner_references = Some(vec![OwnerReference {
+                api_version: format!("{}/{}", dc_crds::GROUP, dc_crds::VERSION),
+                kind: "VirtualMachine".to_owned(),
+                name: vm.name.clone(),
+                uid: vm.uid.to_string(),
+                controller: Some(true),
+                block_owner_deletion: None,
+            }]);
+        }
         volume
     }
 }
@@ -69,8 +81,10 @@ pub struct Plan {
     /// Signed and made at the API server before the transaction; made once, however often it is
     /// tried.
     pub certify: Option<Box<Unsigned>>,
-    /// Volumes that a machine's templates ask for and that are not there.
+    /// Volumes that a machine's templates or a restore ask for and that are not there.
     pub make: Vec<NewVolume>,
+    /// Backups that a policy has due.
+    pub begin: Vec<NewBackup>,
     /// What hosts are to carry for it.
     pub carry: Vec<(HostName, Item)>,
     pub hold: Hold,
@@ -111,6 +125,12 @@ impl Plan {
             hold: Hold::LetGo,
             ..Self::default()
         }
+    }
+
+    /// What it found alone.
+    #[must_use]
+    pub fn without_txn(self) -> Self {
+        Self::all_found(self.found)
     }
 
     /// How the object stands; settled when nothing was found.

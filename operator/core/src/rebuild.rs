@@ -12,16 +12,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_crds::{Department, Subnet, VolumeSnapshot};
+use dc_crds::condition::types;
+use dc_crds::{Backup, Department, Subnet, Volume, VolumeSnapshot};
 use dc_types::claim::{
-    AttachClaim, CardClaim, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim, keys,
+    AttachClaim, CardClaim, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim,
+    keys,
 };
 use dc_types::plan::{GrantItem, Item, ItemBody, NetworkItem, VmItem, VolumeItem};
 use dc_types::{DepartmentName, Epoch, HostName, InstanceId, ObjectRef, ObjectUid, SubnetUid, Vni};
 use serde::Serialize;
 
 use crate::claims::{HostIdentity, Rebuilt, host_key};
+use crate::conditions::find;
+use crate::object;
 use crate::vm::claim::held_keys;
+use crate::words::{BackupFact, Fact};
 
 mod grants;
 mod networks;
@@ -46,6 +51,8 @@ pub struct Objects {
     pub subnets: Vec<Subnet>,
     pub departments: Vec<Department>,
     pub snapshots: Vec<VolumeSnapshot>,
+    pub volumes: Vec<Volume>,
+    pub backups: Vec<Backup>,
 }
 
 /// The ledger as it is to be, and what a person must look at.
@@ -110,7 +117,8 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
         _ => None,
     });
     let places = Places::new(&volumes, &vms);
-    rebuild_volumes(&mut outcome, &volumes, &places);
+    let unwritten = unwritten(inventories, objects);
+    rebuild_volumes(&mut outcome, &volumes, &places, &unwritten);
     snapshots::rebuild(&mut outcome, inventories, &volumes, &places, objects);
     let placed = rebuild_vms(&mut outcome, &vms, &grants);
     grants.rebuild(&mut outcome, &placed, &places);
@@ -143,7 +151,32 @@ fn by_id<'a, T>(
     found
 }
 
-fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>, places: &Places) {
+/// Places whose bytes a restore has not all written: hosts that write hold an item of it, and until
+/// it is done the volume's status says so.
+fn unwritten(inventories: &[Inventory], objects: &Objects) -> BTreeSet<InstanceId> {
+    let items = inventories.iter().flat_map(|inventory| &inventory.items);
+    let written = items.filter_map(|item| match &item.body {
+        ItemBody::Restore(restore) => Some(restore.volume),
+        _ => None,
+    });
+    let awaits = Fact::Backup(BackupFact::AwaitsRestore {
+        restore: String::new(),
+    });
+    let awaits = awaits.words().reason;
+    let told = objects.volumes.iter().filter_map(|volume| {
+        let ready = find(&volume.status.as_ref()?.conditions, types::READY)?;
+        let uid = object::uid(&volume.metadata)?;
+        (ready.reason == awaits).then_some(InstanceId(uid.0))
+    });
+    written.chain(told).collect()
+}
+
+fn rebuild_volumes(
+    outcome: &mut Outcome,
+    volumes: &ById<'_, VolumeItem>,
+    places: &Places,
+    unwritten: &BTreeSet<InstanceId>,
+) {
     for (id, of_volume) in &places.by_volume(volumes) {
         let Some((place, several)) = of_volume.first() else {
             continue;
@@ -176,6 +209,10 @@ fn rebuild_volumes(outcome: &mut Outcome, volumes: &ById<'_, VolumeItem>, places
             grows_from: None,
             restore: newest.body.restore.clone(),
             stored: stored(*id, *place),
+            contents: match unwritten.contains(place) || unwritten.contains(id) {
+                true => Contents::AwaitRestore,
+                false => Contents::Whole,
+            },
         };
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
     }

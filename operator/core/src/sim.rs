@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use dc_crds::host::HostRole;
 use dc_crds::pool::OwnerClass;
 use dc_crds::{
-    ErasureCertificate, FINALIZER, Host, MachineClass, StoragePool, Subnet, VirtualMachine, Volume,
-    VolumeSnapshot, Zone,
+    Backup, BackupRepository, ErasureCertificate, FINALIZER, Host, MachineClass, Restore,
+    StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use dc_types::claim::SubnetClaim;
 use dc_types::plan::{Chap, Item, ItemKey, Secret};
-use dc_types::report::{HostFacts, Observation};
+use dc_types::report::{HostFacts, ItemState, Observation};
 use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -30,6 +30,7 @@ use crate::sight::Removal;
 use crate::volume::Named;
 use crate::{subnet, vm};
 
+mod backups;
 mod ledger;
 mod objects;
 mod pools;
@@ -37,6 +38,7 @@ mod properties;
 mod snapshots;
 mod volumes;
 
+pub use backups::{REPOSITORY, repository};
 use ledger::Ledger;
 pub use objects::{card, delete, disk, fail, observe, zone};
 use objects::{vm_spec, volume_spec};
@@ -55,6 +57,8 @@ pub struct SimHost {
     pub released: BTreeMap<ItemKey, Epoch>,
     /// Guests that are held are let go at once, as when a deadline passes.
     pub lets_go: bool,
+    /// It gets to the end of what takes long.
+    pub copies: bool,
 }
 
 pub struct Sim {
@@ -69,6 +73,11 @@ pub struct Sim {
     pub subnets: BTreeMap<String, Subnet>,
     pub volumes: BTreeMap<String, Volume>,
     pub snapshots: BTreeMap<String, VolumeSnapshot>,
+    pub repositories: BTreeMap<String, BackupRepository>,
+    pub backups: BTreeMap<String, Backup>,
+    pub restores: BTreeMap<String, Restore>,
+    /// The API server takes no status.
+    pub loses_statuses: bool,
     pub certificates: BTreeMap<String, ErasureCertificate>,
     pub department: OwnerClass,
     pub vms: BTreeMap<String, VirtualMachine>,
@@ -98,6 +107,10 @@ impl Sim {
             subnets: BTreeMap::new(),
             volumes: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            repositories: BTreeMap::from([(REPOSITORY.to_owned(), repository())]),
+            backups: BTreeMap::new(),
+            restores: BTreeMap::new(),
+            loses_statuses: false,
             certificates: BTreeMap::new(),
             department: OwnerClass::Shared,
             vms: BTreeMap::new(),
@@ -121,7 +134,11 @@ impl Sim {
     fn add_host(&mut self, name: &str, role: HostRole) {
         self.host_objects
             .insert(host(name), objects::host(name, role));
-        self.hosts.insert(host(name), SimHost::default());
+        let sim_host = SimHost {
+            copies: true,
+            ..SimHost::default()
+        };
+        self.hosts.insert(host(name), sim_host);
         self.refresh(&host(name));
     }
 
@@ -217,6 +234,12 @@ impl Sim {
         }
         for name in keys(&self.snapshots) {
             changed |= self.look_at_snapshot(&name);
+        }
+        for name in keys(&self.backups) {
+            changed |= self.look_at_backup(&name);
+        }
+        for name in keys(&self.restores) {
+            changed |= self.look_at_restore(&name);
         }
         for name in keys(&self.hosts) {
             changed |= self.play_host(&name);
@@ -476,7 +499,9 @@ impl Sim {
         }
         for (key, item) in board.iter() {
             let held = sim_host.held.get(key);
-            if held == Some(item) {
+            let waits = |said: &Observation| matches!(said.state, ItemState::Pending(_));
+            let goes_on = sim_host.copies && sim_host.said.get(key).is_some_and(waits);
+            if held == Some(item) && !goes_on {
                 continue;
             }
             assert!(
@@ -491,6 +516,10 @@ impl Sim {
             sim_host.held.insert(*key, item.clone());
             let before = sim_host.said.get(key).cloned();
             let said = snapshots::with_hold(observe(item), item, before, sim_host.lets_go);
+            let said = match sim_host.copies {
+                true => said,
+                false => backups::on_its_way(said),
+            };
             sim_host.said.insert(*key, said);
             changed = true;
         }

@@ -28,7 +28,7 @@ use crate::place::Presence;
 use crate::quota::Allowance;
 use crate::sight::Removal;
 use crate::volume::{Named, PoolSeen};
-use dc_types::claim::SnapshotClaim;
+use dc_types::claim::{SnapshotClaim, SnapshotPurpose};
 
 pub mod deletion;
 pub mod plan;
@@ -58,7 +58,26 @@ pub struct Seen<'a> {
     /// Of every snapshot that is claimed for it.
     pub members: &'a BTreeMap<SnapshotId, MemberSeen>,
     pub claims: &'a Claims,
-    pub allowance: Allowance<'a>,
+    pub purpose: Purpose<'a>,
+}
+
+/// Who it is for.
+#[derive(Clone, Copy)]
+pub enum Purpose<'a> {
+    /// The department, which is charged.
+    Department(Allowance<'a>),
+    /// A Backup: the platform's.
+    Backup,
+}
+
+impl Purpose<'_> {
+    #[must_use]
+    pub fn claimed(&self) -> SnapshotPurpose {
+        match self {
+            Purpose::Department(_) => SnapshotPurpose::Department,
+            Purpose::Backup => SnapshotPurpose::Backup,
+        }
+    }
 }
 
 /// What it is to be of.
@@ -122,6 +141,7 @@ pub fn item(claim: &Claimed<SnapshotClaim>) -> Item {
         attempt: _,
         state: _,
         stored: _,
+        purpose: _,
     } = &claim.value;
     Item {
         key: key(*snapshot),

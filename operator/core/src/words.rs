@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod backup;
 mod fact;
 mod home;
 mod host;
@@ -19,6 +20,7 @@ mod snapshot;
 mod storage;
 mod text;
 
+pub use backup::BackupFact;
 pub use fact::Fact;
 pub use home::HomeFact;
 pub(crate) use platform::list;
@@ -46,6 +48,7 @@ impl Fact {
         platform::words(self)
             .or_else(|| machine::words(self))
             .or_else(|| home::words(self))
+            .or_else(|| backup::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

@@ -8,7 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dc_crds::request::TemplateKind;
-use dc_crds::{ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume};
+use dc_crds::{
+    Backup, ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume,
+};
 use dc_operator_core::object::{self, Life};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
@@ -146,8 +148,9 @@ where
 
 scoped! {
     namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
-        dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval;
-    cluster: dc_crds::RequestPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
+        dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval,
+        dc_crds::Backup, dc_crds::Restore;
+    cluster: dc_crds::RequestPolicy, dc_crds::BackupRepository, dc_crds::BackupPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
         dc_crds::Image, dc_crds::MachineClass;
 }
 
@@ -162,12 +165,16 @@ fn holds(kind: Kind) -> bool {
         | Kind::Subnet
         | Kind::Volume
         | Kind::Snapshot
+        | Kind::Repository
+        | Kind::Backup
+        | Kind::Restore
         | Kind::Vm => true,
         Kind::Zone
         | Kind::Class
         | Kind::Request
         | Kind::Approval
         | Kind::Policy
+        | Kind::BackupPolicy
         | Kind::Network => false,
     }
 }
@@ -288,6 +295,19 @@ pub async fn make_volume(context: &Context, volume: &Volume) -> Result<(), ApiEr
                 context.made.undo(volume);
                 Err(failed("a volume", error))
             }
+        },
+    }
+}
+
+/// Makes a backup that is due. One of its name is the same one: it is called by its time.
+pub async fn make_backup(context: &Context, backup: &Backup) -> Result<(), ApiError> {
+    context.parts.metrics.wrote("Backup", "create");
+    let api = api_of(&context.parts.client, backup);
+    match api.create(&PostParams::default(), backup).await {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => Err(failed("a backup", error)),
         },
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use dc_crds::Department;
+use dc_operator_core::backup_policy::{selects, works};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::department::{
@@ -45,7 +46,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 namespace: read.namespace.as_deref(),
                 roles: &read.roles,
                 bindings: &read.bindings,
-                counts: read.counts,
+                counts: &read.counts,
                 quota: &budget,
                 owned: &read.owned,
                 claims,
@@ -131,7 +132,12 @@ impl Read {
             systems: stores.systems.count_in(name),
             machines: stores.vms.count_in(name),
             volumes: stores.volumes.count_in(name),
+            unprotected: unprotected(context, name),
         };
+        context
+            .parts
+            .metrics
+            .unprotected(name, counts.unprotected.len());
         let keys = |kind: &str, names: Vec<Option<String>>| {
             let names = names.into_iter().flatten();
             names
@@ -158,6 +164,22 @@ impl Read {
             owned,
         }
     }
+}
+
+/// Machines that no policy backs up. Policies are few.
+fn unprotected(context: &Context, department: &str) -> Vec<String> {
+    let stores = &context.stores;
+    let mut policies = stores.backup_policies.all();
+    policies.retain(|policy| works(policy));
+    let machines = stores.vms.in_namespace(department);
+    let bare = machines.iter().filter(|vm| {
+        let system = stores.systems.get(department, &vm.spec.system);
+        let mut policies = policies.iter();
+        !policies.any(|policy| selects(policy, vm, system.as_deref()))
+    });
+    let mut names: Vec<String> = bare.filter_map(|vm| vm.metadata.name.clone()).collect();
+    names.sort();
+    names
 }
 
 fn clones<K: Clone>(objects: &[std::sync::Arc<K>]) -> Vec<K> {

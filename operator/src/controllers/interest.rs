@@ -26,6 +26,8 @@ pub enum Thing {
     Facts(HostName),
     /// A claim, by its id.
     Claim(Uuid),
+    /// The claims of a machine's backups.
+    Backups(Uuid),
     /// Room on hosts.
     Capacity,
     /// Room in a department's quota.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use dc_crds::{
-    Department, Image, InformationSystem, MachineClass, ResourceRequest, StoragePool, Subnet,
-    VirtualMachine, Volume, VolumeSnapshot, Zone,
+    Backup, BackupPolicy, BackupRepository, Department, Image, InformationSystem, MachineClass,
+    ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use dc_operator_core::claims::Claims;
 use dc_operator_core::place::Presence;
@@ -58,6 +58,9 @@ impl<'a> Look<'a> {
         snapshot: VolumeSnapshot = snapshots, Kind::Snapshot;
         vm: VirtualMachine = vms, Kind::Vm;
         request: ResourceRequest = requests, Kind::Request;
+        repository: BackupRepository = repositories, Kind::Repository;
+        backup_policy: BackupPolicy = backup_policies, Kind::BackupPolicy;
+        backup: Backup = backups, Kind::Backup;
     }
 
     /// What a host says of an item.
@@ -85,6 +88,11 @@ impl<'a> Look<'a> {
     /// Notes an interest in a claim, which is then read from the ledger.
     pub fn claim(&mut self, id: Uuid) {
         self.note(Thing::Claim(id));
+    }
+
+    /// Notes an interest in the backups of a machine.
+    pub fn backups(&mut self, vm: Uuid) {
+        self.note(Thing::Backups(vm));
     }
 
     /// Waits for room on hosts.

@@ -78,6 +78,18 @@ fn from_objects(context: &Context, change: &stores::Change) {
                     context.queue.wake(request);
                 }
             }
+            if matches!(key.kind, Kind::Vm | Kind::System) {
+                // Policies are few; which machines they are for is worked out at most once a second.
+                for policy in context.stores.backup_policies.keys(Kind::BackupPolicy) {
+                    context.queue.wake_soon(policy);
+                }
+            }
+            if key.kind == Kind::BackupPolicy {
+                // Which machines have none.
+                for department in context.stores.departments.keys(Kind::Department) {
+                    context.queue.wake_soon(department);
+                }
+            }
             if key.kind == Kind::Zone {
                 // Zones are few, and checked against each other.
                 for zone in context.stores.zones.keys(Kind::Zone) {
@@ -161,6 +173,30 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
                 wake_interested(context, &Thing::Claim(volume));
                 context.queue.wake(Key::global(Kind::Pool, &pool));
                 recount_department(context, &namespace);
+            }
+        }
+        // Other backups of the machine wait for it, or begin where it ended.
+        "backup" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            let vm = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.backups.get(&dc_types::ObjectUid(id))?;
+                Some(claim.value.vm.0)
+            });
+            if let Some(vm) = vm {
+                wake_interested(context, &Thing::Backups(vm));
+            }
+        }
+        "restore" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            // Its volume may be waiting for it to go.
+            let volume = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.restores.get(&dc_types::ObjectUid(id))?;
+                Some(claim.value.volume.0)
+            });
+            if let Some(volume) = volume {
+                wake_interested(context, &Thing::Claim(volume));
             }
         }
         "attach" | "hold" | "erased" => {
@@ -257,6 +293,8 @@ fn release_changed(context: &Context, rest: &str) {
         "Image" => ItemKind::Image,
         "Volume" => ItemKind::Volume,
         "Snapshot" => ItemKind::Snapshot,
+        "Backup" => ItemKind::Backup,
+        "Restore" => ItemKind::Restore,
         "Grant" => ItemKind::Grant,
         "Vm" => ItemKind::Vm,
         "Network" => ItemKind::Network,

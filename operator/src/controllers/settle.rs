@@ -102,6 +102,9 @@ where
     if let Err(fact) = make(context, &decision.plan.make).await? {
         decision = decide(&mut look, Some(&fact));
     }
+    for backup in &decision.plan.begin {
+        api::make_backup(context, &backup.object()).await?;
+    }
     let Decision {
         plan,
         status,

@@ -9,7 +9,7 @@ use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
 use dc_operator_core::snapshot::{
-    MachineSeen, MemberSeen, Seen, Target, TargetSeen, key as item_key, plan, status,
+    MachineSeen, MemberSeen, Purpose, Seen, Target, TargetSeen, key as item_key, plan, status,
 };
 use dc_operator_core::vm;
 use dc_operator_core::volume::{self, Named, PoolSeen};
@@ -52,7 +52,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 machine: read.machine.as_ref(),
                 members: &members,
                 claims,
-                allowance: budget.allowance(&ahead),
+                purpose: Purpose::Department(budget.allowance(&ahead)),
             };
             let plan = plan(&seen);
             let judged = Judged {
@@ -73,7 +73,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
 }
 
 /// Who sums up what a commit of this snapshot changes.
-fn wake(key: &Key, read: &Read) -> Vec<Key> {
+pub(super) fn wake(key: &Key, read: &Read) -> Vec<Key> {
     let volumes = read.volumes.iter().flatten();
     let mut wake: Vec<Key> = volumes
         .clone()
@@ -87,11 +87,11 @@ fn wake(key: &Key, read: &Read) -> Vec<Key> {
 }
 
 /// What was read around one snapshot.
-struct Read {
+pub(super) struct Read {
     system: Named,
     /// `None` when the machine that it names is not there.
     volumes: Option<Vec<VolumeRead>>,
-    machine: Option<MachineSeen>,
+    pub(super) machine: Option<MachineSeen>,
     claimed: Vec<Claimed<SnapshotClaim>>,
 }
 
@@ -103,7 +103,7 @@ struct VolumeRead {
 }
 
 impl Read {
-    fn new(look: &mut Look<'_>, snapshot: &VolumeSnapshot, me: &ObjectRef) -> Self {
+    pub(super) fn new(look: &mut Look<'_>, snapshot: &VolumeSnapshot, me: &ObjectRef) -> Self {
         let spec = &snapshot.spec;
         let system = match look.system(&me.namespace, &spec.system) {
             Some(_) => Named::There,
@@ -131,7 +131,7 @@ impl Read {
         }
     }
 
-    fn targets(&self) -> Option<Vec<TargetSeen<'_>>> {
+    pub(super) fn targets(&self) -> Option<Vec<TargetSeen<'_>>> {
         let volumes = self.volumes.as_ref()?;
         let targets = volumes.iter().map(|read| TargetSeen {
             name: read.name.clone(),
@@ -149,7 +149,11 @@ impl Read {
         Some(targets.collect())
     }
 
-    fn members(&self, look: &mut Look<'_>, claims: &Claims) -> BTreeMap<SnapshotId, MemberSeen> {
+    pub(super) fn members(
+        &self,
+        look: &mut Look<'_>,
+        claims: &Claims,
+    ) -> BTreeMap<SnapshotId, MemberSeen> {
         let members = self.claimed.iter().map(|claim| {
             let (host, key) = (&claim.value.host, item_key(claim.value.snapshot));
             let member = MemberSeen {

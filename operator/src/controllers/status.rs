@@ -84,6 +84,10 @@ reports! {
     ResourceRequest => ResourceRequestStatus,
     Approval => ApprovalStatus,
     RequestPolicy => RequestPolicyStatus,
+    BackupRepository => BackupRepositoryStatus,
+    BackupPolicy => BackupPolicyStatus,
+    Backup => BackupStatus,
+    Restore => RestoreStatus,
 }
 
 /// What is remembered of statuses between looks.

@@ -351,6 +351,8 @@ fn kind_name(kind: dc_types::plan::ItemKind) -> &'static str {
         ItemKind::Image => "image",
         ItemKind::Volume => "volume",
         ItemKind::Snapshot => "snapshot",
+        ItemKind::Backup => "backup",
+        ItemKind::Restore => "restore",
         ItemKind::Grant => "grant",
         ItemKind::Network => "network",
         ItemKind::Endpoint => "endpoint",

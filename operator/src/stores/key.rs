@@ -20,6 +20,10 @@ pub enum Kind {
     Request,
     Approval,
     Policy,
+    Repository,
+    BackupPolicy,
+    Backup,
+    Restore,
     /// The network of a department, by the department's name: not an object of its own.
     Network,
 }
@@ -43,6 +47,10 @@ impl Kind {
             Kind::Request => "ResourceRequest",
             Kind::Approval => "Approval",
             Kind::Policy => "RequestPolicy",
+            Kind::Repository => "BackupRepository",
+            Kind::BackupPolicy => "BackupPolicy",
+            Kind::Backup => "Backup",
+            Kind::Restore => "Restore",
             Kind::Network => "Network",
         }
     }

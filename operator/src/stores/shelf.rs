@@ -79,7 +79,15 @@ impl<K: Resource<DynamicType = ()>> Shelf<K> {
         inner.objects.get(namespace).map_or(0, BTreeMap::len)
     }
 
-    /// All of them; only for kinds that are few.
+    /// Those of all namespaces; only for who sums all of them up, now and then.
+    #[must_use]
+    pub fn everywhere(&self) -> Vec<Arc<K>> {
+        let inner = read(&self.inner);
+        let there = inner.objects.values().flatten();
+        there.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// All of a kind of the cluster's scope; only for kinds that are few.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {
         self.in_namespace("")

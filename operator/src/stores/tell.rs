@@ -5,10 +5,11 @@
 
 use dc_crds::condition::types::READY;
 use dc_crds::{
-    Approval, Condition, ConditionStatus, DEPARTMENT_LABEL, Department, GRANT, Host, Image,
-    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, StoragePool, Subnet,
-    VirtualMachine, Volume, VolumeSnapshot, Zone,
+    Approval, Backup, BackupPolicy, BackupRepository, Condition, ConditionStatus, DEPARTMENT_LABEL,
+    Department, GRANT, Host, Image, InformationSystem, MachineClass, RequestPolicy,
+    ResourceRequest, Restore, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
+use dc_operator_core::backup::status::FAILED;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Resource;
@@ -70,6 +71,9 @@ tells_of_itself! {
     MachineClass => Kind::Class,
     ResourceRequest => Kind::Request,
     RequestPolicy => Kind::Policy,
+    BackupRepository => Kind::Repository,
+    BackupPolicy => Kind::BackupPolicy,
+    Restore => Kind::Restore,
 }
 
 impl Tells for Approval {
@@ -184,6 +188,31 @@ impl Tells for VolumeSnapshot {
         };
         if changes.is_empty() && state(old) != state(new) {
             changes.extend(key_of(Kind::Snapshot, old, new).map(Change::Object));
+        }
+        changes
+    }
+}
+
+impl Tells for Backup {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Backup, old, new);
+        // How it ended: restores wait for it, and who sums backups up.
+        let ended = |backup: Option<&Self>| {
+            let status = backup.and_then(|backup| backup.status.as_ref());
+            status.map(|status| (status.snapshot_id.clone(), status.state == FAILED))
+        };
+        if changes.is_empty() && ended(old) != ended(new) {
+            changes.extend(key_of(Kind::Backup, old, new).map(Change::Object));
+        }
+        if !changes.is_empty()
+            && let Some(backup) = new.or(old)
+        {
+            let spec = &backup.spec;
+            let repository = Key::global(Kind::Repository, &spec.repository);
+            changes.push(Change::Recount(repository));
+            let policy = spec.policy.as_ref();
+            changes
+                .extend(policy.map(|name| Change::Recount(Key::global(Kind::BackupPolicy, name))));
         }
         changes
     }

@@ -192,7 +192,7 @@ pub struct Item {
     /// which know different fields still agree on what is held.
     #[prost(fixed64, tag = "4")]
     pub hash: u64,
-    #[prost(oneof = "item::Body", tags = "5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "item::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: ::core::option::Option<item::Body>,
 }
 /// Nested message and enum types in `Item`.
@@ -213,6 +213,10 @@ pub mod item {
         Vm(super::VmItem),
         #[prost(message, tag = "11")]
         Snapshot(super::SnapshotItem),
+        #[prost(message, tag = "12")]
+        Backup(super::BackupItem),
+        #[prost(message, tag = "13")]
+        Restore(super::RestoreItem),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -292,6 +296,89 @@ pub struct SnapshotItem {
     pub volume: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub pool: ::prost::alloc::string::String,
+}
+/// One backup of one machine, from snapshots that are there; done once for each id of a run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupItem {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub repository: ::core::option::Option<RepositoryAccess>,
+    /// Make the repository when there is none.
+    #[prost(bool, tag = "3")]
+    pub make: bool,
+    /// As the repository shows it.
+    #[prost(string, tag = "4")]
+    pub machine: ::prost::alloc::string::String,
+    /// A JSON text.
+    #[prost(string, tag = "5")]
+    pub manifest: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "6")]
+    pub volumes: ::prost::alloc::vec::Vec<BackupVolume>,
+    #[prost(string, optional, tag = "7")]
+    pub parent: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "8")]
+    pub limit_bytes_per_s: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupVolume {
+    #[prost(string, tag = "1")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub volume: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub pool: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub snapshot: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "5")]
+    pub base: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// One volume written from a backup, once for each id of a run, while it is granted to nobody.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreItem {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub repository: ::core::option::Option<RepositoryAccess>,
+    #[prost(string, tag = "3")]
+    pub backup: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub volume: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub pool: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "7")]
+    pub size_bytes: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RepositoryAccess {
+    #[prost(message, optional, tag = "1")]
+    pub password: ::core::option::Option<Secret>,
+    #[prost(oneof = "repository_access::Place", tags = "2, 3")]
+    pub place: ::core::option::Option<repository_access::Place>,
+}
+/// Nested message and enum types in `RepositoryAccess`.
+pub mod repository_access {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Place {
+        #[prost(string, tag = "2")]
+        Folder(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Rest(super::RestServer),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestServer {
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub login: ::core::option::Option<Secret>,
+    /// Empty: whom the host trusts.
+    #[prost(string, tag = "4")]
+    pub ca_pem: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Blank {}
@@ -741,7 +828,7 @@ pub struct Observation {
     #[prost(oneof = "observation::State", tags = "4, 5, 6")]
     pub state: ::core::option::Option<observation::State>,
     /// Absent when nothing more is known.
-    #[prost(oneof = "observation::Detail", tags = "7, 8, 9, 10")]
+    #[prost(oneof = "observation::Detail", tags = "7, 8, 9, 10, 11, 12")]
     pub detail: ::core::option::Option<observation::Detail>,
 }
 /// Nested message and enum types in `Observation`.
@@ -766,6 +853,10 @@ pub mod observation {
         Vm(super::VmDetail),
         #[prost(message, tag = "10")]
         Snapshot(super::SnapshotDetail),
+        #[prost(message, tag = "11")]
+        Backup(super::BackupDetail),
+        #[prost(message, tag = "12")]
+        Restore(super::RestoreDetail),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -798,6 +889,73 @@ pub struct SnapshotDetail {
     pub size_bytes: u64,
     #[prost(int64, tag = "2")]
     pub taken_at_unix_s: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupDetail {
+    /// While it runs.
+    #[prost(message, optional, tag = "1")]
+    pub progress: ::core::option::Option<Progress>,
+    #[prost(message, optional, tag = "2")]
+    pub done: ::core::option::Option<BackupDone>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreDetail {
+    /// While it runs.
+    #[prost(message, optional, tag = "1")]
+    pub progress: ::core::option::Option<Progress>,
+    #[prost(message, optional, tag = "2")]
+    pub done: ::core::option::Option<RestoreDone>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Progress {
+    #[prost(uint64, tag = "1")]
+    pub done_bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub of_bytes: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupDone {
+    #[prost(string, tag = "1")]
+    pub backup: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub size_bytes: u64,
+    #[prost(int64, tag = "3")]
+    pub began_at_unix_s: i64,
+    #[prost(int64, tag = "4")]
+    pub ended_at_unix_s: i64,
+    /// Absent: not known.
+    #[prost(message, optional, tag = "5")]
+    pub counts: ::core::option::Option<BackupCounts>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupCounts {
+    #[prost(uint64, tag = "1")]
+    pub read_bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub added_bytes: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub volumes: ::prost::alloc::vec::Vec<VolumeBackedUp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeBackedUp {
+    #[prost(string, tag = "1")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub size_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub read_bytes: u64,
+    /// Absent: only what changed was read.
+    #[prost(message, optional, tag = "4")]
+    pub full: ::core::option::Option<Trouble>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreDone {
+    #[prost(uint64, tag = "1")]
+    pub written_bytes: u64,
+    #[prost(int64, tag = "2")]
+    pub began_at_unix_s: i64,
+    #[prost(int64, tag = "3")]
+    pub ended_at_unix_s: i64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VmDetail {
@@ -927,6 +1085,8 @@ pub enum ItemKind {
     Endpoint = 5,
     Vm = 6,
     Snapshot = 7,
+    Backup = 8,
+    Restore = 9,
 }
 impl ItemKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -943,6 +1103,8 @@ impl ItemKind {
             Self::Endpoint => "ITEM_KIND_ENDPOINT",
             Self::Vm => "ITEM_KIND_VM",
             Self::Snapshot => "ITEM_KIND_SNAPSHOT",
+            Self::Backup => "ITEM_KIND_BACKUP",
+            Self::Restore => "ITEM_KIND_RESTORE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -956,6 +1118,8 @@ impl ItemKind {
             "ITEM_KIND_ENDPOINT" => Some(Self::Endpoint),
             "ITEM_KIND_VM" => Some(Self::Vm),
             "ITEM_KIND_SNAPSHOT" => Some(Self::Snapshot),
+            "ITEM_KIND_BACKUP" => Some(Self::Backup),
+            "ITEM_KIND_RESTORE" => Some(Self::Restore),
             _ => None,
         }
     }

@@ -11,6 +11,8 @@ use proptest::option;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+mod backup;
+
 fn uuid() -> impl Strategy<Value = Uuid> {
     any::<u128>().prop_map(Uuid::from_u128)
 }
@@ -400,6 +402,8 @@ fn key_of(body: &ItemBody) -> ItemKey {
         ItemBody::Image(b) => ItemKey::new(ItemKind::Image, b.image.0),
         ItemBody::Volume(b) => ItemKey::new(ItemKind::Volume, b.volume.0),
         ItemBody::Snapshot(b) => ItemKey::new(ItemKind::Snapshot, b.snapshot.0),
+        ItemBody::Backup(b) => ItemKey::new(ItemKind::Backup, b.run.0),
+        ItemBody::Restore(b) => ItemKey::new(ItemKind::Restore, b.run.0),
         ItemBody::Grant(b) => ItemKey::new(ItemKind::Grant, b.volume.0),
         ItemBody::Network(b) => ItemKey::network(&b.department),
         ItemBody::Endpoint(b) => ItemKey::endpoint(b.vm, b.card),
@@ -412,6 +416,8 @@ pub fn item() -> impl Strategy<Value = Item> {
         image(),
         volume(),
         snapshot(),
+        backup::backup(),
+        backup::restore(),
         grant(),
         network(),
         endpoint(),
@@ -427,7 +433,9 @@ pub fn item() -> impl Strategy<Value = Item> {
 
 pub fn key() -> impl Strategy<Value = ItemKey> {
     use ItemKind::*;
-    let kinds = vec![Image, Volume, Snapshot, Grant, Network, Endpoint, Vm];
+    let kinds = vec![
+        Image, Volume, Snapshot, Backup, Restore, Grant, Network, Endpoint, Vm,
+    ];
     (prop::sample::select(kinds), uuid(), any::<u32>()).prop_map(|(kind, id, card)| ItemKey {
         kind,
         id,
@@ -599,6 +607,7 @@ fn detail() -> impl Strategy<Value = Detail> {
     ];
     prop_oneof![
         Just(Detail::None),
+        backup::detail(),
         any::<u64>().prop_map(|n| Detail::Image {
             virtual_size: Bytes(n)
         }),

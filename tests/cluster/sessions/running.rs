@@ -14,6 +14,8 @@ use dc_operator::controllers::Controllers;
 use dc_operator::join::token::Token;
 use dc_operator::ledger::StoreConfig;
 use dc_operator::operator::{self, Config, End, Parts};
+use dc_operator_core::backup::password::RecoveryKey;
+use dc_operator_core::backup::repository::RecoveryKeys;
 use dc_types::Term;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -36,6 +38,11 @@ pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
     })
     .await
     .unwrap();
+}
+
+/// One key, `first`.
+pub fn recovery_keys() -> RecoveryKeys {
+    RecoveryKeys::from([("first".to_owned(), RecoveryKey::new([7; 32]))])
 }
 
 /// A control plane with the chart, and the operators on it.
@@ -125,6 +132,7 @@ impl Place {
             listen,
             advertise: listen.to_string(),
             http,
+            recovery_keys: recovery_keys(),
         };
         let (found, parts) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();

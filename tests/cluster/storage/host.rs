@@ -9,12 +9,14 @@ use dc_host::Fakes;
 use dc_operator::join::token::Token;
 use dc_proto::Received;
 use dc_proto::session::{AgentSays, ReceivedSays};
-use dc_types::plan::{Disposition, Item, ItemBody, ItemHash, ItemKey, Portal, Release};
+use dc_types::plan::{BackupItem, Disposition, Item, ItemBody, ItemHash, ItemKey, Portal, Release};
 use dc_types::report::{
-    Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack, Observation, Orphan, OrphanKind,
-    PoolFacts, PoolPlace, Released, Report, Role, Trouble, Verb,
+    BackupCounts, BackupDone, Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack,
+    Observation, Orphan, OrphanKind, PoolFacts, PoolPlace, Progress, Released, Report, RestoreDone,
+    Role, Trouble, Verb, VolumeBackedUp,
 };
 use dc_types::{Bytes, HostName, InstanceId, PoolName, Term};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::sessions::agent::{Credentials, facts, join};
@@ -34,12 +36,15 @@ struct State {
     held: BTreeMap<ItemKey, (Item, ItemHash)>,
     asked: Vec<Asked>,
     refuses_snapshots: bool,
+    /// Backups and restores stand still.
+    stalled: bool,
     released: Vec<ItemKey>,
 }
 
 /// Ends with the test.
 pub struct StorageHost {
     state: Arc<Mutex<State>>,
+    again: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -55,8 +60,10 @@ impl StorageHost {
     pub async fn join(token: &Token, guests: Vec<Fakes>) -> Self {
         let credentials = join(token, "storage-1").await.unwrap();
         let state = Arc::new(Mutex::new(State::default()));
-        let task = tokio::spawn(speak(credentials, state.clone(), guests));
-        Self { state, task }
+        let again = Arc::new(Notify::new());
+        let speak = speak(credentials, state.clone(), guests, again.clone());
+        let task = tokio::spawn(speak);
+        Self { state, again, task }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,6 +72,12 @@ impl StorageHost {
 
     pub fn refuse_snapshots(&self, refuses: bool) {
         self.state().refuses_snapshots = refuses;
+    }
+
+    /// Whether backups and restores stand still; when they go on they are done at once.
+    pub fn stall(&self, stalled: bool) {
+        self.state().stalled = stalled;
+        self.again.notify_one();
     }
 
     /// In which state each guest was whenever a snapshot was asked for.
@@ -124,7 +137,12 @@ fn pool(name: &str, lacks: Vec<Lack>, orphans: Vec<Orphan>) -> PoolFacts {
 }
 
 /// One session after the other: an operator that ends is dialled again.
-async fn speak(credentials: Credentials, state: Arc<Mutex<State>>, guests: Vec<Fakes>) {
+async fn speak(
+    credentials: Credentials,
+    state: Arc<Mutex<State>>,
+    guests: Vec<Fakes>,
+    again: Arc<Notify>,
+) {
     loop {
         let held = {
             let state = state.lock().unwrap();
@@ -143,8 +161,20 @@ async fn speak(credentials: Credentials, state: Arc<Mutex<State>>, guests: Vec<F
             facts: told(),
         };
         if let Ok(mut line) = credentials.try_session(hello).await {
-            while let Ok(message) = line.listen().await {
+            loop {
+                let message = tokio::select! {
+                    message = line.listen() => message,
+                    () = again.notified() => {
+                        let report = Report::Observed(all(&state));
+                        line.try_say(AgentSays::Report(report)).await;
+                        continue;
+                    }
+                };
+                let Ok(message) = message else { break };
                 let ReceivedSays::Deltas(deltas) = message.says else {
+                    // A new operator has heard nothing yet.
+                    let report = Report::Observed(all(&state));
+                    line.try_say(AgentSays::Report(report)).await;
                     continue;
                 };
                 line.try_say(AgentSays::Accepted(message.sequence)).await;
@@ -170,7 +200,7 @@ fn answer(state: &Mutex<State>, guests: &[Fakes], delta: Received) -> Report {
                     state.asked.extend(asked);
                 }
             }
-            let observation = observe(&item, hash, state.refuses_snapshots);
+            let observation = observe(&item, hash, &state);
             state.held.insert(item.key, (*item, hash));
             Report::Observed(vec![observation])
         }
@@ -201,7 +231,49 @@ fn look(state: &State, guests: &[Fakes], snapshot: &Item) -> Option<Asked> {
     })
 }
 
-fn observe(item: &Item, hash: ItemHash, refuses_snapshots: bool) -> Observation {
+/// How everything stands that it holds.
+fn all(state: &Mutex<State>) -> Vec<Observation> {
+    let state = state.lock().unwrap();
+    let held = state.held.values();
+    held.map(|(item, hash)| observe(item, *hash, &state))
+        .collect()
+}
+
+const PROGRESS: Progress = Progress {
+    done: Bytes(1 << 30),
+    of: Bytes(3 << 30),
+};
+
+fn backup(item: &BackupItem, stalled: bool) -> Detail {
+    let volumes = item.volumes.iter().map(|volume| VolumeBackedUp {
+        file: volume.file.clone(),
+        size: Bytes(1 << 30),
+        read: Bytes(1 << 20),
+        full: volume.base.is_none().then(|| Trouble {
+            reason: "First".into(),
+            message: "there is no backup before".into(),
+        }),
+    });
+    let done = BackupDone {
+        // As a repository names it: by what is in it.
+        backup: format!("{:064x}", item.run.0.as_u128()),
+        size: Bytes(3 << 30),
+        began_at: TAKEN_AT,
+        ended_at: TAKEN_AT + 60,
+        counts: Some(BackupCounts {
+            read: Bytes(2 << 20),
+            added: Bytes(1 << 20),
+            volumes: volumes.collect(),
+        }),
+    };
+    Detail::Backup {
+        progress: stalled.then_some(PROGRESS),
+        done: (!stalled).then(|| Box::new(done)),
+    }
+}
+
+fn observe(item: &Item, hash: ItemHash, state: &State) -> Observation {
+    let stalled = state.stalled && matches!(item.body, ItemBody::Backup(_) | ItemBody::Restore(_));
     let detail = match &item.body {
         ItemBody::Volume(volume) => Detail::Volume {
             size: volume.size,
@@ -212,14 +284,27 @@ fn observe(item: &Item, hash: ItemHash, refuses_snapshots: bool) -> Observation 
             size: Bytes(1 << 30),
             taken_at: TAKEN_AT,
         },
+        ItemBody::Backup(item) => backup(item, stalled),
+        ItemBody::Restore(item) => Detail::Restore {
+            progress: stalled.then_some(PROGRESS),
+            done: (!stalled).then_some(RestoreDone {
+                written: item.size,
+                began_at: TAKEN_AT,
+                ended_at: TAKEN_AT + 60,
+            }),
+        },
         _ => Detail::None,
     };
-    let refused = refuses_snapshots && matches!(item.body, ItemBody::Snapshot(_));
+    let refused = state.refuses_snapshots && matches!(item.body, ItemBody::Snapshot(_));
     Observation {
         key: item.key,
         epoch: item.epoch,
         hash,
         state: match refused {
+            false if stalled => ItemState::Pending(Trouble {
+                reason: "Copying".into(),
+                message: "1 of 3 GiB".into(),
+            }),
             false => ItemState::Ready,
             true => ItemState::Failed(Trouble {
                 reason: "PoolFull".into(),

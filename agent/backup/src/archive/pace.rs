@@ -6,6 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
 
+use crate::control::Control;
+use crate::error::BackupError;
+
+/// How long a run that is stopped goes on waiting.
+const HEED: Duration = Duration::from_millis(200);
+
 /// Shared by the readers of a run.
 pub struct Pace {
     limit: Option<NonZeroU64>,
@@ -21,13 +27,20 @@ impl Pace {
         }
     }
 
-    /// Waits until so many bytes may be read.
-    pub fn wait(&self, bytes: u64) {
-        if let Some(limit) = self.limit {
-            let wait = self.reserve(limit, bytes, Instant::now());
+    /// Waits until so many bytes may be read, or the run is stopped.
+    pub fn wait(&self, bytes: u64, control: &Control) -> Result<(), BackupError> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        let mut wait = self.reserve(limit, bytes, Instant::now());
+        while !wait.is_zero() {
+            control.check()?;
+            let some = wait.min(HEED);
             // Nothing comes: it is the time itself that is waited for.
-            let _ = never::<()>().recv_timeout(wait);
+            let _ = never::<()>().recv_timeout(some);
+            wait -= some;
         }
+        Ok(())
     }
 
     /// One behind the other: each begins when the time of those before it has passed.

@@ -30,6 +30,22 @@ pub enum WhyFull {
     OtherBlocks,
 }
 
+impl WhyFull {
+    /// For programs, from a closed set.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::First => "First",
+            Self::NoChanges => "NoChanges",
+            Self::Unreadable(_) => "ParentUnreadable",
+            Self::NotInParent => "NotInParent",
+            Self::OtherVolume(_) => "OtherVolume",
+            Self::OtherSnapshot(_) => "OtherSnapshot",
+            Self::OtherBlocks => "OtherBlocks",
+        }
+    }
+}
+
 impl fmt::Display for WhyFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

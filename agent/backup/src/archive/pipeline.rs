@@ -180,6 +180,7 @@ fn read(
         let done = read_block(run, &planned[volume], block, pace, &mut bytes).and_then(|id| {
             let counts = &mut read.counts[volume];
             counts.bytes_read += bytes.len() as u64;
+            run.control.advance(bytes.len() as u64);
             let new = known.claim(id);
             counts.blocks_new += u64::from(new);
             let sealed = new.then(|| run.repository.cipher.seal(&bytes, false));
@@ -204,9 +205,9 @@ fn read_block(
     pace: &Pace,
     bytes: &mut Vec<u8>,
 ) -> Result<Id, BackupError> {
-    run.stop.check()?;
+    run.control.check()?;
     let extent = blocks::extent(block, planned.plan.size);
-    pace.wait(extent.length);
+    pace.wait(extent.length, run.control)?;
     bytes.resize(usize::try_from(extent.length).unwrap_or_default(), 0);
     let source = planned.volume.source;
     let filled = source.read_at(extent.start, bytes);
@@ -257,7 +258,7 @@ fn store(
             return;
         }
         let id = pack.indexed.id;
-        let stored = run.stop.check().and_then(|()| {
+        let stored = run.control.check().and_then(|()| {
             let store = &run.repository.store;
             Ok(store.write(Kind::Pack, id, &pack.bytes)?)
         });

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rand::Rng;
 use serde_json::json;
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::blocks::BLOCK;
 use crate::check::Finding;
+use crate::control::Control;
 use crate::repository::{Access, Password};
 use crate::store::{CutAt, CutStore, MemoryStore, Store};
 
@@ -81,7 +82,7 @@ impl Site {
     }
 
     fn run(&self, job: &Job<'_>) -> Archived {
-        done(archive(&self.repository, job, few(), &Stop::default()).unwrap())
+        done(archive(&self.repository, job, few(), &Control::default()).unwrap())
     }
 
     fn restored(&self, backup: SnapshotId, file: &str) -> Vec<u8> {
@@ -283,7 +284,7 @@ fn a_run_that_is_repeated_is_done_once() {
     let site = Site::new();
     let bytes = noise(1.0);
     let backup = site.run(&first(&bytes)).backup;
-    let again = archive(&site.repository, &first(&bytes), few(), &Stop::default());
+    let again = archive(&site.repository, &first(&bytes), few(), &Control::default());
     assert_eq!(again.unwrap(), Outcome::DoneBefore(backup));
     assert_eq!(site.count(Kind::Snapshot), 1);
     assert_eq!(site.count(Kind::Lock), 0);
@@ -297,7 +298,7 @@ fn cut_off_anywhere_the_repository_is_sound_and_the_next_run_goes_on() {
         let site = Site::new();
         let counted = Arc::new(CutStore::new(Arc::clone(&site.store), CutAt::Never));
         let repository = Site::opened(&(Arc::clone(&counted) as Arc<dyn Store>));
-        archive(&repository, &first(&bytes), few(), &Stop::default()).unwrap();
+        archive(&repository, &first(&bytes), few(), &Control::default()).unwrap();
         counted.effects()
     };
     // Lock; manifest and two blocks, a pack and an index for each; tree, index, snapshot; lock.
@@ -306,12 +307,12 @@ fn cut_off_anywhere_the_repository_is_sound_and_the_next_run_goes_on() {
         let site = Site::new();
         let cut: Arc<dyn Store> = Arc::new(CutStore::new(Arc::clone(&site.store), at));
         let repository = Site::opened(&cut);
-        let outcome = archive(&repository, &first(&bytes), few(), &Stop::default());
+        let outcome = archive(&repository, &first(&bytes), few(), &Control::default());
         // Only the removal of the lock comes after the backup is there.
         let is_last = matches!(at, CutAt::Before(n) | CutAt::After(n) if n == effects - 1);
         assert_eq!(outcome.is_ok(), is_last, "{at:?}");
         assert_eq!(site.damage(), [], "{at:?}");
-        let again = archive(&site.repository, &first(&bytes), few(), &Stop::default());
+        let again = archive(&site.repository, &first(&bytes), few(), &Control::default());
         let backup = match again.unwrap() {
             Outcome::Done(archived) => archived.backup,
             Outcome::DoneBefore(backup) => backup,
@@ -357,7 +358,12 @@ fn a_volume_that_cannot_be_read_fails_with_its_place_and_leaves_no_lock() {
         }
     }
     let site = Site::new();
-    let failed = archive(&site.repository, &first(&Broken), few(), &Stop::default());
+    let failed = archive(
+        &site.repository,
+        &first(&Broken),
+        few(),
+        &Control::default(),
+    );
     match failed.unwrap_err() {
         BackupError::Source { volume, at, .. } => {
             assert_eq!((volume.as_str(), at), ("root.raw", 11 * BLOCK));
@@ -371,11 +377,82 @@ fn a_volume_that_cannot_be_read_fails_with_its_place_and_leaves_no_lock() {
 #[test]
 fn a_run_is_stopped_from_outside() {
     let site = Site::new();
-    let stop = Stop::default();
+    let stop = Control::default();
     stop.stop();
     let stopped = archive(&site.repository, &first(&noise(2.0)), few(), &stop);
     assert!(matches!(stopped, Err(BackupError::Stopped)));
     assert_eq!((site.count(Kind::Snapshot), site.count(Kind::Lock)), (0, 0));
+}
+
+#[test]
+fn how_far_a_run_is_can_be_told_from_outside() {
+    let site = Site::new();
+    let control = Control::default();
+    assert_eq!(control.progress(), None);
+    archive(&site.repository, &first(&noise(2.5)), few(), &control).unwrap();
+    let size = BLOCK * 5 / 2;
+    assert_eq!(control.progress(), Some((size, size)));
+}
+
+#[test]
+fn a_run_that_waits_for_its_turn_to_read_heeds_a_stop() {
+    /// Stops the run as soon as something is read.
+    struct Stopper(Vec<u8>, Control);
+    impl Source for Stopper {
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+            self.1.stop();
+            self.0.read_at(offset, bytes)
+        }
+    }
+    let site = Site::new();
+    let control = Control::default();
+    let source = Stopper(noise(3.0), control.clone());
+    // A block in 49 days.
+    let slow = Limits {
+        bytes_per_second: NonZeroU64::new(1),
+        ..few()
+    };
+    let stopped = archive(&site.repository, &first(&source), slow, &control);
+    assert!(matches!(stopped, Err(BackupError::Stopped)));
+    assert_eq!((site.count(Kind::Snapshot), site.count(Kind::Lock)), (0, 0));
+}
+
+#[test]
+fn runs_of_several_machines_at_once_into_one_repository_are_all_whole() {
+    let site = Site::new();
+    // Half of it is the same in all of them: each may write it, and none may rely on it too early.
+    let same = noise(2.0);
+    let machines: Vec<Vec<u8>> = (0..4)
+        .map(|_| [same.clone(), noise(1.5)].concat())
+        .collect();
+    let backups: Vec<SnapshotId> = std::thread::scope(|scope| {
+        let runs = machines.iter().enumerate().map(|(number, bytes)| {
+            let site = &site;
+            scope.spawn(move || {
+                let mut job = first(bytes);
+                job.machine = format!("db-{number}");
+                job.run = format!("run-{number}");
+                site.run(&job).backup
+            })
+        });
+        let runs: Vec<_> = runs.collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(site.damage(), []);
+    let counted = (site.count(Kind::Snapshot), site.count(Kind::Lock));
+    assert_eq!(counted, (4, 0));
+    for (backup, bytes) in backups.into_iter().zip(&machines) {
+        let folder = tempfile::tempdir().unwrap();
+        let restored = site
+            .repository
+            .restore(Access::Locked, backup, folder.path());
+        restored.unwrap();
+        let file = std::fs::read(folder.path().join("root.raw")).unwrap();
+        assert!(file == *bytes, "{backup}");
+    }
 }
 
 #[test]
@@ -385,7 +462,7 @@ fn names_that_are_none_are_refused_before_anything_is_written() {
     for name in ["", "..", "a/b", "manifest.json", &"x".repeat(256)] {
         let mut job = first(&bytes);
         job.volumes[0].file = name.to_owned();
-        let refused = archive(&site.repository, &job, few(), &Stop::default());
+        let refused = archive(&site.repository, &job, few(), &Control::default());
         assert!(
             matches!(refused, Err(BackupError::Impossible { .. })),
             "{name}"
@@ -393,7 +470,7 @@ fn names_that_are_none_are_refused_before_anything_is_written() {
     }
     let mut twice = first(&bytes);
     twice.volumes.extend(first(&bytes).volumes);
-    archive(&site.repository, &twice, few(), &Stop::default()).unwrap_err();
+    archive(&site.repository, &twice, few(), &Control::default()).unwrap_err();
     assert_eq!(site.count(Kind::Pack), 0);
 }
 

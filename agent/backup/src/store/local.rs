@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustic_core::Id;
 use tempfile::NamedTempFile;
@@ -14,6 +15,9 @@ use super::{Kind, Store, StoreError};
 /// What is written goes under such a name first. No reader of the format takes it for a file: it is
 /// no hash.
 const UNFINISHED: &str = ".unfinished-";
+
+/// Nobody writes a file for so long, and no clock of a mounted place is so far off.
+const ABANDONED: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Clone)]
 pub struct LocalStore {
@@ -35,7 +39,7 @@ impl LocalStore {
         }
     }
 
-    fn path(&self, kind: Kind, id: Id) -> PathBuf {
+    pub(super) fn path(&self, kind: Kind, id: Id) -> PathBuf {
         match kind {
             Kind::Config => self.root.join("config"),
             _ => self.folder(kind, id).join(id.to_hex().as_str()),
@@ -131,6 +135,41 @@ impl Store for LocalStore {
             Err(error) => Err(StoreError::io(&path, "removed", &error)),
         }
     }
+
+    fn sweep(&self) -> Result<(), StoreError> {
+        let mut folders = vec![self.root.clone()];
+        for kind in Kind::ALL {
+            match kind {
+                Kind::Config => {}
+                Kind::Pack => folders.extend(entries(&self.root.join("data"))?),
+                _ => folders.push(self.root.join(kind.folder())),
+            }
+        }
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            for path in entries(folder)? {
+                if is_abandoned(&path) {
+                    tracing::info!(path = %path.display(), "a writer that died has left it; removed");
+                    match fs::remove_file(&path) {
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
+                        other => other.map_err(|e| StoreError::io(&path, "removed", &e))?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file under the name of an unfinished one, old enough that nobody writes it.
+fn is_abandoned(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let age = || {
+        let file = fs::symlink_metadata(path)
+            .ok()
+            .filter(fs::Metadata::is_file)?;
+        file.modified().ok()?.elapsed().ok()
+    };
+    name.starts_with(UNFINISHED) && age().is_some_and(|age| age > ABANDONED)
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {

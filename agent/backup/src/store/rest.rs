@@ -23,6 +23,9 @@ use super::{Kind, Store, StoreError};
 /// A pack of 16 MiB over a line that is nearly dead.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
+/// A server that is away says nothing at all.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// A quarter of a second, doubled each time: some 8 seconds in all, for a server that restarts.
 const TRIES: usize = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -34,7 +37,7 @@ pub struct RestAddress {
     pub url: String,
     pub user: String,
     pub password: String,
-    /// Whose certificates are trusted, in PEM.
+    /// Whose certificates are trusted, in PEM; empty: those that this host trusts.
     pub ca_pem: String,
 }
 
@@ -83,6 +86,7 @@ impl RestStore {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .timeout(TIMEOUT)
+            .connect_timeout(CONNECT)
             // Beside the proxies of the environment: the backup network has none.
             .no_proxy()
             .build()
@@ -145,12 +149,19 @@ impl RestStore {
 
 fn tls(ca_pem: &str) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
+    if ca_pem.is_empty() {
+        // What of the host's store cannot be read is not trusted.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         let certificate = certificate.map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     if roots.is_empty() {
-        return Err("no certificate is given that the server's is signed by".to_owned());
+        return Err(
+            "no certificate is given, or trusted by this host, that the server's is signed by"
+                .to_owned(),
+        );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

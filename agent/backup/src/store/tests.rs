@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 
@@ -61,6 +62,38 @@ fn what_a_killed_write_leaves_in_a_folder_is_not_listed() {
 }
 
 #[test]
+fn what_a_killed_write_left_is_swept_when_nobody_can_still_write_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path());
+    store.create().unwrap();
+    let id = Id::new([0xa1; 32]);
+    store.write(Kind::Pack, id, b"whole").unwrap();
+    let age = |path: &str, hours: u64| {
+        let path = folder.path().join(path);
+        fs::write(&path, "half").unwrap();
+        let then = SystemTime::now() - Duration::from_hours(hours);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(then).unwrap();
+        path
+    };
+    let gone = [
+        age("data/a1/.unfinished-x", 25),
+        age("locks/.unfinished-x", 25),
+        age(".unfinished-x", 48),
+    ];
+    let kept = [
+        age("data/a1/.unfinished-y", 1),
+        age("index/readme", 48),
+        store.path(Kind::Pack, id),
+    ];
+    for _ in 0..2 {
+        store.sweep().unwrap();
+        assert!(!gone.iter().any(|path| path.exists()), "{gone:?}");
+        assert!(kept.iter().all(|path| path.exists()), "{kept:?}");
+    }
+}
+
+#[test]
 fn a_folder_that_is_not_mounted_is_an_error_and_not_empty() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::new(folder.path().join("away"));
@@ -89,7 +122,7 @@ fn a_store_is_cut_off_where_it_is_asked_to_be() {
 
 #[test]
 fn an_address_that_is_not_https_or_trusts_nobody_is_refused() {
-    for (url, ca_pem) in [("http://127.0.0.1/x", "x"), ("https://127.0.0.1/x", "")] {
+    for (url, ca_pem) in [("http://127.0.0.1/x", "x"), ("https://127.0.0.1/x", "x")] {
         let address = RestAddress {
             url: url.to_owned(),
             user: "user".to_owned(),

@@ -96,7 +96,11 @@ pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Known<'_>, item: &Item) -> 
         ItemBody::Volume(body) => volume::volume(wanted, seen, item, body),
         ItemBody::Snapshot(body) => snapshot::snapshot(wanted, seen, item, body),
         ItemBody::Grant(body) => grant::grant(wanted, seen, item, body),
-        ItemBody::Network(_) | ItemBody::Endpoint(_) | ItemBody::Vm(_) => {
+        ItemBody::Backup(_)
+        | ItemBody::Restore(_)
+        | ItemBody::Network(_)
+        | ItemBody::Endpoint(_)
+        | ItemBody::Vm(_) => {
             unreachable!("only the kinds of this vertical are judged")
         }
     };
@@ -113,7 +117,11 @@ pub(super) fn judge_release(
         ItemKind::Volume => volume_release(wanted, seen, release),
         ItemKind::Snapshot => snapshot_release(seen, release),
         ItemKind::Grant => grant_release(seen, release),
-        ItemKind::Network | ItemKind::Endpoint | ItemKind::Vm => {
+        ItemKind::Backup
+        | ItemKind::Restore
+        | ItemKind::Network
+        | ItemKind::Endpoint
+        | ItemKind::Vm => {
             unreachable!("only the kinds of this vertical are judged")
         }
     }

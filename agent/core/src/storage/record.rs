@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::plan::Disposition;
-use dc_types::report::Erasure;
-use dc_types::{Epoch, ObjectRef, SnapshotId};
+use dc_types::report::{Erasure, RestoreDone};
+use dc_types::{Epoch, ObjectRef, RunId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 /// What is kept beside a volume, and stays when its bytes are gone.
@@ -26,6 +26,9 @@ pub struct VolumeRecord {
     /// The order of the last restore in place that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<String>,
+    /// The last restore from a backup that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled: Option<Filled>,
     /// The last fence: the proof that its epoch writes no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<FenceProof>,
@@ -41,6 +44,14 @@ pub struct SnapshotRecord {
     /// Of the item that asked for it.
     pub epoch: Epoch,
     pub making: Making,
+}
+
+/// What a volume's bytes were written from: never written again by the same run, whatever a guest
+/// has made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    pub run: RunId,
+    pub done: RestoreDone,
 }
 
 /// A line of a volume's record.
@@ -61,6 +72,8 @@ pub enum Note {
     NoSnapshot(SnapshotId),
     /// A restore was done, by this order.
     Restored(String),
+    /// A restore from a backup was done.
+    Filled(Filled),
     /// A grant was taken away. Part of taking it away, not a step of its own.
     Fenced(FenceProof),
     /// The volume is about to grow, and grants with these handles will not show it. Part of growing,
@@ -106,6 +119,7 @@ impl VolumeRecord {
                     gone: None,
                     snapshots: BTreeMap::new(),
                     restored: None,
+                    filled: None,
                     fence: None,
                     outgrown: BTreeSet::new(),
                 });
@@ -117,6 +131,7 @@ impl VolumeRecord {
                 if record.gone.take().is_some() {
                     record.making = Making::Begun;
                     record.restored = None;
+                    record.filled = None;
                 }
                 record.owner = owner.clone();
                 record.epoch = *epoch;
@@ -132,6 +147,7 @@ impl VolumeRecord {
             Note::NoSnapshot(snapshot) => {
                 record.snapshots.remove(snapshot);
             }
+            Note::Filled(filled) => record.filled = Some(*filled),
             Note::Restored(order) => record.restored = Some(order.clone()),
             Note::Fenced(proof) => record.fence = Some(proof.clone()),
             Note::Outgrown(handles) => record.outgrown = handles.clone(),

@@ -106,6 +106,9 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
         Some(1)
     } else if !seen.fetching.is_empty() {
         Some(3)
+    } else if wanted.of_kind(ItemKind::Restore).next().is_some() {
+        // A volume that is opened when its restore is done.
+        Some(5)
     } else {
         waits_for_holder().then_some(5)
     }

@@ -236,7 +236,7 @@ impl StorageTrouble {
                     .to_owned()
             }
             Self::VolumeRestoring => {
-                "waits for the volume to be brought back to its snapshot".to_owned()
+                "waits for the volume to be restored from its snapshot or backup".to_owned()
             }
             Self::HasSnapshots { count } => format!(
                 "the volume has {count} snapshots: it goes when they are deleted; delete their \

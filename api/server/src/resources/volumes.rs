@@ -100,6 +100,7 @@ impl NewSource {
             image,
             volume,
             snapshot: None,
+            restore: None,
         }
     }
 }

@@ -24,6 +24,8 @@ const CLUSTER_KINDS: &[&str] = &[
     "images",
     "machineclasses",
     "requestpolicies",
+    "backuprepositories",
+    "backuppolicies",
 ];
 const NAMESPACED_KINDS: &[&str] = &[
     "informationsystems",
@@ -33,9 +35,18 @@ const NAMESPACED_KINDS: &[&str] = &[
     "subnets",
     "resourcerequests",
     "approvals",
+    "backups",
+    "restores",
 ];
 /// What everybody who signs in may look up before asking for something.
-const CATALOGUE: &[&str] = &["zones", "storagepools", "images", "machineclasses"];
+const CATALOGUE: &[&str] = &[
+    "zones",
+    "storagepools",
+    "images",
+    "machineclasses",
+    "backuprepositories",
+    "backuppolicies",
+];
 /// The roles that the operator makes in each department's namespace. Of these it may hand out what
 /// it does not have itself; of no other.
 const TENANT_ROLES: &[&str] = &[
@@ -85,8 +96,10 @@ fn operator() -> Vec<Value> {
         rule(DC, &finalizers, &["update"]),
         // Evidence: made once, looked at, and never changed or deleted.
         rule(DC, &["erasurecertificates"], &["get", "create"]),
-        // Volumes from a machine's templates.
+        // Volumes from a machine's templates, and for restores.
         rule(DC, &["volumes"], &["create", "delete"]),
+        // What is due by a policy.
+        rule(DC, &["backups"], &["create"]),
         // What was granted.
         rule(
             DC,

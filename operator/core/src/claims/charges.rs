@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use dc_types::claim::{SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim};
+use dc_types::claim::{SnapshotClaim, SnapshotPurpose, SubnetClaim, VmClaim, VolumeClaim};
 use dc_types::{Bytes, MiB, PoolName};
 
 /// What is held on behalf of one department.
@@ -75,7 +75,11 @@ impl Charges {
         });
     }
 
+    /// Snapshots of backups are the platform's.
     pub fn snapshot(&mut self, snapshot: &SnapshotClaim, turn: Turn) {
+        if snapshot.purpose != SnapshotPurpose::Department {
+            return;
+        }
         self.change(&snapshot.owner.namespace, |charge| {
             turn.of(&mut charge.snapshots, 1);
         });

@@ -85,7 +85,11 @@ impl Claims {
     }
 }
 
-fn remove_from<K: Ord + Clone, I: Ord>(index: &mut BTreeMap<K, BTreeSet<I>>, at: &K, id: I) {
+pub(super) fn remove_from<K: Ord + Clone, I: Ord>(
+    index: &mut BTreeMap<K, BTreeSet<I>>,
+    at: &K,
+    id: I,
+) {
     if let Some(ids) = index.get_mut(at) {
         ids.remove(&id);
         if ids.is_empty() {

@@ -73,6 +73,7 @@ fn what_a_pool_promised_follows_its_claims() {
         grows_from: None,
         restore: None,
         stored: None,
+        contents: dc_types::claim::Contents::Whole,
     };
     let key = keys::volume(volume.volume);
     claims.apply(&key, Some(&json(&volume)), 3).unwrap();

@@ -58,6 +58,8 @@ impl Tenant {
             "volumes",
             "volumesnapshots",
         ];
+        // Made, never changed; what is done is the platform's to remove.
+        const BACKUPS: [&str; 2] = ["backups", "restores"];
         const REQUESTS: [&str; 2] = ["approvals", "resourcerequests"];
         const READ: [&str; 3] = ["get", "list", "watch"];
         const ALL: [&str; 7] = [
@@ -65,11 +67,20 @@ impl Tenant {
         ];
         let events = rule("events.k8s.io", &["events"], &READ);
         let old_events = rule("", &["events"], &READ);
-        let read = rule(dc_crds::GROUP, &[&OURS[..], &REQUESTS].concat(), &READ);
+        let read = rule(
+            dc_crds::GROUP,
+            &[&OURS[..], &REQUESTS, &BACKUPS].concat(),
+            &READ,
+        );
         match self {
             Tenant::Administrator => vec![
                 rule(dc_crds::GROUP, &OURS, &ALL),
                 rule(dc_crds::GROUP, &["approvals"], &READ),
+                rule(
+                    dc_crds::GROUP,
+                    &BACKUPS,
+                    &["get", "list", "watch", "create"],
+                ),
                 rule(dc_crds::GROUP, &["resourcerequests"], &ALL),
                 rule("", &["secrets"], &ALL),
                 events,
@@ -86,6 +97,7 @@ impl Tenant {
             Tenant::Operator => vec![
                 read,
                 rule(dc_crds::GROUP, &["virtualmachines"], &["update", "patch"]),
+                rule(dc_crds::GROUP, &["backups"], &["create"]),
                 events,
                 old_events,
             ],

@@ -10,6 +10,9 @@ use crate::plan::Plan;
 use crate::quota::{Thing, report};
 use crate::words::{Fact, all_words};
 
+/// How many machines without a policy are named.
+const NAMED: usize = 20;
+
 #[must_use]
 pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> DepartmentStatus {
     let words = all_words(&plan.found).unwrap_or_else(|| Fact::Ready.words());
@@ -45,5 +48,13 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> DepartmentSt
         vcpus_text: column(|thing| *thing == Thing::Vcpus),
         memory_text: column(|thing| *thing == Thing::Memory),
         storage_text: column(|thing| matches!(thing, Thing::Storage(_))),
+        unprotected: count(seen.counts.unprotected.len()),
+        unprotected_machines: seen
+            .counts
+            .unprotected
+            .iter()
+            .take(NAMED)
+            .cloned()
+            .collect(),
     }
 }

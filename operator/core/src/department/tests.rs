@@ -111,7 +111,7 @@ impl Fixture {
             namespace: self.namespace.as_ref(),
             roles: &self.roles,
             bindings: &self.bindings,
-            counts: Counts::default(),
+            counts: &Counts::default(),
             quota: &Budget::default(),
             owned: &self.owned,
             claims: &self.claims,

@@ -15,7 +15,12 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> ImageStatus 
     let said = seen.pools.iter().filter_map(|pool| pool.said.as_ref());
     let mut sizes = said.filter_map(|said| match &said.detail {
         Detail::Image { virtual_size } => Some(virtual_size.to_string()),
-        Detail::None | Detail::Volume { .. } | Detail::Snapshot { .. } | Detail::Vm { .. } => None,
+        Detail::None
+        | Detail::Volume { .. }
+        | Detail::Snapshot { .. }
+        | Detail::Backup { .. }
+        | Detail::Restore { .. }
+        | Detail::Vm { .. } => None,
     });
     ImageStatus {
         conditions: merge(

@@ -4,17 +4,18 @@
 //! it in the status of the VolumeSnapshot, and from there it comes back. A snapshot that no status
 //! calls taken was of a group that was not finished: it is not one, and is taken anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::VolumeSnapshot;
 use dc_crds::snapshot::ConsistencyReached;
-use dc_types::claim::{SnapshotClaim, SnapshotState, keys};
+use dc_types::claim::{SnapshotClaim, SnapshotPurpose, SnapshotState, keys};
 use dc_types::plan::{ItemBody, SnapshotItem, VolumeItem};
 use dc_types::report::Consistency;
-use dc_types::{Bytes, SnapshotId};
+use dc_types::{Bytes, ObjectUid, SnapshotId};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{ById, Found, Inventory, Objects, Outcome, Places, kept, stored};
+use crate::object;
 
 pub(super) fn rebuild(
     outcome: &mut Outcome,
@@ -24,6 +25,10 @@ pub(super) fn rebuild(
     objects: &Objects,
 ) {
     let told = told(&objects.snapshots);
+    let of_backups = objects.backups.iter();
+    let of_backups: BTreeSet<ObjectUid> = of_backups
+        .filter_map(|backup| object::uid(&backup.metadata))
+        .collect();
     let mut found: BTreeMap<SnapshotId, Found<'_, SnapshotItem>> = BTreeMap::new();
     for inventory in inventories {
         for item in &inventory.items {
@@ -46,6 +51,10 @@ pub(super) fn rebuild(
             .and_then(|found| found.first());
         let state = told.get(&id.to_string()).copied();
         let place = one.body.volume;
+        let purpose = match of_backups.contains(&one.item.object.uid) {
+            true => SnapshotPurpose::Backup,
+            false => SnapshotPurpose::Department,
+        };
         let of = places.volume_at(place);
         let claim = SnapshotClaim {
             snapshot: id,
@@ -59,8 +68,10 @@ pub(super) fn rebuild(
             attempt: 0,
             state: state.unwrap_or(SnapshotState::Broken),
             stored: stored(of, place),
+            purpose,
         };
-        if state.is_none() {
+        // A base that is forgotten costs a full read, and a run is begun anew: nobody need look.
+        if state.is_none() && purpose == SnapshotPurpose::Department {
             outcome.disagree(format!(
                 "snapshot {} ({id}) on {} was not finished: it is deleted there and taken anew",
                 one.item.object, one.host,

@@ -197,6 +197,8 @@ fn objects() -> Objects {
         subnets: vec![subnet(SUBNET.0, "app", None)],
         departments: vec![department],
         snapshots: vec![],
+        volumes: vec![],
+        backups: vec![],
     }
 }
 
@@ -416,6 +418,8 @@ fn a_snapshot_comes_back_as_people_read_it_and_an_unfinished_one_is_taken_anew()
     assert_eq!(outcome.disagreements.len(), 1);
     assert!(outcome.disagreements[0].contains("was not finished"));
 }
+
+mod restores;
 
 /// What a person is told of volumes and grants.
 fn of_storage(outcome: &Outcome) -> Vec<&String> {

@@ -10,8 +10,8 @@ use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
 use dc_crds::{Host, MachineClass, StoragePool, Subnet, Zone};
 use dc_types::plan::{Firmware, Item, ItemBody, Portal, Power};
 use dc_types::report::{
-    Accelerator, Detail, DiskUse, Guest, HostFacts, ItemState, Observation, PoolFacts, PoolPlace,
-    Trouble,
+    Accelerator, BackupDone, Detail, DiskUse, Guest, HostFacts, ItemState, Observation, PoolFacts,
+    PoolPlace, RestoreDone, Trouble,
 };
 use dc_types::{Bytes, MiB, PoolName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -51,6 +51,24 @@ pub fn observe(item: &Item) -> Observation {
         ItemBody::Snapshot(_) => Detail::Snapshot {
             size: Bytes(0),
             taken_at: 1_700_000_000,
+        },
+        ItemBody::Backup(backup) => Detail::Backup {
+            progress: None,
+            done: Some(Box::new(BackupDone {
+                backup: format!("{:064x}", backup.run.0.as_u128()),
+                size: Bytes(1 << 30),
+                began_at: 1_700_000_000,
+                ended_at: 1_700_000_060,
+                counts: None,
+            })),
+        },
+        ItemBody::Restore(restore) => Detail::Restore {
+            progress: None,
+            done: Some(RestoreDone {
+                written: restore.size,
+                began_at: 1_700_000_000,
+                ended_at: 1_700_000_060,
+            }),
         },
         ItemBody::Image(_) | ItemBody::Grant(_) | ItemBody::Network(_) | ItemBody::Endpoint(_) => {
             Detail::None

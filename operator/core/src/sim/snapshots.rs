@@ -13,7 +13,7 @@ use crate::claims::Claimed;
 use crate::conditions::Judged;
 use crate::object;
 use crate::plan::{Hold, Plan};
-use crate::snapshot::{self, MachineSeen, MemberSeen, Seen, Target, TargetSeen};
+use crate::snapshot::{self, MachineSeen, MemberSeen, Purpose, Seen, Target, TargetSeen};
 use crate::txn::Txn;
 use crate::volume::{Named, PoolSeen, erasure};
 use crate::{pool, vm};
@@ -99,7 +99,11 @@ impl Sim {
         self.with_snapshot(&self.snapshots[name], snapshot::plan)
     }
 
-    fn with_snapshot<R>(&self, object: &VolumeSnapshot, look: impl FnOnce(&Seen<'_>) -> R) -> R {
+    pub(super) fn with_snapshot<R>(
+        &self,
+        object: &VolumeSnapshot,
+        look: impl FnOnce(&Seen<'_>) -> R,
+    ) -> R {
         let me = object::object_ref(&object.metadata).unwrap();
         let names = match (&object.spec.vm, &object.spec.volume) {
             (Some(vm), _) => self.vms.get(vm).map(|found| {
@@ -127,7 +131,7 @@ impl Sim {
         }
         let (classes, ahead) = (self.classes(), |asker| self.ahead(asker));
         look(&Seen {
-            allowance: self.allowance(&classes, &ahead),
+            purpose: Purpose::Department(self.allowance(&classes, &ahead)),
             snapshot: object,
             me: &me,
             system: Named::There,

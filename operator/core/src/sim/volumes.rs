@@ -1,6 +1,6 @@
 //! What the operator sees and decides of a volume, in the data centre of the tests.
 
-use dc_types::claim::{VolumeClaim, keys};
+use dc_types::claim::{Contents, VolumeClaim, keys};
 use dc_types::plan::ItemKey;
 use dc_types::{Epoch, InstanceId, ObjectRef, PoolName};
 
@@ -26,6 +26,7 @@ impl Sim {
             grows_from: None,
             restore: None,
             stored: Some(place),
+            contents: Contents::Whole,
         };
         let txn = Txn::new("moved").claim(keys::volume(claim.volume), &claim);
         assert!(self.ledger.commit(&txn));

@@ -36,7 +36,7 @@ pub(super) fn plan(seen: &Seen<'_>, mine: &Mine<'_>) -> Plan {
 }
 
 /// Records the release of each that is not gone yet; a guest that is held for it is let go.
-pub(super) fn release_all(seen: &Seen<'_>, mine: &Mine<'_>) -> Plan {
+pub(crate) fn release_all(seen: &Seen<'_>, mine: &Mine<'_>) -> Plan {
     let mut txn = Txn::new(format!("snapshot {}: release", seen.me));
     let mut uncarry = Vec::new();
     for claim in mine {
@@ -57,7 +57,7 @@ pub(super) fn release_all(seen: &Seen<'_>, mine: &Mine<'_>) -> Plan {
     }
 }
 
-pub(super) fn without_claims(mut txn: Txn, mine: &Mine<'_>) -> Txn {
+pub(crate) fn without_claims(mut txn: Txn, mine: &Mine<'_>) -> Txn {
     for claim in mine {
         let key = keys::snapshot(claim.value.snapshot);
         txn = txn.unchanged(key.clone(), claim.revision).delete(key);

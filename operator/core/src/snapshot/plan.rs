@@ -6,7 +6,7 @@ use dc_types::plan::{Disposition, Item, Release};
 use dc_types::report::{Consistency, Detail, HoldSeen, HoldState};
 
 use super::validate::{ValidSnapshot, validate};
-use super::{ATTEMPTS, Seen, deletion, id, item, key};
+use super::{ATTEMPTS, Purpose, Seen, deletion, id, item, key};
 use crate::claims::{Claimed, Rebuilt};
 use crate::object::{self, Life};
 use crate::place::Presence;
@@ -16,7 +16,7 @@ use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
 use crate::words::{Fact, Standing};
 
-pub(super) type Mine<'a> = [&'a Claimed<SnapshotClaim>];
+pub(crate) type Mine<'a> = [&'a Claimed<SnapshotClaim>];
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -48,9 +48,12 @@ fn allowed(
     mine: &Mine<'_>,
     begin: impl FnOnce() -> Plan,
 ) -> Plan {
+    let Purpose::Department(allowance) = seen.purpose else {
+        return begin();
+    };
     let more = valid.members.len().saturating_sub(mine.len());
     let asks = Amounts::of([(Thing::Snapshots, more as u64)]);
-    match seen.allowance.check(seen.claims, Asker::of(seen.me), &asks) {
+    match allowance.check(seen.claims, Asker::of(seen.me), &asks) {
         Ok(()) => begin(),
         Err(fact) => Plan::found(fact),
     }
@@ -71,6 +74,7 @@ fn begin(seen: &Seen<'_>, valid: &ValidSnapshot, attempt: u32) -> Txn {
             attempt,
             state: SnapshotState::Taking,
             stored: member.stored,
+            purpose: seen.purpose.claimed(),
         };
         txn = txn
             .unchanged(keys::volume(member.volume), member.revision)
@@ -149,9 +153,12 @@ fn taking(seen: &Seen<'_>, first: &Claimed<SnapshotClaim>, mine: &Mine<'_>) -> P
 fn held_of(detail: Option<&Detail>) -> Option<HoldSeen> {
     match detail? {
         Detail::Vm { held, .. } => held.as_deref().copied(),
-        Detail::None | Detail::Image { .. } | Detail::Volume { .. } | Detail::Snapshot { .. } => {
-            None
-        }
+        Detail::None
+        | Detail::Image { .. }
+        | Detail::Volume { .. }
+        | Detail::Snapshot { .. }
+        | Detail::Backup { .. }
+        | Detail::Restore { .. } => None,
     }
 }
 
@@ -266,7 +273,7 @@ fn give_up(seen: &Seen<'_>, mine: &Mine<'_>, hold: Option<&Claimed<HoldClaim>>) 
 }
 
 /// Records that a snapshot is to be deleted at its storage host.
-pub(super) fn release(txn: Txn, claim: &Claimed<SnapshotClaim>) -> Txn {
+pub(crate) fn release(txn: Txn, claim: &Claimed<SnapshotClaim>) -> Txn {
     let SnapshotClaim { host, owner, .. } = &claim.value;
     let key = key(claim.value.snapshot);
     let release = PendingRelease {
@@ -282,7 +289,7 @@ pub(super) fn release(txn: Txn, claim: &Claimed<SnapshotClaim>) -> Txn {
 }
 
 /// How far the removal of all of them is: as far as that of the slowest.
-pub(super) fn removal(seen: &Seen<'_>, mine: &Mine<'_>) -> Removal {
+pub(crate) fn removal(seen: &Seen<'_>, mine: &Mine<'_>) -> Removal {
     let of = |claim: &&Claimed<SnapshotClaim>| {
         let member = seen.members.get(&claim.value.snapshot);
         member.map_or(Removal::NotAsked, |member| member.removal)

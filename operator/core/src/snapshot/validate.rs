@@ -96,7 +96,8 @@ fn validate_target(seen: &Seen<'_>, target: &TargetSeen<'_>) -> Result<Member, F
     let uid = object::uid(&volume.metadata).ok_or_else(not_ready)?;
     let id = InstanceId(uid.0);
     let claim = seen.claims.volumes.get(&id).ok_or_else(not_ready)?;
-    if !is_made(target.said.as_ref()) {
+    // What a backup has not brought back yet is nothing to keep.
+    if !is_made(target.said.as_ref()) || !claim.value.contents.is_whole() {
         return Err(not_ready());
     }
     if let Some(restore) = volume::pending_restore(&claim.value, target.said.as_ref()) {

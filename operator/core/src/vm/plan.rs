@@ -14,7 +14,7 @@ use crate::claims::Claimed;
 use crate::lease::Term;
 use crate::object::{self, Life};
 use crate::place::Presence;
-use crate::plan::{NewVolume, Plan};
+use crate::plan::{Maker, NewVolume, Plan};
 use crate::quota::wish::{Asker, of_machine};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
@@ -98,7 +98,7 @@ fn volumes_to_make(seen: &Seen<'_>, valid: &ValidVm) -> Vec<NewVolume> {
     specs
         .map(|(name, spec)| NewVolume {
             name: name.to_owned(),
-            vm: seen.me.clone(),
+            maker: Maker::Machine(seen.me.clone()),
             spec: spec.clone(),
             ordered_by: annotations.and_then(|a| a.get(ERASE_ORDERED_BY)).cloned(),
         })
@@ -114,7 +114,7 @@ fn volumes_unclaimed(seen: &Seen<'_>, valid: &ValidVm) -> Vec<String> {
             Some(claim) => {
                 let at = seen.disks.iter().find(|seen| is_volume(seen, id));
                 let said = at.and_then(|disk| disk.volume_said.as_ref());
-                pending_restore(&claim.value, said).is_some()
+                pending_restore(&claim.value, said).is_some() || !claim.value.contents.is_whole()
             }
         },
         DiskVolume::ToMake(_) => true,

@@ -99,7 +99,9 @@ impl GuestSeen {
                 Detail::None
                 | Detail::Image { .. }
                 | Detail::Volume { .. }
-                | Detail::Snapshot { .. },
+                | Detail::Snapshot { .. }
+                | Detail::Backup { .. }
+                | Detail::Restore { .. },
             )
             | None => Self {
                 guest: None,

@@ -62,6 +62,7 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         grows_from: _,
         restore: _,
         stored,
+        contents: _,
     } = claim;
     ErasedVolume {
         volume: *volume,

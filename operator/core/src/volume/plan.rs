@@ -1,6 +1,6 @@
 //! The next step of one volume.
 
-use dc_types::claim::{PendingRelease, VolumeClaim, keys};
+use dc_types::claim::{Contents, PendingRelease, SnapshotPurpose, VolumeClaim, keys};
 use dc_types::plan::{Disposition, Item, ItemBody, Release, VolumeItem};
 use dc_types::report::{Detail, Guest, Observation, Verb};
 use dc_types::{HostName, PoolName};
@@ -16,8 +16,8 @@ use crate::pool::lacks;
 use crate::quota::{Amounts, Asker};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
-use crate::words::Fact;
 use crate::words::size::human;
+use crate::words::{BackupFact, Fact};
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -47,6 +47,11 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         grows_from: old.map(|old| old.value.shown()),
         restore: old.and_then(|old| old.value.restore.clone()),
         stored: old.and_then(|old| old.value.stored),
+        contents: match (old, &seen.volume.spec.source.restore) {
+            (Some(old), _) => old.value.contents,
+            (None, Some(_)) => Contents::AwaitRestore,
+            (None, None) => Contents::Whole,
+        },
     };
     match old {
         None => match allowed(seen, valid, valid.size.0) {
@@ -82,10 +87,21 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
                     volume: seen.me.name.clone(),
                     order: order.order.clone(),
                 });
+                let fact = fact.or_else(|| awaited(seen, &old.value));
                 carried(seen, valid, old, fact)
             }
             Err(fact) => carried(seen, valid, old, Some(fact)),
         },
+    }
+}
+
+/// What the volume waits for when its bytes are to come from a backup.
+fn awaited(seen: &Seen<'_>, claim: &VolumeClaim) -> Option<Fact> {
+    match claim.contents {
+        Contents::Whole => None,
+        Contents::AwaitRestore => Some(Fact::Backup(BackupFact::AwaitsRestore {
+            restore: seen.volume.spec.source.restore.clone().unwrap_or_default(),
+        })),
     }
 }
 
@@ -236,8 +252,15 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
         });
     }
     let snapshots = seen.claims.snapshots_of(id);
+    // One that has written all of it, and is about to be let go, holds it too: for a moment.
+    let restores = seen.claims.restores_of(id);
+    let restores = restores.map(|restore| format!("restore {}", restore.value.owner));
     let by: Vec<String> = snapshots
-        .map(|snapshot| format!("snapshot {}", snapshot.value.owner))
+        .map(|snapshot| match snapshot.value.purpose {
+            SnapshotPurpose::Department => format!("snapshot {}", snapshot.value.owner),
+            SnapshotPurpose::Backup => format!("backup {}", snapshot.value.owner),
+        })
+        .chain(restores)
         .collect();
     if !by.is_empty() {
         return Plan::found(Fact::StillUsed { by });

@@ -54,12 +54,22 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
     };
     let restored = seen.said.and_then(|said| match &said.detail {
         Detail::Volume { restored, .. } => restored.clone(),
-        Detail::None | Detail::Image { .. } | Detail::Snapshot { .. } | Detail::Vm { .. } => None,
+        Detail::None
+        | Detail::Image { .. }
+        | Detail::Snapshot { .. }
+        | Detail::Backup { .. }
+        | Detail::Restore { .. }
+        | Detail::Vm { .. } => None,
     });
     let qos = validate_qos(seen.volume.spec.qos.as_ref()).ok();
     let there = seen.said.and_then(|said| match &said.detail {
         Detail::Volume { size, .. } => Some(size.to_string()),
-        Detail::None | Detail::Image { .. } | Detail::Snapshot { .. } | Detail::Vm { .. } => None,
+        Detail::None
+        | Detail::Image { .. }
+        | Detail::Snapshot { .. }
+        | Detail::Backup { .. }
+        | Detail::Restore { .. }
+        | Detail::Vm { .. } => None,
     });
     let conditions = old.map_or(&[][..], |old| &old.conditions);
     VolumeStatus {

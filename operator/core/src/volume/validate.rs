@@ -168,6 +168,8 @@ fn validate_source(
         image,
         volume,
         snapshot,
+        // It begins blank, and is written by its Restore.
+        restore: _,
     } = source;
     let claim = seen.claims.volumes.get(&id(seen.me));
     if claim.is_some_and(|claim| claim.value.stored.is_some()) {
@@ -317,7 +319,7 @@ fn from_volume(
             size: size.to_string(),
         });
     }
-    match is_made(source.said) {
+    match is_made(source.said) && claim.value.contents.is_whole() {
         true => Ok(VolumeSource::Volume(claim.value.place())),
         false => Err(Fact::SourceVolumeNotReady { volume }),
     }

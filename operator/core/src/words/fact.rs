@@ -3,7 +3,7 @@
 use dc_crds::request::DecisionRole;
 use dc_types::report::{Consistency, Verb};
 
-use super::{Awaited, HomeFact, Standing};
+use super::{Awaited, BackupFact, HomeFact, Standing};
 use crate::place::verdict::{Change, Rule};
 use crate::quota::Over;
 
@@ -70,8 +70,8 @@ pub enum Fact {
     NothingOwned,
 
     // Machines.
-    /// Of volumes that lie in a folder of one host.
     Home(HomeFact),
+    Backup(BackupFact),
     Running {
         host: String,
     },

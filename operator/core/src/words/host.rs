@@ -49,6 +49,29 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
             "bản chụp đã bị thay đổi nên không được dùng; hãy xoá nó và dùng bản khác hoặc bản sao \
              lưu"
         }
+        "WaitsForSnapshot" => "đang chờ bản chụp của volume",
+        "WaitsForVolume" => "đang chờ volume được tạo",
+        "WaitsForTurn" => "đang chờ đến lượt sao lưu hoặc khôi phục",
+        "Running" => "đang thực hiện",
+        "RepositoryLocked" => {
+            "kho sao lưu đang bị khoá bởi chương trình khác, hoặc chương trình đó đã dừng chưa quá 30 \
+             phút; hãy chờ"
+        }
+        "RepositoryUnreachable" => {
+            "không tới được kho sao lưu; hãy kiểm tra mạng, máy chủ, thư mục; sẽ tự thử lại"
+        }
+        "RepositoryMissing" => "không thấy kho sao lưu ở nơi đó; hãy xem thư mục đã được gắn chưa",
+        "RepositoryFull" => "kho sao lưu đã đầy; hãy giải phóng dung lượng; sẽ tự thử lại",
+        "RepositoryRefused" => "kho sao lưu từ chối; hãy kiểm tra quyền và mật khẩu đăng nhập",
+        "WrongPassword" => "mật khẩu không mở được kho sao lưu; có thể là kho khác",
+        "RepositoryDamaged" | "RepositoryFailed" => {
+            "dữ liệu trong kho sao lưu không đúng; hãy chạy restic check"
+        }
+        "LockLost" => "mất liên lạc với kho quá lâu; sẽ tự làm lại",
+        "SnapshotMissing" | "SnapshotUnreadable" => "không đọc được bản chụp của volume",
+        "BackupMissing" => "kho không có bản sao lưu hoặc tệp đó",
+        "VolumeMissing" | "VolumeUnwritable" => "không ghi được vào volume",
+        "VolumeTooSmall" => "volume nhỏ hơn tệp trong bản sao lưu; hãy tạo volume lớn hơn",
         "Unsupported" => "vùng lưu trữ này không làm được việc đó; hãy xem phần tiếng Anh",
         "GrantsUnknown" => {
             "chưa biết ai đang được mở volume; hãy kiểm tra dịch vụ phục vụ vùng lưu trữ (tgtd)"

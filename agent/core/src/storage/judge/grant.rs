@@ -172,7 +172,7 @@ fn asked_size(wanted: &Wanted<'_>, volume: InstanceId) -> Option<Bytes> {
 }
 
 /// Why the volume is not opened yet, although nothing is the matter with it: it is to be brought
-/// back to a snapshot first, or made longer in a pool that does not do that under a holder.
+/// back to a snapshot or written from a backup first, or made longer in a pool that does not do that under a holder.
 fn changing(
     wanted: &Wanted<'_>,
     (pool, there): (&PoolSeen, &VolumeSeen),
@@ -182,8 +182,26 @@ fn changing(
     if grows && !grows_online(pool) {
         return Some(StorageTrouble::VolumeGrowing);
     }
+    if is_to_be_filled(wanted, there, volume) {
+        return Some(StorageTrouble::VolumeRestoring);
+    }
     let body = volume_item(wanted, volume)?;
     pending_restore(body, there).map(|_| StorageTrouble::VolumeRestoring)
+}
+
+/// Whether a restore from a backup is asked for that is not done. The operator opens the volume
+/// after that; a guest that was let in before would see half of it.
+fn is_to_be_filled(wanted: &Wanted<'_>, there: &VolumeSeen, volume: InstanceId) -> bool {
+    let filled = there.record.as_ref().and_then(|record| record.filled);
+    let mut restores = wanted.of_kind(ItemKind::Restore);
+    restores.any(|item| match &item.body {
+        ItemBody::Restore(restore) => {
+            restore.volume == volume
+                && live(wanted, &item.key).is_some()
+                && filled.is_none_or(|filled| filled.run != restore.run)
+        }
+        _ => false,
+    })
 }
 
 fn fence(key: ItemKey, grant: &GrantSeen) -> Step {

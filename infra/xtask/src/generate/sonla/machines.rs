@@ -199,6 +199,7 @@ fn disk(name: &str, size: &str, image: Option<&str>, pool: &str) -> Disk {
                 image: image.map(str::to_owned),
                 volume: None,
                 snapshot: None,
+                restore: None,
             },
             // Data outlives a mistaken delete; a root disk is made again from its image.
             reclaim: if image.is_some() {

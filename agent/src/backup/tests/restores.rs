@@ -1,0 +1,143 @@
+//! Restores: onto a volume that nobody holds, once.
+
+use dc_agent_core::storage::{Expose, Watermark};
+use dc_host::Rule;
+use dc_types::plan::{Chap, GrantAccess, GrantItem};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_volume_holds_the_backup_and_is_never_written_again() {
+    let (mut bench, done) = Bench::with_backup().await;
+    // Larger, and with something else in it.
+    bench.make_volume(2, SIZE + MIB).await;
+    bench.write(2, 0, bytes(5, SIZE + MIB)).await;
+    let key = bench.put_restore(restoring(1, &done, 2));
+    let restored = bench.restore(key).await;
+    assert_eq!(restored.written, Bytes(SIZE));
+    let read = bench.read(2).await;
+    assert!(read[..SIZE as usize] == bytes(3, SIZE));
+    assert!(read[SIZE as usize..].iter().all(|byte| *byte == 0));
+
+    // A guest writes; neither this process nor the next takes it back.
+    bench.write(2, 0, vec![7; 4096]).await;
+    bench.restart();
+    assert_eq!(bench.restore(key).await, restored);
+    assert!(bench.read(2).await[..4096] == [7; 4096]);
+
+    // Another run is another restore.
+    let again = bench.put_restore(restoring(2, &done, 2));
+    bench.restore(again).await;
+    assert!(bench.read(2).await[..SIZE as usize] == bytes(3, SIZE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_anywhere_and_repeated_the_volume_is_whole() {
+    let (mut bench, done) = Bench::with_backup().await;
+    let mut n = 10;
+    for call in [
+        "repository.read",
+        "pool.open_volume",
+        "pool.write",
+        "pool.note_volume",
+    ] {
+        for calls in 0.. {
+            n += 1;
+            bench.make_volume(n, SIZE).await;
+            let key = bench.put_restore(restoring(n, &done, n));
+            bench.fakes.knobs.set(call, Rule::cut_off_after(calls));
+            let ended = |status: &Status| {
+                let state = observed(status, key).state;
+                bench.fakes.knobs.is_cut_off() || state == ItemState::Ready
+            };
+            bench.until("it ends", ended).await;
+            let was_cut = bench.fakes.knobs.is_cut_off();
+            bench.restart();
+            bench.restore(key).await;
+            assert!(
+                bench.read(n).await == bytes(3, SIZE),
+                "after {calls} of {call}"
+            );
+            bench.release(key);
+            bench.until_released(key).await;
+            if !was_cut || calls > 4 {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_granted_is_not_written() {
+    let (mut bench, done) = Bench::with_backup().await;
+    bench.make_volume(2, SIZE).await;
+    let host = HostName::new("c1").unwrap();
+    let expose = Expose {
+        pool: pool(),
+        volume: volume(2),
+        epoch: epoch(4),
+        initiator: GrantItem::initiator_name(&host, volume(9)),
+        access: GrantAccess::Iscsi {
+            chap: Chap {
+                user: "vm-9".into(),
+                secret: Secret("abcdefghijkl".into()),
+            },
+        },
+    };
+    let driver = bench.driver();
+    let open = Note::Watermark(Watermark::open(epoch(4)));
+    driver.note_volume(volume(2), &open).await.unwrap();
+    driver.grant(&expose).await.unwrap();
+    let key = bench.put_restore(restoring(1, &done, 2));
+    assert_eq!(bench.until_failed(key).await.reason, "VolumeInUse");
+    for grant in driver.list_grants().await.unwrap() {
+        driver.revoke(&grant).await.unwrap();
+    }
+    bench.restore(key).await;
+    assert!(bench.read(2).await == bytes(3, SIZE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failure_has_its_word() {
+    let (mut bench, done) = Bench::with_backup().await;
+    bench.make_volume(2, MIB).await;
+    bench.make_volume(3, SIZE).await;
+    let mut absent = restoring(2, &done, 3);
+    absent.backup = "a".repeat(64);
+    let mut file = restoring(3, &done, 3);
+    file.file = "data.raw".into();
+    for (item, reason) in [
+        (restoring(1, &done, 2), "VolumeTooSmall"),
+        (absent, "BackupMissing"),
+        (file, "BackupMissing"),
+    ] {
+        let key = bench.put_restore(item);
+        assert_eq!(bench.until_failed(key).await.reason, reason);
+        bench.release(key);
+        bench.until_released(key).await;
+    }
+    assert_eq!(bench.count(Kind::Lock), 0);
+    assert!(bench.read(3).await.iter().all(|byte| *byte == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_stops_a_restore_between_two_blocks() {
+    let (mut bench, done) = Bench::with_backup().await;
+    bench.make_volume(2, SIZE).await;
+    bench.fakes.knobs.set("pool.write", Rule::hang());
+    let key = bench.put_restore(restoring(1, &done, 2));
+    let knobs = bench.fakes.knobs.clone();
+    let writes = |_: &Status| knobs.count("pool.write") > 0;
+    bench.until("it writes", writes).await;
+    bench.release(key);
+    let end = bench.until_released(key);
+    let go_on = async {
+        // It is stopped while its write hangs, and ends when the write does.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        bench.fakes.knobs.clear("pool.write");
+    };
+    tokio::join!(end, go_on);
+    assert_eq!(bench.count(Kind::Lock), 0);
+    let record = bench.driver().read_record(volume(2)).await.unwrap();
+    assert_eq!(record.unwrap().filled, None);
+}

@@ -1,0 +1,168 @@
+//! BackupPolicy: which machines are backed up when, and what is kept.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Condition;
+
+/// Backups of all machines that it selects, by a schedule.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "dc.sonla.gov.vn",
+    version = "v1alpha1",
+    kind = "BackupPolicy",
+    status = "BackupPolicyStatus",
+    shortname = "bpol",
+    category = "dc",
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')").message("metadata.name: a DNS label: a-z, 0-9 and -, at most 63"),
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Schedule","type":"string","jsonPath":".spec.schedule.cron"}"#,
+    printcolumn = r#"{"name":"Repository","type":"string","jsonPath":".spec.repository"}"#,
+    printcolumn = r#"{"name":"Machines","type":"integer","jsonPath":".status.machines"}"#,
+    printcolumn = r#"{"name":"Backed up","type":"integer","jsonPath":".status.backedUp"}"#,
+    printcolumn = r#"{"name":"Running","type":"integer","jsonPath":".status.running"}"#,
+    printcolumn = r#"{"name":"Late","type":"integer","jsonPath":".status.late"}"#,
+    printcolumn = r#"{"name":"Next","type":"string","jsonPath":".status.next"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupPolicySpec {
+    /// The BackupRepository that its backups go to.
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub repository: String,
+    /// Which machines. Nothing named: all of the data centre.
+    #[serde(default)]
+    pub selector: MachineSelector,
+    /// When.
+    pub schedule: Schedule,
+    /// What is kept of each machine's backups; the rest may go.
+    pub keep: KeepRules,
+    /// Begins nothing while it is true.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// A machine is selected if all that is named fits it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineSelector {
+    /// Departments, any of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        inner(
+            regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+            length(max = 63)
+        )
+    )]
+    pub departments: Vec<String>,
+    /// Names of InformationSystems, any of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        inner(
+            regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+            length(max = 63)
+        )
+    )]
+    pub systems: Vec<String>,
+    /// Security levels of the machine's InformationSystem, any of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), inner(range(min = 1, max = 5)))]
+    pub security_levels: Vec<u8>,
+    /// Labels of the VirtualMachine, all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// When backups begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// Minute, hour, day of the month, month, day of the week: `0 1 * * *` is nightly at 01:00.
+    #[schemars(regex(pattern = "^[0-9A-Za-z*/,#?L \\-]{9,128}$"), length(max = 128))]
+    pub cron: String,
+    /// By the name of the time zone database. Default Asia/Ho_Chi_Minh.
+    #[serde(default = "default_zone")]
+    #[schemars(
+        regex(pattern = "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"),
+        length(max = 64)
+    )]
+    pub time_zone: String,
+    /// Machines begin spread over so many minutes, each always at the same one of them. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1440))]
+    pub jitter_minutes: u32,
+    /// For how many minutes after its time a backup may still be begun: one that was missed for longer
+    /// waits for the next time, and the machine is late. Default: until the next time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 44640))]
+    pub window_minutes: Option<u32>,
+}
+
+fn default_zone() -> String {
+    "Asia/Ho_Chi_Minh".to_owned()
+}
+
+/// A backup is kept if any rule keeps it. Days, weeks (from Monday), months and years are those of the
+/// schedule's time zone, and the last backup of each counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.last + self.daily + self.weekly + self.monthly + self.yearly >= 1").message("keep: keep at least one"))]
+pub struct KeepRules {
+    /// So many of the last ones.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub last: u32,
+    /// One for each of the last so many days that have one; and so on.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub daily: u32,
+    /// Weeks.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub weekly: u32,
+    /// Months.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub monthly: u32,
+    /// Years.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub yearly: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupPolicyStatus {
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Machines that it selects.
+    #[serde(default)]
+    pub machines: i64,
+    /// Those of them that have a backup by it.
+    #[serde(default)]
+    pub backed_up: i64,
+    /// Backups by it that are not done.
+    #[serde(default)]
+    pub running: i64,
+    /// Machines whose last time has passed without a backup, or whose backup of it is not done by the
+    /// next time.
+    #[serde(default)]
+    pub late: i64,
+    /// Some of them, as `department/machine`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_machines: Vec<String>,
+    /// The next time, RFC 3339 in UTC, before jitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

@@ -1,0 +1,116 @@
+//! Arbitrary backups and restores.
+
+use super::*;
+
+fn access() -> impl Strategy<Value = RepositoryAccess> {
+    let place = prop_oneof![
+        any::<String>().prop_map(|path| RepositoryPlace::Folder { path }),
+        any::<(String, String, String, String)>().prop_map(|(url, user, login, ca)| {
+            RepositoryPlace::Rest {
+                url,
+                user,
+                login: Secret(login),
+                ca,
+            }
+        }),
+    ];
+    (place, any::<String>()).prop_map(|(place, password)| RepositoryAccess {
+        place,
+        password: Secret(password),
+    })
+}
+
+fn volume() -> impl Strategy<Value = BackupVolume> {
+    (any::<String>(), uuid(), pool(), uuid(), option::of(uuid())).prop_map(
+        |(file, volume, pool, snapshot, base)| BackupVolume {
+            file,
+            volume: InstanceId(volume),
+            pool,
+            snapshot: SnapshotId(snapshot),
+            base: base.map(SnapshotId),
+        },
+    )
+}
+
+pub fn backup() -> impl Strategy<Value = ItemBody> {
+    let texts = any::<(bool, String, String, Option<String>, Option<u64>)>();
+    (uuid(), access(), texts, vec(volume(), 0..3)).prop_map(
+        |(run, repository, (make, machine, manifest, parent, limit), volumes)| {
+            ItemBody::Backup(Box::new(BackupItem {
+                run: RunId(run),
+                repository,
+                make,
+                machine,
+                manifest,
+                volumes,
+                parent,
+                limit: limit.map(Bytes),
+            }))
+        },
+    )
+}
+
+pub fn restore() -> impl Strategy<Value = ItemBody> {
+    let texts = any::<(String, String, u64)>();
+    (uuid(), access(), texts, uuid(), pool()).prop_map(
+        |(run, repository, (backup, file, size), volume, pool)| {
+            ItemBody::Restore(Box::new(RestoreItem {
+                run: RunId(run),
+                repository,
+                backup,
+                file,
+                volume: InstanceId(volume),
+                pool,
+                size: Bytes(size),
+            }))
+        },
+    )
+}
+
+fn progress() -> impl Strategy<Value = Option<Progress>> {
+    option::of(any::<(u64, u64)>()).prop_map(|progress| {
+        progress.map(|(done, of)| Progress {
+            done: Bytes(done),
+            of: Bytes(of),
+        })
+    })
+}
+
+fn counts() -> impl Strategy<Value = BackupCounts> {
+    let volume = (any::<(String, u64, u64)>(), option::of(trouble()));
+    let volume = volume.prop_map(|((file, size, read), full)| VolumeBackedUp {
+        file,
+        size: Bytes(size),
+        read: Bytes(read),
+        full,
+    });
+    (any::<(u64, u64)>(), vec(volume, 0..3)).prop_map(|((read, added), volumes)| BackupCounts {
+        read: Bytes(read),
+        added: Bytes(added),
+        volumes,
+    })
+}
+
+pub fn detail() -> impl Strategy<Value = Detail> {
+    let done = (any::<(String, u64, i64, i64)>(), option::of(counts()));
+    let done = done.prop_map(|((backup, size, began_at, ended_at), counts)| BackupDone {
+        backup,
+        size: Bytes(size),
+        began_at,
+        ended_at,
+        counts,
+    });
+    let restored = any::<(u64, i64, i64)>().prop_map(|(written, began_at, ended_at)| RestoreDone {
+        written: Bytes(written),
+        began_at,
+        ended_at,
+    });
+    prop_oneof![
+        (progress(), option::of(done)).prop_map(|(progress, done)| Detail::Backup {
+            progress,
+            done: done.map(Box::new),
+        }),
+        (progress(), option::of(restored))
+            .prop_map(|(progress, done)| Detail::Restore { progress, done }),
+    ]
+}
