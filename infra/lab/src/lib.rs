@@ -33,6 +33,7 @@ pub mod process;
 pub mod progress;
 pub mod registry;
 pub mod remains;
+pub mod repository;
 pub mod san;
 pub mod simulated;
 pub mod status;

@@ -16,7 +16,7 @@ use dc_lab::operator::{self, Agents, Replica};
 use dc_lab::process::Ensured;
 use dc_lab::progress;
 use dc_lab::toolbox::{Tool, Toolbox};
-use dc_lab::{api, backups, chart, dex, machines, simulated};
+use dc_lab::{api, backups, chart, dex, machines, repository, simulated};
 
 use crate::state::State;
 use crate::{Hosts, Storage, UpArgs, manifests, status};
@@ -116,6 +116,7 @@ async fn start_simulated(plane: &ControlPlane, programs: &Programs) -> Result<()
     let step = progress::step("starting the simulated hosts");
     simulated::ensure(plane, &programs.agent, Size::SIMULATED).await?;
     simulated::ensure_images(&plane.kubectl()?, Size::SIMULATED)?;
+    repository::ensure(&plane.kubectl()?, repository::Place::Memory)?;
     step.done("they answer");
     Ok(())
 }
@@ -134,8 +135,10 @@ async fn start_backups(plane: &ControlPlane, machines: &[Machine]) -> Result<()>
         let name = department["metadata"]["name"].as_str();
         departments.extend(name.map(str::to_owned));
     }
-    backups::ensure(machine, &departments).await?;
-    backups::ensure_secret(plane.lab(), &plane.kubectl()?)?;
+    let server = backups::ensure(machine, &departments).await?;
+    let kubectl = plane.kubectl()?;
+    backups::ensure_secret(plane.lab(), &kubectl)?;
+    repository::ensure(&kubectl, repository::Place::Server(&server))?;
     step.done("it answers");
     Ok(())
 }
