@@ -62,7 +62,7 @@ fn open(province: &Province) -> Repository {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_goes_into_the_repository_and_a_volume_of_it_comes_back() {
-    let mut province = Province::start("backed-up").await;
+    let mut province = Province::start().await;
     let (operator, parts) = lead(&mut province).await;
     let repository = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "BackupRepository",
         "metadata": {"name": "main"},

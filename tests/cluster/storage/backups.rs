@@ -53,8 +53,8 @@ impl Centre {
         );
     }
 
-    async fn with_machine(name: &str) -> Self {
-        let centre = Self::open(name).await;
+    async fn with_machine() -> Self {
+        let centre = Self::open().await;
         centre.repository();
         centre.volume("data", json!({}));
         centre.machine("web", "data");
@@ -139,7 +139,7 @@ impl Centre {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_is_backed_up_by_hand_through_a_killed_operator_and_comes_back_as_a_volume() {
-    let mut centre = Centre::with_machine("backups").await;
+    let mut centre = Centre::with_machine().await;
     let backups = centre.backups();
 
     centre.storage.stall(true);
@@ -259,7 +259,7 @@ async fn bring_back(centre: &mut Centre) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_another_departments_or_no_name_at_all_is_refused_and_deletions_leave_nothing() {
-    let centre = Centre::with_machine("backup-input").await;
+    let centre = Centre::with_machine().await;
     let (backups, restores) = (centre.backups(), centre.restores());
     let other = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "Department",
         "metadata": {"name": OTHER},
@@ -441,7 +441,7 @@ async fn gone(centre: &Centre) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_makes_one_backup_for_each_time_through_a_killed_operator_and_shows_who_has_none()
 {
-    let mut centre = Centre::with_machine("backup-policies").await;
+    let mut centre = Centre::with_machine().await;
     centre.wait_unprotected(&["web"]).await;
     centre.policy("broken", "61 * * * *", json!({}));
     centre.policy("others", "* * * * *", json!({"departments": [OTHER]}));

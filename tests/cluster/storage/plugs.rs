@@ -42,7 +42,7 @@ fn disks(more: &[&str]) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_comes_to_a_running_machine_and_stays_its_own_until_the_guest_lets_go() {
-    let centre = Centre::open("plugs").await;
+    let centre = Centre::open().await;
     centre.volume("data", json!({}));
     centre.machine("web", "data");
     centre.province.wait_state("web", "Running").await;
