@@ -60,6 +60,7 @@ macro_rules! row {
             volumes::a_record_outlives_the_process_and_a_watermark_never_falls,
             volumes::every_way_of_erasing_is_read_back_and_told,
             volumes::retained_bytes_are_out_of_use_and_told,
+            volumes::a_volume_that_was_never_made_is_gone_when_it_is_taken_away,
             volumes::many_write_and_read_one_volume_at_a_time,
             volumes::an_image_is_fetched_cloned_and_removed,
             snapshots::a_snapshot_keeps_what_was_there_whatever_comes_after,

@@ -240,6 +240,28 @@ pub async fn retained_bytes_are_out_of_use_and_told<R: Rig>(bench: &mut Bench<R>
     assert!(matches!(open, Err(DriverError::NotThere { .. })));
 }
 
+pub async fn a_volume_that_was_never_made_is_gone_when_it_is_taken_away<R: Rig>(
+    bench: &mut Bench<R>,
+) {
+    for retains in [true, false] {
+        let volume = bench.new_volume();
+        bench.own(volume).await;
+        let order = bench.removal(volume);
+        for _ in 0..2 {
+            if retains {
+                bench.driver.retain_volume(&order).await.unwrap();
+            } else {
+                let erased = bench.driver.erase_volume(&order, EraseMethod::Zero);
+                assert_eq!(erased.await.unwrap(), None, "something was erased");
+            }
+            let seen = bench.seen(volume).await.unwrap();
+            assert_eq!(seen.bytes, VolumeBytes::Absent);
+            let gone = seen.record.unwrap().gone.unwrap();
+            assert_eq!(gone.epoch, order.epoch);
+        }
+    }
+}
+
 pub async fn many_write_and_read_one_volume_at_a_time<R: Rig>(bench: &mut Bench<R>) {
     let volume = bench.blank().await;
     let bytes = bench.random.bytes(SIZE);

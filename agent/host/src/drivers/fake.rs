@@ -204,9 +204,8 @@ impl Driver for FakeDriver {
     async fn retain_volume(&self, order: &Removal) -> Result<(), DriverError> {
         let _turn = self.0.turns.take(order.volume).await;
         self.see_free(order.volume).await?;
-        self.change("pool.retain_volume", |pool| match pool.disk(order.volume) {
-            Ok(_) => pool.remove(order, Disposition::Retain).map(drop),
-            Err(_) => Ok(()),
+        self.change("pool.retain_volume", |pool| {
+            pool.remove(order, Disposition::Retain).map(drop)
         })
         .await
     }

@@ -139,6 +139,7 @@ impl Pool {
             .volumes
             .get_mut(&order.volume)
             .and_then(|v| v.disk.take());
+        let there = disk.is_some();
         let erases = method != Disposition::Retain;
         let erasure = disk.filter(|_| erases).map(|disk| Erasure {
             method,
@@ -149,9 +150,11 @@ impl Pool {
             ended_at: 0,
         });
         match (method, &erasure) {
-            (Disposition::Retain, _) => {
+            (Disposition::Retain, _) if there => {
                 self.retained.insert(order.volume);
             }
+            // That it is gone is written down all the same.
+            (Disposition::Retain, _) => {}
             (_, Some(_)) => self.erased.push(order.volume),
             (_, None) => {}
         }
