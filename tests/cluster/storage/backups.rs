@@ -405,12 +405,11 @@ async fn as_a_tenant(centre: &Centre) {
 async fn gone(centre: &Centre) {
     let delete = DeleteParams::default();
     let (backups, client) = (centre.backups(), centre.province.place.client());
-    centre.backup("two");
-    let (item, _) = centre.held_backup("two").await;
+    let (item, _) = centre.held_backup("by-officer").await;
     let repositories: Api<BackupRepository> = Api::all(client.clone());
     repositories.delete("main", &delete).await.unwrap();
     centre.says(&repositories, "main", "StillUsed").await;
-    for name in ["two", "one", "none", "where", "by-officer"] {
+    for name in ["by-officer", "one", "none", "where"] {
         backups.delete(name, &delete).await.unwrap();
     }
     let theirs: Api<Restore> = Api::namespaced(client, OTHER);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dc_types::report::BackupDone;
@@ -56,11 +56,9 @@ impl Notes {
         }
         let note = match self.path(run) {
             None => None,
-            Some(path) => match std::fs::read(&path) {
-                Ok(text) => Some(serde_json::from_slice(&text)?),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            },
+            Some(path) => read_file(&path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?,
         };
         known.insert(run, note.clone());
         Ok(note)
@@ -90,6 +88,7 @@ impl Notes {
         Ok(())
     }
 
+    /// One file for each run, by its id.
     fn path(&self, run: RunId) -> Option<PathBuf> {
         let folder = self.folder.as_ref()?;
         Some(folder.join(format!("{run}.json")))
@@ -97,5 +96,65 @@ impl Notes {
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<RunId, Option<Note>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that is damaged says nothing: the run is begun again, and finds itself in the repository.
+fn read_file(path: &Path) -> io::Result<Option<Note>> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text)
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "it is damaged"))
+            .ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dc_types::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_is_known_to_the_next_process_until_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunId(Uuid::from_u128(7));
+        let note = Note {
+            epoch: Epoch::default(),
+            done: BackupDone {
+                backup: "a".repeat(64),
+                size: Bytes(5),
+                began_at: 1,
+                ended_at: 2,
+                counts: None,
+            },
+        };
+        let open = || Notes::on_disk(folder.path().join("backups"));
+        let first = open();
+        assert_eq!(first.read(run).unwrap(), None);
+        first.write(run, note.clone()).unwrap();
+        assert_eq!(first.read(run).unwrap(), Some(note.clone()));
+        let next = open();
+        assert_eq!(next.read(run).unwrap(), Some(note));
+        for _ in 0..2 {
+            next.remove(run).unwrap();
+            assert_eq!(next.read(run).unwrap(), None);
+        }
+        assert_eq!(open().read(run).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_says_nothing_and_one_that_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = Notes::on_disk(folder.path().to_owned());
+        let path = |n| folder.path().join(format!("{}.json", Uuid::from_u128(n)));
+        std::fs::write(path(7), "{").unwrap();
+        assert_eq!(notes.read(RunId(Uuid::from_u128(7))).unwrap(), None);
+        std::fs::create_dir(path(8)).unwrap();
+        let said = notes.read(RunId(Uuid::from_u128(8))).unwrap_err();
+        let said = said.to_string();
+        assert!(said.starts_with(&path(8).display().to_string()), "{said}");
     }
 }

@@ -331,9 +331,10 @@ impl Shared {
     }
 
     fn forget(&self, run: RunId, epoch: Epoch) -> Result<(), BackupTrouble> {
-        let forget = || match self.notes.read(run)? {
-            Some(note) if note.epoch > epoch => Ok(()),
-            Some(_) | None => self.notes.remove(run),
+        let forget = || match self.notes.read(run) {
+            Ok(Some(note)) if note.epoch > epoch => Ok(()),
+            // Also one that cannot be read: nothing else speaks of it any more.
+            Ok(_) | Err(_) => self.notes.remove(run),
         };
         forget().map_err(|error: std::io::Error| BackupTrouble::Failed {
             cause: Cause::StateUnwritable,
