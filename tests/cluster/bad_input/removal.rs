@@ -27,7 +27,7 @@ pub async fn what_is_in_use_stays_and_says_by_whom(desk: &mut Desk) {
         department,
         "Deletable",
         "StillUsed",
-        &[waits, "last", "delete these first", "hãy xoá chúng trước"],
+        &[waits, "last", "delete these first", "hãy xóa chúng trước"],
     )
     .await;
     // A system, a subnet, and what is in them are of one namespace.

@@ -88,7 +88,7 @@ pub async fn a_volume_stays_with_the_machine_that_holds_it(desk: &mut Desk) {
         "StillUsed",
         &[
             "deletion waits: still in use by machine so-nnmt/holder",
-            "hãy xoá chúng trước",
+            "hãy xóa chúng trước",
         ],
     )
     .await;

@@ -147,7 +147,7 @@ fn repository(fact: &BackupFact) -> Option<Words> {
             let (en, vi) = match known.is_empty() {
                 true => (
                     "it was given none".to_owned(),
-                    "chưa có khoá nào".to_owned(),
+                    "chưa có khóa nào".to_owned(),
                 ),
                 false => (
                     format!("it has {}", list(known)),
@@ -162,7 +162,7 @@ fn repository(fact: &BackupFact) -> Option<Words> {
                      folder that --recovery-keys names and start the operator anew"
                 ),
                 format!(
-                    "recoveryKey: operator không có khoá khôi phục {key} ({vi}); hãy đặt khoá vào thư \
+                    "recoveryKey: operator không có khóa khôi phục {key} ({vi}); hãy đặt khóa vào thư \
                      mục của --recovery-keys rồi khởi động lại operator"
                 ),
             )
@@ -181,7 +181,7 @@ fn repository(fact: &BackupFact) -> Option<Words> {
                  the password that the server knows"
             ),
             format!(
-                "Secret {secret} không có khoá {department}; đề nghị quản trị nền tảng thêm mật khẩu \
+                "Secret {secret} không có khóa {department}; đề nghị quản trị nền tảng thêm mật khẩu \
                  mà máy chủ sao lưu biết"
             ),
         ),
@@ -201,7 +201,7 @@ fn run(fact: &BackupFact) -> Option<Words> {
             Troubled,
             "MachineDeleting",
             format!("machine {vm} is being deleted; no backup of it can be begun any more"),
-            format!("máy ảo {vm} đang bị xoá; không thể bắt đầu sao lưu nữa"),
+            format!("máy ảo {vm} đang bị xóa; không thể bắt đầu sao lưu nữa"),
         ),
         BackupFact::HostsApart { hosts } => Words::new(
             Troubled,
@@ -282,7 +282,7 @@ fn restore(fact: &BackupFact) -> Option<Words> {
             ),
             format!(
                 "backup: không có Backup {backup} trong namespace này; xem `kubectl get bak`. Nếu bản \
-                 ghi đã bị xoá, hãy nêu snapshot trong kho"
+                 ghi đã bị xóa, hãy nêu snapshot trong kho"
             ),
         ),
         BackupFact::BackupNotDone { backup } => Words::new(
@@ -353,7 +353,7 @@ fn restore(fact: &BackupFact) -> Option<Words> {
             format!(
                 "Volume {volume} was deleted before all of it was written; make another Restore"
             ),
-            format!("Volume {volume} đã bị xoá trước khi ghi xong; hãy tạo Restore khác"),
+            format!("Volume {volume} đã bị xóa trước khi ghi xong; hãy tạo Restore khác"),
         ),
         BackupFact::AwaitsRestore { restore } => Words::new(
             Moving,
@@ -364,7 +364,7 @@ fn restore(fact: &BackupFact) -> Option<Words> {
             ),
             format!(
                 "đang chờ Restore {restore} ghi dữ liệu; xem tình trạng của nó. Nếu không có Restore \
-                 đó, hãy tạo nó hoặc xoá volume này"
+                 đó, hãy tạo nó hoặc xóa volume này"
             ),
         ),
         _ => return None,
@@ -422,13 +422,13 @@ fn policy(fact: &BackupFact) -> Option<Words> {
             Settled,
             "NotScheduled",
             "made by a person, or its policy is gone: it is kept until a person removes it",
-            "do người dùng tạo, hoặc chính sách không còn: được giữ đến khi có người xoá",
+            "do người dùng tạo, hoặc chính sách không còn: được giữ đến khi có người xóa",
         ),
         BackupFact::MayGo { policy } => Words::new(
             Resting,
             "MayGo",
             format!("no rule of BackupPolicy {policy} keeps it any more: it may be removed"),
-            format!("không còn quy tắc nào của BackupPolicy {policy} giữ: có thể xoá"),
+            format!("không còn quy tắc nào của BackupPolicy {policy} giữ: có thể xóa"),
         ),
         _ => return None,
     })

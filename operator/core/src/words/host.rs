@@ -10,11 +10,11 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
         "ImageUnreadable" => "không đọc được tệp ảnh; hãy kiểm tra nguồn",
         "ImageTooLarge" => "ảnh vượt giới hạn; nếu đúng, hãy tăng giới hạn của Image",
         "ImageHasBackingFile" => "ảnh cần tệp khác nên bị từ chối; hãy gộp bằng qemu-img convert",
-        "ImageEncrypted" => "ảnh bị mã hoá; hãy giải mã bằng qemu-img convert",
+        "ImageEncrypted" => "ảnh bị mã hóa; hãy giải mã bằng qemu-img convert",
         "ImageFormatMismatch" => "định dạng của ảnh không đúng như khai báo",
         "ConversionFailed" => "không chuyển đổi được ảnh",
         "PoolFull" => {
-            "vùng lưu trữ đã đầy; hãy xoá volume giữ lại, bỏ ảnh hoặc mở rộng; sẽ tự thử lại"
+            "vùng lưu trữ đã đầy; hãy xóa volume giữ lại, bỏ ảnh hoặc mở rộng; sẽ tự thử lại"
         }
         "PoolUnknown" => "máy chủ này không có vùng lưu trữ đó; hãy kiểm tra cấu hình agent",
         "PoolUnusable" => "không dùng được vùng lưu trữ; hãy kiểm tra máy chủ",
@@ -40,13 +40,13 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
         "StaleEpoch" => "quyền truy cập đã cũ và không được dùng lại; cần cấp quyền mới",
         "RestoreWaits" => "volume sẽ được phục hồi khi không còn ai dùng; hãy dừng máy ảo",
         "VolumeRestoring" => "đang chờ volume được phục hồi về bản chụp",
-        "HasSnapshots" => "volume còn bản chụp; volume sẽ bị xoá sau khi các bản chụp được xoá",
+        "HasSnapshots" => "volume còn bản chụp; volume sẽ bị xóa sau khi các bản chụp được xóa",
         "SnapshotLost" => {
-            "không thấy bản chụp dù đã tạo; không chụp lại vì sẽ là thời điểm khác. Hãy xoá nó và \
+            "không thấy bản chụp dù đã tạo; không chụp lại vì sẽ là thời điểm khác. Hãy xóa nó và \
              chụp bản mới"
         }
         "SnapshotCorrupt" => {
-            "bản chụp đã bị thay đổi nên không được dùng; hãy xoá nó và dùng bản khác hoặc bản sao \
+            "bản chụp đã bị thay đổi nên không được dùng; hãy xóa nó và dùng bản khác hoặc bản sao \
              lưu"
         }
         "WaitsForSnapshot" => "đang chờ bản chụp của volume",
@@ -54,7 +54,7 @@ pub(super) fn vietnamese(reason: &str) -> Option<&'static str> {
         "WaitsForTurn" => "đang chờ đến lượt sao lưu hoặc khôi phục",
         "Running" => "đang thực hiện",
         "RepositoryLocked" => {
-            "kho sao lưu đang bị khoá bởi chương trình khác, hoặc chương trình đó đã dừng chưa quá 30 \
+            "kho sao lưu đang bị khóa bởi chương trình khác, hoặc chương trình đó đã dừng chưa quá 30 \
              phút; hãy chờ"
         }
         "RepositoryUnreachable" => {

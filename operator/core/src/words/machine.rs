@@ -128,7 +128,7 @@ fn state(fact: &Fact) -> Option<Words> {
             Troubled,
             "SecretKeyMissing",
             format!("cloudInit.secret: Secret {secret} has no key userData; add it"),
-            format!("cloudInit.secret: Secret {secret} không có khoá userData; hãy bổ sung"),
+            format!("cloudInit.secret: Secret {secret} không có khóa userData; hãy bổ sung"),
         ),
         Fact::SecretUnreadable { secret, error } => Words::new(
             Troubled,
@@ -257,7 +257,7 @@ fn cards(fact: &Fact) -> Option<Words> {
                 at(card)
             ),
             format!(
-                "{}: Subnet {subnet} ({prefix}) đã hết địa chỉ; hãy xoá bớt máy ảo hoặc tạo Subnet \
+                "{}: Subnet {subnet} ({prefix}) đã hết địa chỉ; hãy xóa bớt máy ảo hoặc tạo Subnet \
                  khác",
                 at(card)
             ),
@@ -343,7 +343,7 @@ fn disks(fact: &Fact) -> Option<Words> {
             Troubled,
             "VolumeDeleting",
             format!("disks[{disk}]: Volume {volume} is being deleted; name another"),
-            format!("disks[{disk}]: Volume {volume} đang bị xoá; hãy chọn volume khác"),
+            format!("disks[{disk}]: Volume {volume} đang bị xóa; hãy chọn volume khác"),
         ),
         Fact::VolumeNameTaken { disk, volume } => Words::new(
             Troubled,
@@ -354,7 +354,7 @@ fn disks(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "disks[{disk}].template: đã có Volume {volume} không phải của máy này; được giữ \
-                 nguyên. Hãy xoá, khai báo ở volume, hoặc đổi tên đĩa"
+                 nguyên. Hãy xóa, khai báo ở volume, hoặc đổi tên đĩa"
             ),
         ),
         Fact::VolumeTwice { disk, volume } => Words::new(

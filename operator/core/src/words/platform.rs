@@ -78,7 +78,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                 list(by)
             ),
             format!(
-                "chưa thể xoá: còn được dùng bởi {}; hãy xoá chúng trước",
+                "chưa thể xóa: còn được dùng bởi {}; hãy xóa chúng trước",
                 list(&by.iter().map(|one| named(one)).collect::<Vec<_>>())
             ),
         ),
@@ -86,7 +86,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
             Settled,
             "NothingOwned",
             "nothing keeps it from being deleted",
-            "không còn gì cản trở việc xoá",
+            "không còn gì cản trở việc xóa",
         ),
         Fact::NamespaceForeign { namespace } => Words::new(
             Troubled,
@@ -104,7 +104,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
             Moving,
             "NamespaceDeleting",
             format!("waiting for the namespace {namespace} to be gone"),
-            format!("đang chờ namespace {namespace} được xoá xong"),
+            format!("đang chờ namespace {namespace} được xóa xong"),
         ),
         Fact::Carries { roles } => Words::new(
             Settled,

@@ -85,7 +85,7 @@ fn lease(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "thời hạn kết thúc vào {until}, còn không quá {days} ngày; khi đó máy bị dừng, \
-                 không xoá gì. Hãy gia hạn lease.until để tiếp tục"
+                 không xóa gì. Hãy gia hạn lease.until để tiếp tục"
             ),
         ),
         Fact::LeaseEnded { until } => Words::new(
@@ -96,7 +96,7 @@ fn lease(fact: &Fact) -> Option<Words> {
                  lease.until and it runs again"
             ),
             format!(
-                "đã dừng: thời hạn kết thúc vào {until}; không xoá gì. Gia hạn lease.until thì \
+                "đã dừng: thời hạn kết thúc vào {until}; không xóa gì. Gia hạn lease.until thì \
                  chạy lại"
             ),
         ),

@@ -29,7 +29,7 @@ fn asked(fact: &Fact) -> Option<Words> {
             Troubled,
             "TargetDeleting",
             format!("volume {volume} is being deleted; no snapshot can be taken of it any more"),
-            format!("volume {volume} đang bị xoá; không thể chụp nữa"),
+            format!("volume {volume} đang bị xóa; không thể chụp nữa"),
         ),
         Fact::SnapshotPoolFull {
             pool,
@@ -46,7 +46,7 @@ fn asked(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "vùng {pool} chỉ còn cấp được {left} (giới hạn {limit}); bản chụp có thể chiếm tới \
-                 {need}. Hãy xoá bản chụp hay volume cũ, hoặc đề nghị quản trị nền tảng mở rộng \
+                 {need}. Hãy xóa bản chụp hay volume cũ, hoặc đề nghị quản trị nền tảng mở rộng \
                  hay tăng promisePercent của vùng"
             ),
         ),
@@ -98,7 +98,7 @@ fn taking(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "qua {attempts} lần, không chụp được mọi volume trong lúc máy ảo bị tạm giữ; hãy \
-                 kiểm tra máy chủ và vùng lưu trữ, rồi xoá bản chụp này và tạo bản khác"
+                 kiểm tra máy chủ và vùng lưu trữ, rồi xóa bản chụp này và tạo bản khác"
             ),
         ),
         Fact::SnapshotTaken { level } => {
@@ -127,8 +127,8 @@ fn taking(fact: &Fact) -> Option<Words> {
                  it was made again. Delete this snapshot; nothing is made from it"
             ),
             format!(
-                "dữ liệu {snapshot} trong vùng không phải bản đã chụp: đã bị xoá rồi tạo lại. Hãy \
-                 xoá bản chụp này; không dùng được nữa"
+                "dữ liệu {snapshot} trong vùng không phải bản đã chụp: đã bị xóa rồi tạo lại. Hãy \
+                 xóa bản chụp này; không dùng được nữa"
             ),
         ),
         _ => return None,

@@ -59,7 +59,7 @@ fn pools(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "size: vùng {pool} chỉ còn cấp được {left} (giới hạn {limit}), yêu cầu {need}; hãy \
-                 giảm dung lượng, xoá bớt volume, hoặc đề nghị quản trị nền tảng mở rộng hay tăng \
+                 giảm dung lượng, xóa bớt volume, hoặc đề nghị quản trị nền tảng mở rộng hay tăng \
                  promisePercent của vùng"
             ),
         ),
@@ -88,7 +88,7 @@ fn pools(fact: &Fact) -> Option<Words> {
             ),
             format!(
                 "vùng {pool} đã cam kết {percent}% của {limit} được phép, vượt mức cảnh báo \
-                 {warn}%; khi đạt 100% volume mới bị từ chối: hãy bổ sung dung lượng, xoá bớt \
+                 {warn}%; khi đạt 100% volume mới bị từ chối: hãy bổ sung dung lượng, xóa bớt \
                  volume, hoặc tăng promisePercent"
             ),
         ),
@@ -271,7 +271,7 @@ fn volumes(fact: &Fact) -> Option<Words> {
             Settled,
             "Erased",
             format!("erased; the evidence is ErasureCertificate {certificate}"),
-            format!("đã xoá dữ liệu; bằng chứng là ErasureCertificate {certificate}"),
+            format!("đã xóa dữ liệu; bằng chứng là ErasureCertificate {certificate}"),
         ),
         Fact::VolumeReleased { note } => Words::new(
             Settled,
