@@ -199,10 +199,22 @@ async fn a_machines_volumes_are_taken_at_one_instant_and_it_goes_on() {
     let volumes = centre.province.volumes();
     centre.province.vms().delete("web", &delete).await.unwrap();
     volumes.delete("data", &delete).await.unwrap();
-    let waits = centre.says(&volumes, "data", "StillUsed").await;
-    let conditions = waits.status.unwrap().conditions;
-    let message = &find(&conditions, types::READY).unwrap().message;
-    assert!(message.contains("snapshot so-nnmt/before"), "{message}");
+    // First it waits for the machine.
+    let of_snapshots = format!("snapshot {DEPARTMENT}/before");
+    until(
+        "the volume to wait for its snapshots",
+        DEADLINE,
+        async || {
+            let volume = volumes.get("data").await.unwrap();
+            let said = format!("{:?}", volume.status);
+            match said.contains(&of_snapshots) && said.contains("StillUsed") {
+                true => Look::Holds(()),
+                false => Look::NotYet(said),
+            }
+        },
+    )
+    .await
+    .unwrap();
     for name in ["before", "mute"] {
         snapshots.delete(name, &delete).await.unwrap();
     }
