@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use dc_lab::wait::{self, Look};
 use serde_json::json;
 
 use crate::cast::{self, HEALTH, STORE};
@@ -57,16 +57,16 @@ pub fn grows_online(centre: &Arc<Centre>) -> Result<()> {
         let wanted = before + 32;
         let size = json!({ "size": format!("{wanted}Mi") });
         centre.patch("volume", HEALTH, STORE, &size)?;
-        let mut last = before;
-        let deadline = Instant::now() + DEADLINE;
-        while last != wanted {
-            ensure!(
-                Instant::now() < deadline,
-                "the guest sees {last} MiB instead of {wanted}"
-            );
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            last = size_mib(&mut guest).await?;
-        }
+        wait::until(
+            &format!("the guest to see {wanted} MiB"),
+            DEADLINE,
+            async || match size_mib(&mut guest).await {
+                Ok(size) if size == wanted => Look::Holds(()),
+                Ok(size) => Look::NotYet(format!("it sees {size} MiB")),
+                Err(error) => Look::Never(error),
+            },
+        )
+        .await?;
         ripe::ready(centre, "volume", HEALTH, STORE, DEADLINE).await?;
         ripe::ready(centre, "vm", HEALTH, DATABASE, DEADLINE).await?;
         let kept = read_mark(&mut guest).await?;
@@ -126,19 +126,19 @@ async fn find_disk(guest: &mut Guest, serial: &str, sought: Sought) -> Result<St
     let line = format!(
         "for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = {serial} ] && echo /dev/${{d##*/}}; done; true"
     );
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let said = guest.run(&line).await?;
+    let what = format!("disk {serial} of the guest");
+    wait::until(&what, DEADLINE, async || {
+        let said = match guest.run(&line).await {
+            Ok(said) => said,
+            Err(error) => return Look::Never(error),
+        };
         let device = said.lines().find(|line| line.starts_with("/dev/vd"));
-        if device.is_some() == (sought == Sought::There) {
-            return Ok(device.unwrap_or_default().to_owned());
+        match device.is_some() == (sought == Sought::There) {
+            true => Look::Holds(device.unwrap_or_default().to_owned()),
+            false => Look::NotYet(format!("the guest says {said:?}")),
         }
-        ensure!(
-            Instant::now() < deadline,
-            "the guest says {said:?} of {serial}"
-        );
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    })
+    .await
 }
 
 /// A guest writes without end and stops: its volume says so, each time after a minute or two.

@@ -122,21 +122,36 @@ async fn each_failure_has_its_word() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_stops_a_restore_between_two_blocks() {
-    let (mut bench, done) = Bench::with_backup().await;
-    bench.make_volume(2, SIZE).await;
+    // More blocks than are written at once.
+    const LARGE: u64 = 64 * MIB;
+    let mut bench = Bench::new();
+    bench.make_volume(1, LARGE).await;
+    bench.write(1, 0, bytes(3, LARGE)).await;
+    bench.take(1, 1).await;
+    let of_large = bench.put_backup(first(1));
+    let done = bench.back_up(of_large).await;
+    bench.make_volume(2, LARGE).await;
     bench.fakes.knobs.set("pool.write", Rule::hang());
-    let key = bench.put_restore(restoring(1, &done, 2));
+    let restore = RestoreItem {
+        size: Bytes(LARGE),
+        ..restoring(1, &done, 2)
+    };
+    let key = bench.put_restore(restore);
     let knobs = bench.fakes.knobs.clone();
-    let writes = |_: &Status| knobs.count("pool.write") > 0;
+    // What is backed up was written too.
+    let before = knobs.count("pool.write");
+    let writes = |_: &Status| knobs.count("pool.write") > before;
     bench.until("it writes", writes).await;
     bench.release(key);
-    let end = bench.until_released(key);
-    let go_on = async {
-        // It is stopped while its write hangs, and ends when the write does.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    let epoch = bench.releases[&key].epoch;
+    {
+        // One poll tells it to stop while its write hangs; it ends when the write does.
+        let mut end = std::pin::pin!(bench.tools.runs.end(key, epoch));
+        assert!(futures::poll!(&mut end).is_pending());
         bench.fakes.knobs.clear("pool.write");
-    };
-    tokio::join!(end, go_on);
+        end.await.unwrap();
+    }
+    bench.until_released(key).await;
     assert_eq!(bench.count(Kind::Lock), 0);
     let record = bench.driver().read_record(volume(2)).await.unwrap();
     assert_eq!(record.unwrap().filled, None);
