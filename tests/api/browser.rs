@@ -1,6 +1,5 @@
 //! A real browser: Chromium without a window, driven by its own driver as a person would.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,11 +10,15 @@ use dc_lab::wait::{self, Look};
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::Url;
 use serde_json::{Value, json};
 
+use super::apart::{self, Apart};
 use super::desk::{DEADLINE, Desk};
 
 const DRIVER: &str = "chromedriver";
+/// In its own network, where nobody else listens.
+const DRIVER_PORT: u16 = 9515;
 /// Where pictures of the pages are put, when somebody wants to look at them.
 const PICTURES: &str = "DC_PAGES_PICTURES";
 /// How long an element is looked for before the page itself is looked at.
@@ -44,19 +47,28 @@ pub struct Browser {
     base: String,
 }
 
-/// Starts the driver, or keeps the one that runs; gives its address. It ends with the lab.
-fn driver(desk: &Desk) -> Result<String> {
+/// Starts the driver in a network of its own, or keeps the one that runs; gives its address. It ends
+/// with the lab.
+async fn driver(desk: &Desk) -> Result<String> {
     apt::ensure(Packages::Browser)?;
-    let lab = desk.plane.lab();
-    let file = lab.folder().join("chromedriver.port");
-    let known = process::running(lab, DRIVER)?.and_then(|_| std::fs::read_to_string(&file).ok());
-    if let Some(port) = known {
-        return Ok(format!("http://127.0.0.1:{port}"));
-    }
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    std::fs::write(&file, port.to_string())?;
-    let spec = Spec::new(DRIVER, "/usr/bin/chromedriver").arg(format!("--port={port}"));
-    process::ensure(lab, &spec)?;
+    let (program, args) = apart::command("/usr/bin/chromedriver");
+    let spec = Spec::new(DRIVER, program).args(args);
+    let spec = spec.arg(format!("--port={DRIVER_PORT}"));
+    let pid = process::ensure(desk.plane.lab(), &spec)?.pid();
+    let mut door = desk.browser_door.lock().await;
+    let port = match *door {
+        Some((known, port)) if known == pid => port,
+        _ => {
+            let apart = Apart::of(pid).await?;
+            for url in [desk.url(), desk.dex.issuer.clone()] {
+                let port = Url::parse(&url)?.port().context("no port")?;
+                apart.way_out(port).await?;
+            }
+            let port = apart.way_in(DRIVER_PORT).await?;
+            *door = Some((pid, port));
+            port
+        }
+    };
     Ok(format!("http://127.0.0.1:{port}"))
 }
 
@@ -79,7 +91,7 @@ fn wishes(screen: Screen) -> serde_json::Map<String, Value> {
 
 impl Browser {
     pub async fn open(desk: &Desk, screen: Screen) -> Result<Self> {
-        let at = driver(desk)?;
+        let at = driver(desk).await?;
         let wishes = wishes(screen);
         let client = wait::until("a browser to open", DEADLINE, async || {
             let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -151,10 +163,6 @@ impl Browser {
             if begun.elapsed() >= DEADLINE {
                 let at = self.client.current_url().await?;
                 return Err(error).with_context(|| format!("no {css} at {at}: {text}"));
-            }
-            // Tests beside this one make bridges, and Chromium then drops what it was loading.
-            if text.contains("ERR_NETWORK_CHANGED") {
-                self.client.refresh().await?;
             }
         }
     }

@@ -56,6 +56,8 @@ pub struct Desk {
     pub programs: Programs,
     pub dex: Dex,
     pub client: Client,
+    /// The browser's driver by its pid, and the port that leads to it.
+    pub browser_door: tokio::sync::Mutex<Option<(u32, u16)>>,
     tokens: Mutex<HashMap<String, String>>,
 }
 
@@ -110,6 +112,7 @@ impl Desk {
             programs,
             dex,
             client,
+            browser_door: tokio::sync::Mutex::default(),
             tokens: Mutex::default(),
         };
         desk.furnish()?;

@@ -3,6 +3,7 @@
 //! All tests share one control plane with the operator (no hosts: nothing runs), Dex and the API;
 //! so they run one after another. The last ones change how the API runs.
 
+mod apart;
 mod bounds;
 mod browser;
 mod changes;
