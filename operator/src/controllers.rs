@@ -52,6 +52,7 @@ mod request;
 mod restore;
 mod route;
 mod settle;
+mod showback;
 mod snapshot;
 mod status;
 mod subnet;
@@ -87,6 +88,7 @@ pub struct Context {
     made: api::Made,
     secrets: vm::Secrets,
     logins: repository::Logins,
+    records: showback::Records,
     /// What was last put on the boards of each department.
     networks: Mutex<HashMap<DepartmentName, Projection>>,
     /// Departments whose network was not projected yet in this term; `None` when all were.
@@ -142,6 +144,7 @@ async fn work(stores: Stores, parts: Parts) -> Result<()> {
         made: api::Made::default(),
         secrets: vm::Secrets::default(),
         logins: repository::Logins::default(),
+        records: showback::Records::default(),
         networks: Mutex::default(),
         unprojected: Mutex::new(Some(BTreeSet::new())),
     });
@@ -273,6 +276,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::BackupPolicy => backup_policy::reconcile(context, key).await,
         Kind::Backup => backup::reconcile(context, key).await,
         Kind::Restore => restore::reconcile(context, key).await,
+        Kind::Showback => showback::reconcile(context, key).await,
         Kind::Network => {
             let settled = network::reconcile(context, key);
             projected(context, Some(key));

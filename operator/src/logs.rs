@@ -32,7 +32,7 @@ where
 pub fn of_look(stores: &Stores, key: &Key) -> Span {
     let Ids { system, instance } = Ids::find(stores, key);
     let (department, host) = match key.kind {
-        Kind::Department | Kind::Network => (Some(&*key.name), None),
+        Kind::Department | Kind::Network | Kind::Showback => (Some(&*key.name), None),
         Kind::Host => (None, Some(&*key.name)),
         Kind::Zone
         | Kind::Pool
@@ -109,7 +109,8 @@ impl Ids {
             | Kind::Policy
             | Kind::Repository
             | Kind::BackupPolicy
-            | Kind::Network => None,
+            | Kind::Network
+            | Kind::Showback => None,
         };
         found.unwrap_or_default()
     }

@@ -198,7 +198,7 @@ impl Stores {
             Kind::BackupPolicy => self.backup_policies.version(namespace, name),
             Kind::Backup => self.backups.version(namespace, name),
             Kind::Restore => self.restores.version(namespace, name),
-            Kind::Network => None,
+            Kind::Network | Kind::Showback => None,
         }
     }
 

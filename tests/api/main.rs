@@ -17,6 +17,7 @@ mod snapshots;
 mod tenants;
 mod terminal;
 mod tokens;
+mod usage;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     let mut trials = tokens::trials(&trial);
     trials.extend(tenants::trials(&trial));
     trials.extend(changes::trials(&trial));
+    trials.extend(usage::trials(&trial));
     trials.extend(requests::trials(&trial));
     trials.extend(snapshots::trials(&trial));
     trials.extend(pages::trials(&trial));

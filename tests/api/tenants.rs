@@ -104,6 +104,8 @@ fn others(desk: &Desk) -> Result<()> {
         }
         asked.push((Method::GET, "events".to_owned(), None));
         asked.push((Method::GET, "changes".to_owned(), None));
+        asked.push((Method::GET, "showback".to_owned(), None));
+        asked.push((Method::GET, "showback?from=soon".to_owned(), None));
         for name in ["web-1", "no-such-object"] {
             let path = format!("virtualmachines/{name}");
             asked.push((

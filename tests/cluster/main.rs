@@ -1,5 +1,6 @@
 //! The operator and the kinds against a real API server and a real ledger.
 
+mod accounting;
 mod backed_up;
 mod bad_input;
 mod folders;

@@ -54,6 +54,11 @@ impl Api {
         send(self.ask(Method::GET, path)).await
     }
 
+    /// An answer that is no JSON, such as a table.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        receive(self.ask(Method::GET, path)).await
+    }
+
     /// All pages of a list.
     pub async fn all(&self, path: &str, filters: &[(&str, &str)]) -> Result<Vec<Value>> {
         let (mut found, mut token) = (Vec::new(), None::<String>);
@@ -85,18 +90,26 @@ impl Api {
     }
 }
 
-async fn send(request: RequestBuilder) -> Result<Value> {
+/// The body of a success, or the problem in words.
+async fn receive(request: RequestBuilder) -> Result<String> {
     let answer = request.send().await.context("the API does not answer")?;
     let status = answer.status();
     let text = answer.text().await?;
+    if status.is_success() {
+        return Ok(text);
+    }
+    let body: Value =
+        serde_json::from_str(&text).with_context(|| format!("{status}, and no JSON"))?;
+    bail!("{}", problem(&body))
+}
+
+async fn send(request: RequestBuilder) -> Result<Value> {
+    let text = receive(request).await?;
     let body: Value = match text.as_str() {
         "" => Value::Null,
-        text => serde_json::from_str(text).with_context(|| format!("{status}, and no JSON"))?,
+        text => serde_json::from_str(text).context("the answer is no JSON")?,
     };
-    if status.is_success() {
-        return Ok(body);
-    }
-    bail!("{}", problem(&body))
+    Ok(body)
 }
 
 /// A problem in the words of the API.

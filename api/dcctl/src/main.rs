@@ -89,6 +89,18 @@ enum Command {
         kind: Kind,
         name: String,
     },
+    /// Shows what each system held, summed over days, and what it is worth where there are prices.
+    Showback {
+        /// The first day, as 2026-11-01; the first of the month when absent.
+        #[arg(long)]
+        from: Option<String>,
+        /// The last day; today when absent.
+        #[arg(long)]
+        to: Option<String>,
+        /// By day, as a table for a spreadsheet.
+        #[arg(long)]
+        csv: bool,
+    },
     /// Looks at the server's audit log, without the server.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -225,6 +237,7 @@ impl Desk {
             Command::Withdraw { request } => self.want(&request, "Withdrawn").await,
             Command::Approve(args) => self.answer(args, "Approve").await,
             Command::Reject(args) => self.answer(args, "Reject").await,
+            Command::Showback { from, to, csv } => self.showback(&from, &to, csv).await,
             Command::Explain { kind, name } => self.explain(kind, &name).await,
             // Done before anybody has to have signed in.
             Command::Audit(_)
@@ -239,10 +252,14 @@ impl Desk {
         if kind == Kind::Departments {
             return Ok(format!("/departments{}", named(name)));
         }
+        let kind = kind.plural();
+        Ok(format!("{}/{kind}{}", self.of_department()?, named(name)))
+    }
+
+    fn of_department(&self) -> Result<String> {
         let department = self.department.as_deref();
         let department = department.context("of which department? give -d or DCCTL_DEPARTMENT")?;
-        let kind = kind.plural();
-        Ok(format!("/departments/{department}/{kind}{}", named(name)))
+        Ok(format!("/departments/{department}"))
     }
 
     async fn get(
@@ -268,6 +285,24 @@ impl Desk {
         let filters: Vec<(&str, &str)> = filters.collect();
         let found = self.api.all(&path, &filters).await?;
         self.show(kind, Value::Array(found))
+    }
+
+    async fn showback(&self, from: &Option<String>, to: &Option<String>, csv: bool) -> Result<()> {
+        let days = [("from", from), ("to", to)].into_iter();
+        let days = days.filter_map(|(name, day)| Some((name, day.as_deref()?)));
+        let mut asked: Vec<(&str, &str)> = days.collect();
+        if csv {
+            asked.push(("format", "csv"));
+        }
+        let department = self.of_department()?;
+        let path = format!("{department}/showback?{}", client::encoded(&asked));
+        if csv {
+            print!("{}", self.api.text(&path).await?);
+            return Ok(());
+        }
+        let found = self.api.get(&path).await?;
+        print!("{}", show::usage(self.output, &found)?);
+        Ok(())
     }
 
     async fn want(&self, request: &str, wanted: &str) -> Result<()> {

@@ -97,9 +97,35 @@ fn columns(kind: Kind) -> &'static [Column] {
     }
 }
 
+/// What each system held, and what is worth saying about prices.
+pub fn usage(output: Output, found: &Value) -> Result<String> {
+    if output != Output::Table {
+        return show(output, Kind::Events, found);
+    }
+    const COLUMNS: &[Column] = &[
+        ("SYSTEM", "/system"),
+        ("RESOURCE", "/resource"),
+        ("AMOUNT", "/amount"),
+        ("UNIT", "/unit"),
+        ("COST", "/cost"),
+        ("CURRENCY", "/currency"),
+    ];
+    let totals = found["totals"].as_array();
+    let mut text = in_columns(COLUMNS, totals.map_or(&[], Vec::as_slice));
+    if found["prices"] == "unreadable" {
+        text.push_str(
+            "The list of prices cannot be read; the platform's administrators keep it.\n",
+        );
+    }
+    Ok(text)
+}
+
 /// In columns, each as wide as its longest text.
 pub fn table(kind: Kind, found: &[Value]) -> String {
-    let columns = columns(kind);
+    in_columns(columns(kind), found)
+}
+
+fn in_columns(columns: &[Column], found: &[Value]) -> String {
     let head = columns.iter().map(|(heading, _)| (*heading).to_owned());
     let mut rows: Vec<Vec<String>> = vec![head.collect()];
     for one in found {

@@ -47,6 +47,8 @@ pub struct App {
 
 pub struct Inner {
     pub client: Client,
+    /// Where the lists of people and of prices are.
+    pub namespace: String,
     pub provider: Arc<Provider>,
     pub rules: Rules,
     pub roll: Roll,
@@ -75,6 +77,7 @@ impl Deref for App {
 /// What an app is made of.
 pub struct Parts {
     pub client: Client,
+    pub namespace: String,
     pub provider: Arc<Provider>,
     pub rules: Rules,
     pub roll: Roll,
@@ -88,6 +91,7 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts {
             client,
+            namespace,
             provider,
             rules,
             roll,
@@ -99,6 +103,7 @@ impl App {
         let changes = broadcast::Sender::new(CHANGES);
         Self {
             inner: Arc::new(Inner {
+                namespace,
                 provider,
                 rules,
                 roll,

@@ -51,7 +51,7 @@ struct ServeArgs {
     /// The cluster; without it, KUBECONFIG or the pod's own service account.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    /// The namespace of the list of people.
+    /// The namespace of the lists of people and of prices.
     #[arg(long, default_value = "dc-system")]
     namespace: String,
     /// Where departments are served.
@@ -185,6 +185,7 @@ async fn run(args: ServeArgs) -> Result<()> {
     let app = App::new(Parts {
         roll: Roll::start(client.clone(), &namespace),
         client,
+        namespace,
         provider,
         rules,
         audit,

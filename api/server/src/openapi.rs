@@ -18,6 +18,7 @@ use crate::problem::ProblemBody;
 use crate::resources::catalogue::{self, CatalogueView};
 use crate::resources::departments::DepartmentView;
 use crate::resources::events::EventView;
+use crate::resources::showback::{self, Showback};
 use crate::resources::{self, Change, Create, Kind, Table};
 use crate::serve::{ROOT, follow, list_path, object_path};
 
@@ -39,6 +40,7 @@ pub fn document() -> OpenApi {
     document.catalogue();
     resources::all(&mut document);
     document.events();
+    document.showback();
     document.changes();
     let Document { paths, schemas } = document;
     let mut all = PathsBuilder::new();
@@ -132,6 +134,25 @@ impl Document {
             .parameter(object)
             .response("200", ok("A page", list_of(item)));
         self.add(list_path("events"), HttpMethod::Get, list);
+    }
+
+    fn showback(&mut self) {
+        let whole = self.refer::<Showback>();
+        let day = || plain(Type::String);
+        let get = operation(
+            "showback.get",
+            "What each system held, by day, and what it is worth",
+        )
+        .parameter(in_path("department"))
+        .parameter(in_query(
+            "from",
+            "The first day, as 2026-11-01; of this month",
+            day(),
+        ))
+        .parameter(in_query("to", "The last day; today", day()))
+        .parameter(in_query("format", "json, or csv for a table", day()))
+        .response("200", ok("Totals and lines", content(whole)));
+        self.add(list_path(showback::PATH), HttpMethod::Get, get);
     }
 
     fn changes(&mut self) {

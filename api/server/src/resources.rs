@@ -10,6 +10,7 @@ pub mod departments;
 pub mod events;
 pub mod machines;
 pub mod requests;
+pub mod showback;
 pub mod snapshots;
 pub mod subnets;
 pub mod systems;

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::door::{self, Caller};
 use crate::problem::Problem;
-use crate::resources::{self, Kind, Table, catalogue, departments, events, view};
+use crate::resources::{self, Kind, Table, catalogue, departments, events, showback, view};
 use crate::rights::reviews::Answer;
 use crate::rights::{Question, Resource, Verb, is_name};
 
@@ -45,6 +45,7 @@ pub fn routes(app: &App, document: String) -> (Router, Vec<watch::Receiver<bool>
     let router = router
         .merge(departments::routes(app))
         .merge(events::routes(app))
+        .merge(showback::routes(app))
         .merge(catalogue::routes(app))
         .merge(follow::routes(app, kinds))
         .route(

@@ -75,7 +75,7 @@ impl Web {
 
 /// All pages behind their door.
 pub fn routes(web: &Web) -> Router {
-    use pages::{approvals, department, home, machine, request, requests, snapshot, volume};
+    use pages::{approvals, department, home, machine, request, requests, snapshot, usage, volume};
     let under = |rest: &str| format!("/departments/{{department}}{rest}");
     Router::new()
         .route("/", get(home::page))
@@ -110,6 +110,8 @@ pub fn routes(web: &Web) -> Router {
         .route(&under("/requests/{name}/wanted"), post(request::wanted))
         .route(&under("/requests/{name}/answer"), post(request::answer))
         .route(&under("/approvals"), get(approvals::page))
+        .route(&under("/usage"), get(usage::page))
+        .route(&under("/usage/table.csv"), get(usage::table))
         .route(&under("/{part}"), get(async || Problem::NotFound))
         .route(&under("/{part}/{name}"), get(async || Problem::NotFound))
         .route("/static/site.css", get(style))

@@ -26,6 +26,7 @@ pub mod quota;
 pub mod rebuild;
 pub mod request;
 pub mod restore;
+pub mod showback;
 pub mod sight;
 pub mod snapshot;
 pub mod subnet;

@@ -98,7 +98,7 @@ fn answer(error: &kube::Error) -> Answer {
     }
 }
 
-fn failed(what: &str, error: kube::Error) -> ApiError {
+pub fn failed(what: &str, error: kube::Error) -> ApiError {
     match answer(&error) {
         Answer::Refused(why) => ApiError::Refused {
             what: what.to_owned(),
@@ -175,7 +175,8 @@ fn holds(kind: Kind) -> bool {
         | Kind::Approval
         | Kind::Policy
         | Kind::BackupPolicy
-        | Kind::Network => false,
+        | Kind::Network
+        | Kind::Showback => false,
     }
 }
 
@@ -404,18 +405,44 @@ pub async fn make_certificate(
     }
 }
 
-/// Makes an object, or puts right what of it is ours.
-pub async fn apply<K>(context: &Context, api: &Api<K>, object: &K) -> Result<(), ApiError>
+/// Makes an object, or puts right what of it is ours; `on_behalf` is the kind that metrics count it to.
+pub async fn apply<K>(
+    context: &Context,
+    on_behalf: &'static str,
+    api: &Api<K>,
+    object: &K,
+) -> Result<(), ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Serialize,
 {
     let kind = K::kind(&());
-    context.parts.metrics.wrote("Department", "apply");
+    context.parts.metrics.wrote(on_behalf, "apply");
     let mut body = json!(object);
     body["apiVersion"] = json!(K::api_version(&()));
     body["kind"] = json!(kind);
     let ours = PatchParams::apply(MANAGER).force();
     api.patch(&object.name_any(), &ours, &Patch::Apply(&body))
+        .await
+        .map(drop)
+        .map_err(|error| failed(&kind, error))
+}
+
+/// Writes the whole status of an object that nobody else writes.
+pub async fn apply_status<K>(
+    context: &Context,
+    on_behalf: &'static str,
+    api: &Api<K>,
+    name: &str,
+    status: &impl Serialize,
+) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let kind = K::kind(&());
+    context.parts.metrics.wrote(on_behalf, "status");
+    let body = json!({"apiVersion": K::api_version(&()), "kind": kind, "status": status});
+    let ours = PatchParams::apply(MANAGER).force();
+    api.patch_status(name, &ours, &Patch::Apply(&body))
         .await
         .map(drop)
         .map_err(|error| failed(&kind, error))

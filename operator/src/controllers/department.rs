@@ -74,6 +74,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             Err(error @ ApiError::Request { .. }) => return Err(error.into()),
         }
     }
+    // Whatever makes it look here may have changed what it holds.
+    context.queue.wake(Key::global(Kind::Showback, &me.name));
     settle(context, key, &department, Kind::Department, |look, _| {
         note_sizes(look, &me.name);
         let (DepartmentPlan { plan, objects: _ }, status) = decide(&refused);
@@ -193,15 +195,21 @@ async fn apply(context: &Context, step: &ObjectStep) -> Result<(), ApiError> {
     };
     match step {
         ObjectStep::ApplyNamespace(namespace) => {
-            api::apply(context, &Api::all(client.clone()), &**namespace).await
+            api::apply(
+                context,
+                "Department",
+                &Api::all(client.clone()),
+                &**namespace,
+            )
+            .await
         }
         ObjectStep::ApplyRole(role) => {
             let api = Api::namespaced(client.clone(), &of(&role.metadata));
-            api::apply(context, &api, role).await
+            api::apply(context, "Department", &api, role).await
         }
         ObjectStep::ApplyBinding(binding) => {
             let api = Api::namespaced(client.clone(), &of(&binding.metadata));
-            api::apply(context, &api, binding).await
+            api::apply(context, "Department", &api, binding).await
         }
         ObjectStep::DeleteNamespace { name, uid } => {
             let api: Api<Namespace> = Api::all(client.clone());

@@ -141,7 +141,7 @@ where
 }
 
 /// How long it is to a moment; a little past it, so that it has come then.
-fn until(at: Timestamp) -> Duration {
+pub fn until(at: Timestamp) -> Duration {
     const PAST: Duration = Duration::from_millis(5);
     let left = at.duration_since(Timestamp::now());
     Duration::try_from(left).unwrap_or_default() + PAST

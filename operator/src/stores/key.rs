@@ -26,6 +26,8 @@ pub enum Kind {
     Restore,
     /// The network of a department, by the department's name: not an object of its own.
     Network,
+    /// The record of what a department holds: no object, by the department's name.
+    Showback,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Backup => "Backup",
             Kind::Restore => "Restore",
             Kind::Network => "Network",
+            Kind::Showback => "Showback",
         }
     }
 }

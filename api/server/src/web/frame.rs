@@ -24,6 +24,7 @@ pub enum Tab {
     Approvals,
     Machines,
     Volumes,
+    Usage,
 }
 
 /// The department that a page is of.
@@ -146,6 +147,7 @@ fn tabs(language: Language, of: &Of) -> Markup {
         (Tab::Approvals, "/approvals", "Chờ quyết định", "To decide"),
         (Tab::Machines, "/machines", "Máy ảo", "Machines"),
         (Tab::Volumes, "/volumes", "Ổ đĩa", "Volumes"),
+        (Tab::Usage, "/usage", "Sử dụng", "Usage"),
     ];
     html! {
         nav.tabs aria-label=(language.pick("Các phần của đơn vị", "Parts of the department")) {

@@ -7,6 +7,7 @@ pub mod machine;
 pub mod request;
 pub mod requests;
 pub mod snapshot;
+pub mod usage;
 pub mod volume;
 
 use std::sync::Arc;

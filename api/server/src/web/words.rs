@@ -99,6 +99,7 @@ pub fn resource(language: Language, resource: &str) -> String {
         "vcpus" => "vCPU",
         "memory" => language.pick("Bộ nhớ", "Memory"),
         "subnets" => language.pick("Mạng con", "Subnets"),
+        "addresses" => language.pick("Địa chỉ mạng", "Addresses"),
         "snapshots" => language.pick("Bản chụp ổ đĩa", "Snapshots of volumes"),
         other => match other.strip_prefix("storage/") {
             Some(class) => {

@@ -96,6 +96,9 @@ fn operator() -> Vec<Value> {
         rule(DC, &finalizers, &["update"]),
         // Evidence: made once, looked at, and never changed or deleted.
         rule(DC, &["erasurecertificates"], &["get", "create"]),
+        // Records of what departments hold: they stay.
+        rule(DC, &["usagerecords"], &["get", "list", "create", "patch"]),
+        rule(DC, &["usagerecords/status"], &["patch"]),
         // Volumes from a machine's templates, and for restores.
         rule(DC, &["volumes"], &["create", "delete"]),
         // What is due by a policy.
@@ -201,6 +204,7 @@ fn as_a_user(kinds: &[&str], verbs: &[&str]) -> Value {
 fn api() -> Vec<Value> {
     let mut rules = vec![
         rule(DC, SERVED_KINDS, READ),
+        rule(DC, &["usagerecords"], &["list"]),
         rule(
             "authorization.k8s.io",
             &["subjectaccessreviews"],
@@ -219,11 +223,13 @@ fn api() -> Vec<Value> {
     ];
     let written = WRITTEN_KINDS.iter();
     rules.extend(written.map(|(kinds, verbs)| as_a_user(kinds, verbs)));
-    // The list of people.
+    // The lists of people, which it watches, and of prices.
     let own = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "dc-api", "namespace": "{{ .Release.Namespace }}"},
         "rules": [{"apiGroups": [""], "resources": ["configmaps"],
-                   "resourceNames": ["dc-api-people"], "verbs": READ}]});
+                   "resourceNames": ["dc-api-people"], "verbs": READ},
+                  {"apiGroups": [""], "resources": ["configmaps"],
+                   "resourceNames": ["dc-api-prices"], "verbs": ["get"]}]});
     let account = json!([{"kind": "ServiceAccount", "name": "dc-api",
                           "namespace": "{{ .Release.Namespace }}"}]);
     vec![
@@ -252,6 +258,7 @@ fn province() -> Vec<Value> {
     let kinds: Vec<&str> = [CLUSTER_KINDS, NAMESPACED_KINDS].concat();
     let read = [
         rule(DC, &kinds, READ),
+        rule(DC, &["usagerecords"], READ),
         rule("events.k8s.io", &["events"], READ),
         rule("", &["events", "namespaces"], READ),
     ];

@@ -67,15 +67,18 @@ impl Tenant {
         ];
         let events = rule("events.k8s.io", &["events"], &READ);
         let old_events = rule("", &["events"], &READ);
+        // The objects are the cluster's: this opens them through the departments' API alone.
+        const USAGE: [&str; 1] = ["usagerecords"];
         let read = rule(
             dc_crds::GROUP,
-            &[&OURS[..], &REQUESTS, &BACKUPS].concat(),
+            &[&OURS[..], &REQUESTS, &BACKUPS, &USAGE].concat(),
             &READ,
         );
         match self {
             Tenant::Administrator => vec![
                 rule(dc_crds::GROUP, &OURS, &ALL),
                 rule(dc_crds::GROUP, &["approvals"], &READ),
+                rule(dc_crds::GROUP, &USAGE, &READ),
                 rule(
                     dc_crds::GROUP,
                     &BACKUPS,
