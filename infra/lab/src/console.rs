@@ -130,6 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Console<S> {
     }
 }
 
+/// What the guest's own scripts say begins with this. They may still be at work when its shell is
+/// there, and speak while a command runs.
+const GUEST_SAYS: &str = "dc-tiny: ";
+
 /// What follows the echoed line: the terminal repeats what was typed, perhaps folded, up to the
 /// closing quote of the end mark.
 fn after_echo(said: &str) -> String {
@@ -137,7 +141,9 @@ fn after_echo(said: &str) -> String {
         Some(at) => &said[at + "\"-$?-\"".len()..],
         None => said,
     };
-    output.replace('\r', "").trim().to_owned()
+    let output = output.replace('\r', "");
+    let lines = output.lines().filter(|line| !line.starts_with(GUEST_SAYS));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -167,6 +173,13 @@ mod tests {
             .unwrap();
         assert_eq!(output, "hello");
         guest.await.unwrap();
+    }
+
+    #[test]
+    fn what_the_guest_says_of_its_start_is_no_output_of_a_command() {
+        let said =
+            "cat a; echo \"dc-end\"\"-$?-\"\r\ndc-tiny: user-data done, result 0\r\none\r\ntwo\r\n";
+        assert_eq!(after_echo(said), "one\ntwo");
     }
 
     #[tokio::test]
