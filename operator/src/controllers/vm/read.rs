@@ -226,8 +226,13 @@ fn wished(look: &Look<'_>, cards: &[CardRead], me: &ObjectRef) -> BTreeSet<(Subn
         })
         .collect();
     let vms = look.context.stores.vms.in_namespace(&me.namespace);
+    // Few ask for an address, and this is looked at for each of the many that may wait: whose it is
+    // is read last.
     let others = vms.iter().filter(|vm| {
-        object::uid(&vm.metadata) != Some(me.uid) && object::life(&vm.metadata) != Life::Deleting
+        let mut cards = vm.spec.interfaces.iter();
+        cards.any(|card| card.ipv4.is_some() || card.ipv6.is_some())
+            && object::life(&vm.metadata) != Life::Deleting
+            && object::uid(&vm.metadata) != Some(me.uid)
     });
     let mut wished = BTreeSet::new();
     for card in others.flat_map(|vm| &vm.spec.interfaces) {
