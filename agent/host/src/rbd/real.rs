@@ -1,16 +1,18 @@
-//! The cluster that a configuration file names, over Ceph's programs.
+//! The cluster that a configuration file names: images by the program `rbd`, all else by its
+//! daemons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dc_rados::Target;
+use dc_rados::{Objects, Target};
 use dc_types::Bytes;
 
 use super::answers::{
-    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, Monitor, MonitorDump, Named,
+    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, Listed, LockListed, Monitor, MonitorDump,
     OsdStat, OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed,
     blocked, keyring, snapshots, space, users,
 };
@@ -18,8 +20,9 @@ use super::daemons::{Daemons, Order};
 use super::program::{Call, Client};
 use super::{
     ClientAddress, Cluster, Difference, ImageInfo, ImageName, Lock, MapEpoch, Rbd, RbdError,
-    Session, Shrink, Snapshot, Space, Trashed, Usage, User, omap,
+    Session, Shrink, Snapshot, Space, Trashed, Usage, User,
 };
+use crate::drivers::cutoff::effect;
 
 /// Where records lie: no RBD namespace, which are DNS labels, has this name.
 const RECORDS_NAMESPACE: &str = "dc_records";
@@ -46,6 +49,8 @@ pub struct RealCeph {
     client: Client,
     daemons: Daemons,
     pool: String,
+    /// Namespaces with images of size zero, of which `rbd du` dies.
+    odd: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl RealCeph {
@@ -57,6 +62,7 @@ impl RealCeph {
             daemons: Daemons::new(&client),
             client,
             pool,
+            odd: Arc::default(),
         }
     }
 
@@ -94,10 +100,66 @@ impl RealCeph {
         Call::new(program, args).ask(&self.client).await
     }
 
-    /// The arguments of `rados` for what lies beside the images.
-    fn beside<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let place = ["--pool", &self.pool, "--namespace", RECORDS_NAMESPACE];
-        [&place, args].concat()
+    /// Works with the objects of a namespace.
+    async fn objects<T: Send + 'static>(
+        &self,
+        namespace: &str,
+        what: String,
+        work: impl FnOnce(&Objects<'_>) -> Result<T, dc_rados::Error> + Send + 'static,
+    ) -> Result<T, RbdError> {
+        let (pool, namespace) = (self.pool.clone(), namespace.to_owned());
+        let of_objects =
+            move |cluster: &dc_rados::Cluster| work(&cluster.open_objects(&pool, &namespace)?);
+        self.daemons.work(what, of_objects).await
+    }
+}
+
+/// What a question answers that `rbd` itself would begin with, from the objects that it would look
+/// at: starting the program takes twenty times as long, and most of what is asked for is not there.
+impl RealCeph {
+    /// Whether there is an image of that name, and it could be opened.
+    async fn has_image(&self, image: &ImageName) -> Result<bool, RbdError> {
+        let id = format!("rbd_id.{}", image.name);
+        let what = format!("looking for image {image}");
+        self.objects(&image.namespace, what, move |objects| objects.exists(&id))
+            .await
+    }
+
+    /// Whether anything bears that name, also what a removal that was cut off has left of it.
+    async fn bears_name(&self, image: &ImageName) -> Result<bool, RbdError> {
+        let (id, key) = (
+            format!("rbd_id.{}", image.name),
+            format!("name_{}", image.name),
+        );
+        let what = format!("looking for image {image}");
+        let look = move |objects: &Objects<'_>| {
+            Ok(objects.exists(&id)? || objects.get("rbd_directory", &key)?.is_some())
+        };
+        self.objects(&image.namespace, what, look).await
+    }
+
+    /// The ends of the keys of one of RBD's own lists.
+    async fn own_list(
+        &self,
+        namespace: &str,
+        object: &'static str,
+        begin: &'static str,
+    ) -> Result<Vec<String>, RbdError> {
+        let list = move |objects: &Objects<'_>| objects.list(object, begin);
+        let found = self.objects(namespace, format!("listing {object}"), list);
+        let keys = found.await?.into_keys();
+        let ends = keys.filter_map(|key| Some(key.strip_prefix(begin)?.to_owned()));
+        Ok(ends.collect())
+    }
+}
+
+/// What is asked of an image that is not there.
+fn no_image(what: &str, image: &ImageName) -> RbdError {
+    RbdError::Refused {
+        program: "rbd",
+        what: format!("{what} {image}"),
+        errno: nix::errno::Errno::ENOENT,
+        said: "there is no such image".to_owned(),
     }
 }
 
@@ -105,14 +167,44 @@ impl RealCeph {
     /// What each image takes; those that go meanwhile are left out.
     async fn list_usage_one_by_one(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
         let space = self.space_of(namespace);
-        let names: Vec<String> = self.ask("rbd", &["ls", &space]).await?;
-        let mut found = Vec::new();
-        for several in names.chunks(AT_ONCE) {
-            let asked = several.iter().map(|name| self.usage_of(namespace, name));
+        let listed: Vec<Listed> = self.ask("rbd", &["ls", "--long", &space]).await?;
+        let empty = |one: &&Listed| one.snapshot.is_none() && one.size == 0;
+        let empty: BTreeSet<String> = listed
+            .iter()
+            .filter(empty)
+            .map(|one| one.image.clone())
+            .collect();
+        self.set_odd(namespace, !empty.is_empty());
+        let (odd, others): (Vec<_>, Vec<_>) = listed
+            .into_iter()
+            .partition(|one| empty.contains(&one.image));
+        let mut found: Vec<Usage> = odd.into_iter().map(Listed::unknown).collect();
+        let others: Vec<_> = others
+            .into_iter()
+            .filter(|one| one.snapshot.is_none())
+            .collect();
+        for several in others.chunks(AT_ONCE) {
+            let asked = several
+                .iter()
+                .map(|one| self.usage_of(namespace, &one.image));
             let usage = futures::future::try_join_all(asked.collect::<Vec<_>>()).await?;
             found.extend(usage.into_iter().flatten());
         }
         Ok(found)
+    }
+
+    /// Notes that a namespace has images of size zero, or none any more.
+    fn set_odd(&self, namespace: &str, is_odd: bool) {
+        let mut odd = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_odd {
+            true => odd.insert(namespace.to_owned()),
+            false => odd.remove(namespace),
+        };
+    }
+
+    fn is_odd(&self, namespace: &str) -> bool {
+        let odd = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        odd.contains(namespace)
     }
 
     async fn usage_of(&self, namespace: &str, name: &str) -> Result<Vec<Usage>, RbdError> {
@@ -154,16 +246,26 @@ fn all<T: Into<U>, U>(listed: Vec<T>) -> Vec<U> {
 #[async_trait]
 impl Rbd for RealCeph {
     async fn list_namespaces(&self) -> Result<Vec<String>, RbdError> {
-        let listed: Vec<Named> = self.ask("rbd", &["namespace", "ls", &self.pool]).await?;
-        Ok(listed.into_iter().map(|one| one.name).collect())
+        self.own_list("", "rbd_namespace", "name_").await
     }
 
     async fn ensure_namespace(&self, namespace: &str) -> Result<(), RbdError> {
+        let known = self.list_namespaces().await?;
+        if known.iter().any(|one| one == namespace) {
+            return Ok(());
+        }
         let space = self.space_of(namespace);
         or_there(self.rbd(&["namespace", "create", &space]).await)
     }
 
     async fn list_usage(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
+        let names = self.own_list(namespace, "rbd_directory", "name_").await?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.is_odd(namespace) {
+            return self.list_usage_one_by_one(namespace).await;
+        }
         let mut args = vec!["du", "--pool", &self.pool];
         if !namespace.is_empty() {
             args.extend(["--namespace", namespace]);
@@ -171,11 +273,16 @@ impl Rbd for RealCeph {
         match self.ask::<DiskUsage>("rbd", &args).await {
             // It gives up when an image gets another name meanwhile, as each does that is made.
             Err(error) if error.is_missing() => self.list_usage_one_by_one(namespace).await,
+            // That of Ceph 16 dies of an image of size zero, which anybody may make.
+            Err(error) if error.is_death() => self.list_usage_one_by_one(namespace).await,
             other => other.map(Into::into),
         }
     }
 
     async fn read_image(&self, image: &ImageName) -> Result<Option<ImageInfo>, RbdError> {
+        if !self.has_image(image).await? {
+            return Ok(None);
+        }
         match self.ask::<Info>("rbd", &["info", &self.spec(image)]).await {
             Ok(info) => Ok(Some(info.into())),
             Err(error) if error.is_missing() => Ok(None),
@@ -250,6 +357,9 @@ impl Rbd for RealCeph {
     }
 
     async fn remove_image(&self, image: &ImageName) -> Result<(), RbdError> {
+        if !self.bears_name(image).await? {
+            return Ok(());
+        }
         let spec = self.spec(image);
         or_missing(self.rbd_bulk(&["rm", "--no-progress", &spec]).await)
     }
@@ -265,6 +375,13 @@ impl Rbd for RealCeph {
     }
 
     async fn list_trash(&self, namespace: &str) -> Result<Vec<Trashed>, RbdError> {
+        if self
+            .own_list(namespace, "rbd_trash", "id_")
+            .await?
+            .is_empty()
+        {
+            return Ok(Vec::new());
+        }
         let args = ["trash", "ls", "--all", &self.space_of(namespace)];
         Ok(all::<TrashListed, _>(self.ask("rbd", &args).await?))
     }
@@ -278,6 +395,9 @@ impl Rbd for RealCeph {
     }
 
     async fn list_snapshots(&self, image: &ImageName) -> Result<Vec<Snapshot>, RbdError> {
+        if !self.has_image(image).await? {
+            return Err(no_image("snap ls", image));
+        }
         let spec = self.spec(image);
         let listed: Vec<SnapshotListed> = self.ask("rbd", &["snap", "ls", "--all", &spec]).await?;
         snapshots(listed).ok_or_else(|| nonsense("rbd", "snap ls", "a time cannot be read"))
@@ -354,7 +474,7 @@ impl Cluster for RealCeph {
             program: "ceph",
             what: format!("df: pool {}", self.pool),
             errno: nix::errno::Errno::ENOENT,
-            said: "the cluster has no such pool".to_owned(),
+            said: "error opening pool: the cluster has none of this name".to_owned(),
         })
     }
 
@@ -428,32 +548,42 @@ impl Cluster for RealCeph {
     }
 
     async fn list_records(&self, object: &str) -> Result<BTreeMap<String, Vec<u8>>, RbdError> {
-        let args = self.beside(&["listomapvals", object]);
-        let listed = Call::new("rados", &args).run(&self.client);
-        let text = match listed.await {
-            Ok(text) => text,
-            // Nothing was ever written. `rados` ends with 1 whatever it was, and says it in words.
-            Err(RbdError::Refused { said, .. })
-                if said.contains("error getting omap keys")
-                    && said.contains("(2) No such file") =>
-            {
-                return Ok(BTreeMap::new());
-            }
-            Err(error) => return Err(error),
-        };
-        let text = String::from_utf8_lossy(&text);
-        omap::parse(&text).map_err(|why| nonsense("rados", "listomapvals", &why))
+        let object = object.to_owned();
+        let what = format!("listing {object}");
+        self.objects(RECORDS_NAMESPACE, what, move |objects| {
+            objects.list(&object, "")
+        })
+        .await
+    }
+
+    async fn read_record(&self, object: &str, key: &str) -> Result<Option<Vec<u8>>, RbdError> {
+        let (object, key) = (object.to_owned(), key.to_owned());
+        let what = format!("reading {key} of {object}");
+        self.objects(RECORDS_NAMESPACE, what, move |objects| {
+            objects.get(&object, &key)
+        })
+        .await
     }
 
     async fn write_record(&self, object: &str, key: &str, text: &[u8]) -> Result<(), RbdError> {
-        let args = self.beside(&["setomapval", object, key]);
-        let call = Call::change("rados", &args).input(text);
-        call.run(&self.client).await.map(drop)
+        let (object, key, text) = (object.to_owned(), key.to_owned(), text.to_owned());
+        let what = format!("writing {key} of {object}");
+        effect();
+        self.objects(RECORDS_NAMESPACE, what, move |objects| {
+            objects.set(&object, &key, &text)
+        })
+        .await
     }
 
     async fn remove_record(&self, object: &str, key: &str) -> Result<(), RbdError> {
-        let args = self.beside(&["rmomapkey", object, key]);
-        let call = Call::change("rados", &args);
-        or_missing(call.run(&self.client).await.map(drop))
+        let (object, key) = (object.to_owned(), key.to_owned());
+        let what = format!("removing {key} of {object}");
+        effect();
+        or_missing(
+            self.objects(RECORDS_NAMESPACE, what, move |objects| {
+                objects.remove(&object, &key)
+            })
+            .await,
+        )
     }
 }
