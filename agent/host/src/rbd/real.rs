@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dc_rados::{Objects, Target};
+use dc_rados::Target;
 use dc_types::Bytes;
 
 use super::answers::{
-    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, Listed, LockListed, Monitor, MonitorDump,
-    OsdStat, OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed,
-    blocked, keyring, snapshots, space, users,
+    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, Monitor, MonitorDump, OsdStat,
+    OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed, blocked,
+    keyring, snapshots, space, users,
 };
 use super::daemons::{Daemons, Order};
 use super::program::{Call, Client};
@@ -24,14 +24,15 @@ use super::{
 };
 use crate::drivers::cutoff::effect;
 
+mod looks;
+
+use looks::no_image;
+
 /// Where records lie: no RBD namespace, which are DNS labels, has this name.
 const RECORDS_NAMESPACE: &str = "dc_records";
 
 /// Asked of every image: clones that need no protected parents, and cheap differences.
 const FEATURES: &str = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
-
-/// Programs that run side by side.
-const AT_ONCE: usize = 8;
 
 /// A pool of a cluster, and who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,121 +99,6 @@ impl RealCeph {
         args: &[&str],
     ) -> Result<T, RbdError> {
         Call::new(program, args).ask(&self.client).await
-    }
-
-    /// Works with the objects of a namespace.
-    async fn objects<T: Send + 'static>(
-        &self,
-        namespace: &str,
-        what: String,
-        work: impl FnOnce(&Objects<'_>) -> Result<T, dc_rados::Error> + Send + 'static,
-    ) -> Result<T, RbdError> {
-        let (pool, namespace) = (self.pool.clone(), namespace.to_owned());
-        let of_objects =
-            move |cluster: &dc_rados::Cluster| work(&cluster.open_objects(&pool, &namespace)?);
-        self.daemons.work(what, of_objects).await
-    }
-}
-
-/// What a question answers that `rbd` itself would begin with, from the objects that it would look
-/// at: starting the program takes twenty times as long, and most of what is asked for is not there.
-impl RealCeph {
-    /// Whether there is an image of that name, and it could be opened.
-    async fn has_image(&self, image: &ImageName) -> Result<bool, RbdError> {
-        let id = format!("rbd_id.{}", image.name);
-        let what = format!("looking for image {image}");
-        self.objects(&image.namespace, what, move |objects| objects.exists(&id))
-            .await
-    }
-
-    /// Whether anything bears that name, also what a removal that was cut off has left of it.
-    async fn bears_name(&self, image: &ImageName) -> Result<bool, RbdError> {
-        let (id, key) = (
-            format!("rbd_id.{}", image.name),
-            format!("name_{}", image.name),
-        );
-        let what = format!("looking for image {image}");
-        let look = move |objects: &Objects<'_>| {
-            Ok(objects.exists(&id)? || objects.get("rbd_directory", &key)?.is_some())
-        };
-        self.objects(&image.namespace, what, look).await
-    }
-
-    /// The ends of the keys of one of RBD's own lists.
-    async fn own_list(
-        &self,
-        namespace: &str,
-        object: &'static str,
-        begin: &'static str,
-    ) -> Result<Vec<String>, RbdError> {
-        let list = move |objects: &Objects<'_>| objects.list(object, begin);
-        let found = self.objects(namespace, format!("listing {object}"), list);
-        let keys = found.await?.into_keys();
-        let ends = keys.filter_map(|key| Some(key.strip_prefix(begin)?.to_owned()));
-        Ok(ends.collect())
-    }
-}
-
-/// What is asked of an image that is not there.
-fn no_image(what: &str, image: &ImageName) -> RbdError {
-    RbdError::Refused {
-        program: "rbd",
-        what: format!("{what} {image}"),
-        errno: nix::errno::Errno::ENOENT,
-        said: "there is no such image".to_owned(),
-    }
-}
-
-impl RealCeph {
-    /// What each image takes; those that go meanwhile are left out.
-    async fn list_usage_one_by_one(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
-        let space = self.space_of(namespace);
-        let listed: Vec<Listed> = self.ask("rbd", &["ls", "--long", &space]).await?;
-        let empty = |one: &&Listed| one.snapshot.is_none() && one.size == 0;
-        let empty: BTreeSet<String> = listed
-            .iter()
-            .filter(empty)
-            .map(|one| one.image.clone())
-            .collect();
-        self.set_odd(namespace, !empty.is_empty());
-        let (odd, others): (Vec<_>, Vec<_>) = listed
-            .into_iter()
-            .partition(|one| empty.contains(&one.image));
-        let mut found: Vec<Usage> = odd.into_iter().map(Listed::unknown).collect();
-        let others: Vec<_> = others
-            .into_iter()
-            .filter(|one| one.snapshot.is_none())
-            .collect();
-        for several in others.chunks(AT_ONCE) {
-            let asked = several
-                .iter()
-                .map(|one| self.usage_of(namespace, &one.image));
-            let usage = futures::future::try_join_all(asked.collect::<Vec<_>>()).await?;
-            found.extend(usage.into_iter().flatten());
-        }
-        Ok(found)
-    }
-
-    /// Notes that a namespace has images of size zero, or none any more.
-    fn set_odd(&self, namespace: &str, is_odd: bool) {
-        let mut odd = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
-        match is_odd {
-            true => odd.insert(namespace.to_owned()),
-            false => odd.remove(namespace),
-        };
-    }
-
-    fn is_odd(&self, namespace: &str) -> bool {
-        let odd = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
-        odd.contains(namespace)
-    }
-
-    async fn usage_of(&self, namespace: &str, name: &str) -> Result<Vec<Usage>, RbdError> {
-        let spec = self.spec(&ImageName::new(namespace, name));
-        match self.ask::<DiskUsage>("rbd", &["du", &spec]).await {
-            Err(error) if error.is_missing() => Ok(Vec::new()),
-            other => other.map(Into::into),
-        }
     }
 }
 
