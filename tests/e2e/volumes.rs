@@ -141,19 +141,34 @@ async fn find_disk(guest: &mut Guest, serial: &str, sought: Sought) -> Result<St
     .await
 }
 
-/// A guest writes without end and stops: its volume says so, each time after a minute or two.
+/// A guest writes as fast as it may and stops: its volume says what it may, and how much it is used,
+/// each time after a minute or two.
 pub fn use_is_told(centre: &Arc<Centre>) -> Result<()> {
+    const LIMIT: u64 = 40;
     cast::ensure(centre)?;
     centre.block_on(async {
+        let limit = |iops| json!({ "qos": iops });
+        let limited = limit(json!({ "iops": LIMIT }));
+        centre.patch("volume", HEALTH, STORE, &limited)?;
+        let set = format!("{LIMIT} IOPS");
+        let what = "that it is limited";
+        let said = ripe::object(centre, "volume", HEALTH, STORE, what, DEADLINE, |volume| {
+            objects::text(volume, "/status/qos").is_some_and(|qos| qos == set)
+        });
+        said.await?;
         let mut guest = Guest::open(centre, HEALTH, DATABASE).await?;
         // Behind what other tests have marked.
         let line = format!(
-            "rm -f /tmp/idle; (until [ -e /tmp/idle ]; do dd if=/dev/zero of={STORE_DEVICE} bs=64k \
-             seek=16 count=64 conv=notrunc,fsync; done) >/dev/null 2>&1 & true"
+            "rm -f /tmp/idle; (until [ -e /tmp/idle ]; do dd if=/dev/zero of={STORE_DEVICE} bs=4k \
+             seek=256 count=64 conv=notrunc oflag=direct; done) >/dev/null 2>&1 & true"
         );
         guest.run(&line).await?;
-        says_used(centre, "that it is used", |iops| iops > 0).await?;
+        // What a limit lets through at once, before it holds, is a tenth of a second's worth.
+        let within = |iops| iops > 0 && iops <= LIMIT + LIMIT / 10;
+        says_used(centre, "that it is used within its limit", within).await?;
         guest.run("touch /tmp/idle").await?;
+        let free = limit(serde_json::Value::Null);
+        centre.patch("volume", HEALTH, STORE, &free)?;
         says_used(centre, "that it is idle", |iops| iops == 0).await
     })
 }

@@ -11,7 +11,7 @@ use dc_host::images::Fetcher;
 use dc_host::rbd::RbdPlace;
 use dc_lab::apt::{self, Packages};
 use dc_lab::cache::Cache;
-use dc_lab::ceph::{AGENT_USER, Ceph, CephSpec, POOL};
+use dc_lab::ceph::{AGENT_USER, Ceph, CephSpec, Daemon, POOL};
 use dc_lab::images::{DiskFormat, GuestImage};
 use dc_lab::progress::run;
 use dc_lab::wait::{self, Look};
@@ -305,6 +305,13 @@ async fn a_disk_moves_to_ceph_and_back_under_a_guest_that_writes() -> Result<()>
     desk.carrier.fence(2, &desk.first)?;
     let before = desk.last_written()?;
     desk.wrote(1, before + 20).await?;
+    // What serves it dies under the guest, which waits and loses nothing.
+    for daemon in [Daemon::Osd, Daemon::Monitor] {
+        bench.ceph.kill_daemon(daemon)?;
+        bench.ceph.ensure_daemon(daemon).await?;
+        let before = desk.last_written()?;
+        desk.wrote(1, before + 20).await?;
+    }
 
     // Back, to a target that was never used, and nobody has the image open any more.
     let back = desk.target(4)?;

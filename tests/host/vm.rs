@@ -4,6 +4,7 @@ pub mod growth;
 pub mod moves;
 pub mod order;
 pub mod plugs;
+pub mod stalls;
 
 use std::time::{Duration, Instant};
 

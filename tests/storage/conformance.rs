@@ -14,7 +14,6 @@ mod extents;
 mod fake;
 mod grants;
 mod iscsi;
-#[cfg(feature = "rbd-row")]
 mod rbd;
 mod rig;
 mod snapshots;
@@ -26,6 +25,7 @@ use std::pin::Pin;
 use self::bench::Bench;
 use self::rig::{Place, Rig};
 use crate::inside::inside;
+use crate::lent::with_ceph;
 
 type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -44,6 +44,7 @@ fn run<R: Rig>(name: &str, case: for<'a> fn(&'a mut Bench<R>) -> Work<'a>) {
             .expect("a runtime can be made")
             .block_on(work()),
         Place::Machine => inside(name, work),
+        Place::Ceph => with_ceph(name, work),
     }
 }
 
@@ -77,6 +78,7 @@ macro_rules! row {
             grants::whoever_is_fenced_writes_no_more,
             grants::a_volume_that_is_held_is_not_changed_under_its_holder,
             grants::a_volume_grows_under_its_holder_who_loses_nothing,
+            grants::what_serves_a_volume_dies_under_its_holder_who_loses_nothing,
             grants::a_volume_that_is_written_to_is_granted_to_nobody,
             trouble::a_full_pool_is_told_and_goes_on_when_there_is_room,
             trouble::a_pool_that_is_away_is_told_and_goes_on_when_it_is_back,
@@ -85,6 +87,7 @@ macro_rules! row {
             trouble::what_the_driver_lacks_it_refuses_with_the_reason_it_gave,
             cutoffs::every_verb_may_be_repeated,
             cutoffs::every_verb_may_be_cut_off_anywhere_and_repeated,
+            cutoffs::every_verb_may_lose_its_pool_anywhere_and_be_repeated,
         }
     };
     (@cases $driver:ident, $rig:ty, $($module:ident::$case:ident,)*) => {
@@ -108,7 +111,5 @@ mod rows {
     row!(directory, super::super::directory::Reflinks);
     row!(directory_without_reflinks, super::super::directory::Plain);
     row!(fake, super::super::fake::Fake);
-    // Not whole yet: see docs/storage.md.
-    #[cfg(feature = "rbd-row")]
     row!(rbd, super::super::rbd::Rbd);
 }

@@ -51,11 +51,17 @@ pub fn forbid(forbidden: bool) {
     run(&["chattr", how, &format!("{POOL_FOLDER}/volumes")]);
 }
 
-/// Hides the pool's folder under an empty one, as when its disk is not mounted.
+/// Hides the pool's folder under an empty one, as when its disk is not mounted. Whoever works on it
+/// leaves that one empty.
 pub fn take_away(away: bool) {
     if away {
         run(&["mount", "-t", "tmpfs", "tmpfs", POOL_FOLDER]);
     } else {
+        let left: Vec<_> = fs::read_dir(POOL_FOLDER).unwrap().flatten().collect();
+        assert!(
+            left.is_empty(),
+            "written though the pool was away: {left:?}"
+        );
         run(&["umount", POOL_FOLDER]);
     }
 }

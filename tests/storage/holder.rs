@@ -4,6 +4,11 @@ use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc;
 
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// Bytes of lines that are on the way: the least that the kernel gives a pipe.
+const PIPE: i32 = 4096;
+
 /// Who opens a volume, by which way in.
 #[derive(Clone, Debug)]
 pub struct Holder {
@@ -49,7 +54,9 @@ impl Holder {
         }
     }
 
-    /// Goes on with the lines of `next` until it is stopped, each when the one before it is done.
+    /// Goes on with the lines of `next` until it is stopped, each when the one before it is done. The
+    /// last of them may stay undone: qemu-io reads ahead, and looks at what it has read only when
+    /// there is more.
     pub fn go_on(&self, next: impl FnMut() -> Option<String> + Send + 'static) -> Writer {
         self.go_on_to(AtEnd::StaysOpen, next)
     }
@@ -72,6 +79,8 @@ impl Holder {
             .spawn()
             .expect("qemu-io of qemu-utils can be started");
         let mut stdin = child.stdin.take().expect("its input is ours");
+        // The lines that were told and are not done yet are few.
+        fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(PIPE)).expect("a pipe may be small");
         let (at_end, open) = mpsc::channel();
         // Ends when the program does, or there is no line any more.
         std::thread::spawn(move || {

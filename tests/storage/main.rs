@@ -15,6 +15,7 @@ mod holder;
 mod images;
 mod initiator;
 mod inside;
+mod lent;
 mod login;
 mod rbd;
 mod runs;

@@ -29,7 +29,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let cluster = Cluster::start().await;
+        let cluster = Cluster::lent();
         let driver = cluster::attach();
         assert_eq!(driver.ensure_pool().await.fault, None);
         Self { cluster, driver }

@@ -1,8 +1,7 @@
-//! Ceph's block storage, through its own programs: `rbd` for images, `rados` for what is kept beside
-//! them, `qemu-storage-daemon` for bytes; and its daemons, asked over a connection that is kept
-//! ([`dc_rados`]).
+//! Ceph's block storage: its own program `rbd` for images, `qemu-storage-daemon` for bytes; and its
+//! daemons, asked over a connection that is kept ([`dc_rados`]), also for what is kept beside images.
 //!
-//! There is no maintained Rust binding of librbd; the programs answer in JSON and end with the
+//! There is no maintained Rust binding of librbd; the program answers in JSON and ends with the
 //! error's number.
 //!
 //! What always holds:
@@ -32,7 +31,6 @@ mod bytes;
 mod daemons;
 mod fake;
 mod nbd;
-mod omap;
 mod program;
 mod real;
 #[cfg(test)]
@@ -108,6 +106,8 @@ pub struct Usage {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
+    /// One that was taken later has a higher one.
+    pub order: u64,
     pub name: String,
     pub size: Bytes,
     /// Seconds since 1970.
@@ -252,7 +252,7 @@ pub enum SpaceState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MapEpoch(pub u64);
 
-/// What the cluster keeps: by its daemons, and the program `rados`.
+/// What the cluster keeps, by its daemons.
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// Who asks, with the leading `client.`.
@@ -281,6 +281,7 @@ pub trait Cluster: Send + Sync {
 
     /// Texts under keys, in an object of the pool that only the agent's user may touch.
     async fn list_records(&self, object: &str) -> Result<BTreeMap<String, Vec<u8>>, RbdError>;
+    async fn read_record(&self, object: &str, key: &str) -> Result<Option<Vec<u8>>, RbdError>;
     /// Durable before it returns.
     async fn write_record(&self, object: &str, key: &str, text: &[u8]) -> Result<(), RbdError>;
     async fn remove_record(&self, object: &str, key: &str) -> Result<(), RbdError>;
@@ -337,7 +338,14 @@ impl RbdError {
 
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        self.errno() == Some(Errno::ENOENT)
+        self.errno() == Some(Errno::ENOENT) && !self.is_of_pool()
+    }
+
+    /// The pool itself is not there, so that nothing is known of what was asked for.
+    #[must_use]
+    pub fn is_of_pool(&self) -> bool {
+        matches!(self, Self::Refused { errno: Errno::ENOENT, said, .. }
+            if said.contains("error opening pool") || said.contains("error opening default pool"))
     }
 
     #[must_use]
@@ -348,6 +356,12 @@ impl RbdError {
     #[must_use]
     pub fn has_clones(&self) -> bool {
         self.errno() == Some(Errno::ENOTEMPTY)
+    }
+
+    /// The program was ended by a signal, its own or another's.
+    #[must_use]
+    pub fn is_death(&self) -> bool {
+        self.errno() == Some(Errno::EINTR)
     }
 
     /// Somebody has it open.

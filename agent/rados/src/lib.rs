@@ -4,12 +4,15 @@
 //!
 //! `librados.so.2` is Ceph's own client library. It is opened when the first cluster is connected to,
 //! so that hosts without a Ceph pool need not have it. No maintained binding of it is known that can
-//! ask a single monitor or OSD; what is used here are nine functions of it.
+//! ask a single monitor or OSD; what is used here are some twenty functions of it.
+//!
+//! It also keeps short texts under keys in objects of a pool: see [`Cluster::open_objects`].
 //!
 //! Every call blocks, and every call has an end: what nobody answers gives up by the limits that the
 //! connection was made with.
 
 mod library;
+mod objects;
 
 use std::ffi::{CString, NulError, c_char, c_int};
 use std::path::{Path, PathBuf};
@@ -19,6 +22,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use library::{Answer, Handle, Library};
+pub use objects::Objects;
 
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ use crate::progress;
 use crate::wait::{self, Look};
 
 pub use daemons::Daemon;
-use place::Place;
+use place::{Place, State};
 
 /// Where the monitor listens on the storage address: the ports registered for Ceph, of the second
 /// and the first version of its protocol.
@@ -90,12 +90,17 @@ impl Ceph {
     /// The same in this process's own namespaces, for a test that has some to itself: the daemons
     /// are its children, and end with them.
     pub async fn ensure_here(folder: &Path, address: Ipv4Addr, spec: &CephSpec) -> Result<Self> {
-        let ceph = Self {
+        let ceph = Self::at(folder, address);
+        ceph.ensure_up(spec).await.context("cannot bring up Ceph")
+    }
+
+    /// The cluster that another process has made in a folder, and whose daemons it keeps.
+    pub fn at(folder: &Path, address: Ipv4Addr) -> Self {
+        Self {
             folder: folder.to_owned(),
             address,
             place: Place::here(),
-        };
-        ceph.ensure_up(spec).await.context("cannot bring up Ceph")
+        }
     }
 
     fn of(machine: &Machine) -> Result<Self> {
@@ -193,6 +198,16 @@ impl Ceph {
         };
         work.await
             .with_context(|| format!("cannot start the {daemon}"))
+    }
+
+    /// Starts again what has ended.
+    pub async fn ensure_daemons(&self) -> Result<()> {
+        for daemon in [Daemon::Monitor, Daemon::Manager, Daemon::Osd] {
+            if self.place.state(daemon)? == State::Ended {
+                self.ensure_daemon(daemon).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends a daemon without warning, as a test of what comes after.

@@ -16,8 +16,13 @@ use dc_lab::lab::LabName;
 pub enum Bench {
     /// The pure placement at 1,000 hosts.
     Place,
-    /// The folder drivers' verbs beside `cp --reflink` and `qemu-img convert`; needs root.
-    Storage,
+    /// The storage drivers' verbs beside `cp --reflink`, `rbd` and `qemu-img convert`; needs root and
+    /// some 10 GB of disk.
+    Storage {
+        /// Only this one: directory, iscsi or rbd.
+        #[arg(long)]
+        driver: Option<String>,
+    },
     /// From create to Running on simulated hosts, and what it costs the API server and the operator.
     ControlPlane(ControlPlaneArgs),
     /// From apply to the guest's first serial line, against raw `virsh create`, on a lab that is up.
@@ -51,7 +56,7 @@ pub struct ControlPlaneArgs {
 pub async fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Place => place::run(),
-        Bench::Storage => storage::run(),
+        Bench::Storage { driver } => storage::run(driver.as_deref()),
         Bench::ControlPlane(args) => control_plane::run(args).await,
         Bench::Guest { name, rounds } => guest::run(name, *rounds).await,
     }

@@ -12,6 +12,7 @@ use dc_types::report::{Guest, ItemState};
 
 use super::moves::{DATA, Desk};
 use super::order::DEADLINE;
+use super::stalls::Watch;
 
 /// Writes for as long as it runs, and says how large its disk is.
 pub const WRITER: &str = "#!/bin/sh
@@ -86,9 +87,13 @@ async fn a_disk_over_iscsi_grows_under_a_guest_that_writes() -> Result<()> {
     desk.order.vm.disks[DATA].size = GROWN;
     let told = desk.try_resize().await?;
     ensure!(told.is_err(), "it grew by what its storage does not show");
+    let rest = Watch::begin(vec![file.clone()]);
     let before = desk.last_written()?;
     desk.wrote(1, before + 10).await?;
 
+    rest.tell("of iscsi, nothing done")?;
+
+    let stall = Watch::begin(vec![file.clone()]);
     desk.carrier.fence(2, &desk.first)?;
     desk.carrier.make_target(7, &desk.first)?;
     // It comes back by itself, before it is told of anything.
@@ -97,6 +102,7 @@ async fn a_disk_over_iscsi_grows_under_a_guest_that_writes() -> Result<()> {
     // An agent that was not there meanwhile tells it.
     desk.tell(GROWN).await?;
     desk.sees(GROWN).await?;
+    stall.tell("of iscsi, while it grew")?;
     ensure!(desk.qemu()? == qemu, "another QEMU runs");
     let looked = desk.order.look(&desk.carrier, &desk.tools).await?;
     let mut domains = looked.seen.domains.values();
@@ -127,8 +133,10 @@ async fn a_disk_in_a_file_grows_under_a_guest_that_writes_and_never_before_its_f
     let told = desk.try_resize().await?;
     ensure!(told.is_err(), "QEMU has made the file longer");
     ensure!(file.metadata()?.len() == desk.first.size.0);
+    let stall = Watch::begin(vec![file.clone()]);
     File::options().write(true).open(&file)?.set_len(GROWN.0)?;
     desk.tell(GROWN).await?;
     desk.sees(GROWN).await?;
+    stall.tell("of directory, while it grew")?;
     desk.keeps().await
 }

@@ -5,12 +5,13 @@ use dc_agent_core::names::domain_name;
 use dc_agent_core::vm::xml::disk::source_name;
 use dc_host::Tools;
 use dc_lab::process::Identity;
-use dc_types::plan::{DiskItem, DiskSource, Mirror, MirrorOrder, Secret};
-use dc_types::report::{Guest, ItemState, MoveState};
+use dc_types::plan::{DiskItem, DiskSource, Hold, Mirror, MirrorOrder, Secret};
+use dc_types::report::{Guest, HoldState, ItemState, MoveState};
 use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 
 use super::order::Order;
+use super::stalls::Watch;
 use crate::carrier::Carrier;
 
 /// The moved disk among the machine's.
@@ -158,6 +159,38 @@ impl Desk {
         settled.await
     }
 
+    /// The disk's file copied while the guest is held, as its storage shares it.
+    async fn takes_a_snapshot(&mut self) -> Result<()> {
+        let file = self.file(self.first.volume)?;
+        let copy = file.with_extension("copy");
+        let before = self.last_written()?;
+        let stall = Watch::begin(vec![file.clone()]);
+        self.order.vm.hold = Some(Hold {
+            id: self.order.epoch,
+            deadline_s: 60,
+        });
+        let held = self
+            .order
+            .settle(&self.carrier, &self.tools, "held", |seen| {
+                seen.held
+                    .is_some_and(|held| held.state == HoldState::Holding)
+            });
+        held.await?;
+        let (from, to) = (file.display(), copy.display());
+        let line = format!("cp --reflink=auto --sparse=always {from} {to} && sync {to}");
+        self.carrier.run(&line)?;
+        self.order.vm.hold = None;
+        self.settle("it goes on", |guest, _| guest == Guest::Running)
+            .await?;
+        let written = self.last_written()?;
+        self.wrote(1, written + 20).await?;
+        stall.tell("of iscsi, while a snapshot was taken")?;
+        let there = super::stalls::records(&copy);
+        ensure!(there > u64::from(before), "{there} of {before} records");
+        std::fs::remove_file(copy)?;
+        Ok(())
+    }
+
     /// The process of the guest.
     pub fn qemu(&self) -> Result<Identity> {
         super::qemu(&self.carrier, &self.order)
@@ -199,7 +232,11 @@ impl Desk {
 #[tokio::test]
 async fn a_disk_moves_under_a_guest_that_writes_and_the_old_target_can_go() -> Result<()> {
     let mut desk = Desk::new("moves").await?;
+    desk.takes_a_snapshot().await?;
     let to = desk.target(3)?;
+    let files = [desk.first.volume, to.volume].map(|volume| desk.file(volume));
+    let files = files.into_iter().collect::<Result<_>>()?;
+    let stall = Watch::begin(files);
     desk.mirror(to.clone(), MirrorOrder::Copy);
     desk.settle("the copy is whole", |_, state| {
         state == Some(MoveState::Ready)
@@ -212,6 +249,7 @@ async fn a_disk_moves_under_a_guest_that_writes_and_the_old_target_can_go() -> R
     })
     .await?;
     ensure!(desk.source().await? == source_name(&to));
+    stall.tell("from iscsi to iscsi, while it moved")?;
     // The old place is taken away for good, and the guest goes on.
     desk.carrier.fence(2, &desk.first)?;
     let old = desk.file(desk.first.volume)?;

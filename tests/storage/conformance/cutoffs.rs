@@ -3,6 +3,8 @@
 //! A rig on the machine starts this program once more for each cut-off: the child attaches to the
 //! same pool, does the verb, and ends itself without any cleaning up right before its first, second,
 //! third … effect. Then another process repeats the verb. A rig in memory uses its knobs.
+//!
+//! The same with a pool that goes away right before each effect and comes back.
 
 use std::process::Command;
 
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::{Bench, MIB, SIZE, epoch, order, owner, pool};
 use super::bytes::assert_same;
-use super::rig::Rig;
+use super::rig::{Place, Rig};
 
 const VERB: &str = "DC_STORAGE_TEST_VERB";
 const AFTER: &str = "DC_STORAGE_TEST_AFTER";
@@ -157,7 +159,8 @@ async fn prepare<R: Rig>(bench: &mut Bench<R>, kind: &str) -> Option<Stage> {
     let volume = bench.blank().await;
     let bytes = bench.random.bytes(2 * MIB);
     bench.write(volume, 3 * MIB, &bytes).await;
-    let before = bench.read(volume).await;
+    let mut before = vec![0; SIZE as usize];
+    before[(3 * MIB) as usize..(5 * MIB) as usize].copy_from_slice(&bytes);
     let mut stage = Stage {
         volume,
         after: before.clone(),
@@ -201,7 +204,7 @@ async fn prepare<R: Rig>(bench: &mut Bench<R>, kind: &str) -> Option<Stage> {
         "restore" => {
             stage.snapshot = bench.snapshot(volume).await;
             bench.write(volume, 0, &[9; 8192]).await;
-            stage.before = bench.read(volume).await;
+            stage.before[..8192].fill(9);
             Asked::Restore {
                 volume,
                 snapshot: stage.snapshot,
@@ -288,10 +291,15 @@ async fn see_done<R: Rig>(bench: &mut Bench<R>, stage: &Stage) {
     }
 }
 
-/// Takes away what a case has left, so that the next has the same room.
+/// Takes away what a case has left, so that the next has the same room. A cluster has room for all of
+/// them, and an erasure there is a dozen programs.
 async fn clear<R: Rig>(bench: &mut Bench<R>, stage: &Stage) {
     bench.wait_until_free(stage.volume).await;
     bench.fence(stage.volume).await;
+    if R::PLACE == Place::Ceph {
+        bench.drop_snapshot(stage.volume, stage.snapshot).await;
+        return;
+    }
     let volumes = bench.driver.list().await.unwrap().volumes;
     for (volume, there) in volumes {
         for snapshot in there.snapshots.keys() {
@@ -352,8 +360,47 @@ pub async fn every_verb_may_be_cut_off_anywhere_and_repeated<R: Rig>(bench: &mut
             }
         }
     }
+    see_nothing_left(bench).await;
+}
+
+async fn see_nothing_left<R: Rig>(bench: &Bench<R>) {
     let left = bench.driver.list().await.unwrap().strays;
     let retained = |name: &str| name.contains("retained");
     let left: Vec<_> = left.iter().filter(|stray| !retained(&stray.name)).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+pub async fn every_verb_may_lose_its_pool_anywhere_and_be_repeated<R: Rig>(bench: &mut Bench<R>) {
+    if R::PLACE == Place::Memory {
+        // What is in memory does all of a verb at once.
+        return;
+    }
+    for kind in KINDS {
+        for after in 0.. {
+            let Some(stage) = prepare(bench, kind).await else {
+                break;
+            };
+            let take = bench.rig.taker();
+            cutoff::call_before(after, move || take(true));
+            let done = act::<R>(&stage.asked, &*bench.driver).await;
+            let is_away = !cutoff::call_off();
+            if is_away {
+                println!("{kind}, the pool away after {after}: {done:?}");
+                bench.rig.take_away(false);
+            }
+            bench.restart().await;
+            match done {
+                Ok(()) => see_done(bench, &stage).await,
+                Err(_) => see_whole(bench, &stage).await,
+            }
+            let done = act::<R>(&stage.asked, &*bench.driver).await;
+            done.unwrap_or_else(|error| panic!("{kind}, away after {after}: {error:?}"));
+            see_done(bench, &stage).await;
+            clear(bench, &stage).await;
+            if !is_away {
+                break;
+            }
+        }
+    }
+    see_nothing_left(bench).await;
 }

@@ -86,8 +86,8 @@ macro_rules! directory {
                 true
             }
 
-            fn take_away(&mut self, away: bool) {
-                folder::take_away(away);
+            fn taker(&self) -> Box<dyn Fn(bool) + Send> {
+                Box::new(folder::take_away)
             }
 
             fn spoil(&mut self, volume: InstanceId, snapshot: SnapshotId) -> bool {

@@ -1,10 +1,13 @@
 //! Changed extents against the bytes themselves, whatever was done in between.
 
+use std::sync::Arc;
+
 use dc_agent_core::storage::{Extent, clip, merge, pieces, total};
+use dc_host::drivers::{ReadExtents, WriteExtents};
 use dc_types::report::Verb;
 use dc_types::{Bytes, InstanceId, SnapshotId};
 
-use super::bench::{Bench, MIB, SIZE};
+use super::bench::{Bench, MIB, SIZE, read_all};
 use super::bytes::{assert_same, blocks_that_differ};
 use super::rig::Rig;
 
@@ -12,11 +15,31 @@ use super::rig::Rig;
 const CHANGES: u64 = 24;
 const ROUNDS: usize = 10;
 
-/// A volume, what it must hold, and its snapshots with what they must hold.
+/// A volume, what it must hold, and its snapshots.
 struct Twin {
     volume: InstanceId,
     bytes: Vec<u8>,
-    taken: Vec<(SnapshotId, Vec<u8>)>,
+    taken: Vec<Taken>,
+    /// While it is written to.
+    open: Option<Arc<dyn WriteExtents>>,
+}
+
+/// A snapshot, opened once, and what it must hold.
+struct Taken {
+    snapshot: SnapshotId,
+    held: Vec<u8>,
+    open: Arc<dyn ReadExtents>,
+}
+
+impl Twin {
+    async fn opened<R: Rig>(&mut self, bench: &Bench<R>) -> Arc<dyn WriteExtents> {
+        if let Some(open) = &self.open {
+            return Arc::clone(open);
+        }
+        let open = bench.driver.open_volume(self.volume).await.unwrap();
+        self.open = Some(Arc::clone(&open));
+        open
+    }
 }
 
 /// One change of the volume and of what it must hold.
@@ -35,22 +58,27 @@ async fn change<R: Rig>(bench: &mut Bench<R>, twin: &mut Twin) {
     match kind {
         0..60 => {
             let new = bench.random.bytes(extent.length);
-            bench.write(twin.volume, extent.start, &new).await;
+            let open = twin.opened(bench).await;
+            open.write(extent.start, new.clone()).await.unwrap();
+            open.flush().await.unwrap();
             twin.bytes[within].copy_from_slice(&new);
         }
         60..68 => {
             let zeros = vec![0; extent.length as usize];
-            bench.write(twin.volume, extent.start, &zeros).await;
+            let open = twin.opened(bench).await;
+            open.write(extent.start, zeros).await.unwrap();
+            open.flush().await.unwrap();
             twin.bytes[within].fill(0);
         }
         68..90 => {
-            let open = bench.driver.open_volume(twin.volume).await.unwrap();
+            let open = twin.opened(bench).await;
             open.discard(extent).await.unwrap();
             open.flush().await.unwrap();
             twin.bytes[within].fill(0);
         }
         90..95 if size < 2 * SIZE => {
             let size = size + 512 * bench.random.below(4096);
+            twin.open = None;
             bench
                 .driver
                 .grow_volume(twin.volume, Bytes(size))
@@ -60,18 +88,20 @@ async fn change<R: Rig>(bench: &mut Bench<R>, twin: &mut Twin) {
         }
         95..98 if !twin.taken.is_empty() => {
             let at = bench.random.below(twin.taken.len() as u64) as usize;
-            let (snapshot, held) = twin.taken[at].clone();
+            twin.open = None;
+            let Taken { snapshot, held, .. } = &twin.taken[at];
             bench
                 .driver
-                .restore_volume(twin.volume, snapshot)
+                .restore_volume(twin.volume, *snapshot)
                 .await
                 .unwrap();
-            twin.bytes = held;
+            twin.bytes = held.clone();
             twin.bytes.resize(size as usize, 0);
         }
         98.. if twin.taken.len() > 2 => {
             let at = bench.random.below(twin.taken.len() as u64) as usize;
-            let (snapshot, _) = twin.taken.remove(at);
+            let Taken { snapshot, open, .. } = twin.taken.remove(at);
+            drop(open);
             bench.drop_snapshot(twin.volume, snapshot).await;
         }
         _ => {}
@@ -82,11 +112,13 @@ async fn change<R: Rig>(bench: &mut Bench<R>, twin: &mut Twin) {
 async fn compare<R: Rig>(
     bench: &Bench<R>,
     twin: &Twin,
-    from: Option<&(SnapshotId, Vec<u8>)>,
-    (to, held): &(SnapshotId, Vec<u8>),
+    from: Option<&Taken>,
+    to: &Taken,
 ) -> (u64, u64) {
-    let older = from.map(|(snapshot, _)| *snapshot);
-    let extents = bench.driver.changed_extents(twin.volume, older, *to);
+    let (older, held) = (from.map(|from| from.snapshot), &to.held);
+    let extents = bench
+        .driver
+        .changed_extents(twin.volume, older, to.snapshot);
     let extents = extents.await.unwrap();
     assert_eq!(
         merge(extents.clone()),
@@ -98,12 +130,11 @@ async fn compare<R: Rig>(
         extents,
         "they lie within"
     );
-    let mut copy = from.map(|(_, held)| held.clone()).unwrap_or_default();
+    let mut copy = from.map(|from| from.held.clone()).unwrap_or_default();
     let changed = blocks_that_differ(&copy, held) * 4096;
     copy.resize(held.len(), 0);
-    let open = bench.driver.open_snapshot(twin.volume, *to).await.unwrap();
     for piece in pieces(&extents, MIB) {
-        let bytes = open.read(piece).await.unwrap();
+        let bytes = to.open.read(piece).await.unwrap();
         copy[piece.start as usize..piece.end() as usize].copy_from_slice(&bytes);
     }
     assert_same(&copy, held, "the older one with the changed extents copied");
@@ -118,16 +149,24 @@ pub async fn no_changed_byte_is_missed_whatever_was_written<R: Rig>(bench: &mut 
         volume: bench.blank().await,
         bytes: vec![0; SIZE as usize],
         taken: Vec::new(),
+        open: None,
     };
     let (mut changed, mut given, mut pairs) = (0, 0, 0);
     for _ in 0..ROUNDS {
         for _ in 0..CHANGES {
             change(bench, &mut twin).await;
         }
+        twin.open = None;
         let snapshot = bench.snapshot(twin.volume).await;
-        let held = bench.read_snapshot(twin.volume, snapshot).await;
+        let open = bench.driver.open_snapshot(twin.volume, snapshot).await;
+        let open = open.unwrap();
+        let held = read_all(&*open).await;
         assert_same(&held, &twin.bytes, "the snapshot");
-        twin.taken.push((snapshot, held));
+        twin.taken.push(Taken {
+            snapshot,
+            held,
+            open,
+        });
         let newest = twin.taken.last().unwrap();
         compare(bench, &twin, None, newest).await;
         for older in &twin.taken {
@@ -139,7 +178,8 @@ pub async fn no_changed_byte_is_missed_whatever_was_written<R: Rig>(bench: &mut 
         }
     }
     println!("{pairs} pairs: blocks of {changed} bytes differ, {given} bytes were given");
-    for (snapshot, _) in std::mem::take(&mut twin.taken) {
+    for Taken { snapshot, open, .. } in std::mem::take(&mut twin.taken) {
+        drop(open);
         bench.drop_snapshot(twin.volume, snapshot).await;
     }
 }

@@ -71,9 +71,12 @@ impl Rig for Fake {
         false
     }
 
-    fn take_away(&mut self, away: bool) {
-        let fault = away.then(|| "its disk is away".to_owned());
-        self.0.pool(&pool()).set_fault(fault);
+    fn taker(&self) -> Box<dyn Fn(bool) + Send> {
+        let pool = self.0.pool(&pool()).clone();
+        Box::new(move |away| {
+            let fault = away.then(|| "its disk is away".to_owned());
+            pool.set_fault(fault);
+        })
     }
 
     fn spoil(&mut self, _: InstanceId, _: SnapshotId) -> bool {

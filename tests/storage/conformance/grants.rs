@@ -223,10 +223,11 @@ pub async fn a_volume_grows_under_its_holder_who_loses_nothing<R: Rig>(bench: &m
         assert!(matches!(done, Err(DriverError::InUse { .. })), "{done:?}");
         return;
     }
-    let writer = R::holder(volume, epoch(6)).map(|holder| Growing::begin(&holder));
+    let end = format!("truncate {0}\nwrite -q -P 9 {SIZE} 1M\nflush\n", 2 * SIZE);
+    let writer = R::holder(volume, epoch(6)).map(|holder| Steady::begin(&holder, end));
     if let Some(writer) = &writer {
         bench.wait_for_holder(volume).await;
-        writer.wait_for(100).await;
+        writer.goes_on().await;
     }
     for _ in 0..2 {
         bench
@@ -254,17 +255,7 @@ pub async fn a_volume_grows_under_its_holder_who_loses_nothing<R: Rig>(bench: &m
     bench.wait_until_free(volume).await;
     bench.fence(volume).await;
     let bytes = bench.read(volume).await;
-    let blocks = SIZE / BLOCK;
-    for block in 0..blocks {
-        let last = (0..wrote).rev().find(|line| line % blocks == block);
-        let expected = last.map_or(0, pattern);
-        let at = usize::try_from(block * BLOCK).unwrap();
-        let found = &bytes[at..at + BLOCK as usize];
-        assert!(
-            found.iter().all(|&byte| byte == expected),
-            "block {block} of {wrote} writes is not {expected}"
-        );
-    }
+    see_steady(&bytes, wrote);
     let beyond = usize::try_from(SIZE).unwrap();
     assert_eq!(
         bytes[beyond..beyond + 4096],
@@ -276,31 +267,30 @@ pub async fn a_volume_grows_under_its_holder_who_loses_nothing<R: Rig>(bench: &m
 
 const BLOCK: u64 = 4096;
 
+/// Lines that may be told and not done: a pipe and a reader's buffer are full of them.
+const AHEAD: u64 = 500;
+
 fn pattern(line: u64) -> u8 {
     u8::try_from(line % 250 + 1).unwrap()
 }
 
-/// A holder that writes block after block, over and over, while its disk grows.
-struct Growing {
+/// A holder that writes block after block, over and over.
+struct Steady {
     writer: Writer,
     lines: Arc<AtomicU64>,
-    grown: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
 }
 
-impl Growing {
-    fn begin(holder: &Holder) -> Self {
+impl Steady {
+    /// It does the lines of `end` last.
+    fn begin(holder: &Holder, end: String) -> Self {
         let lines = Arc::new(AtomicU64::new(0));
-        let grown = Arc::new(AtomicBool::new(false));
-        let (count, is_grown) = (Arc::clone(&lines), Arc::clone(&grown));
-        let mut ended = false;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (count, over) = (Arc::clone(&lines), Arc::clone(&is_over));
+        let mut end = Some(end);
         let writer = holder.go_on_and_end(move || {
-            if is_grown.load(Ordering::SeqCst) {
-                let end = format!(
-                    "truncate {0}\nwrite -q -P 9 {1} 1M\nflush\n",
-                    2 * SIZE,
-                    SIZE
-                );
-                return (!std::mem::replace(&mut ended, true)).then_some(end);
+            if over.load(Ordering::SeqCst) {
+                return end.take();
             }
             let line = count.fetch_add(1, Ordering::SeqCst);
             let at = line % (SIZE / BLOCK) * BLOCK;
@@ -309,25 +299,27 @@ impl Growing {
         Self {
             writer,
             lines,
-            grown,
+            is_over,
         }
     }
 
-    async fn wait_for(&self, lines: u64) {
+    /// Waits until it has written something that it had not been told before.
+    async fn goes_on(&self) {
+        let enough = self.lines.load(Ordering::SeqCst) + AHEAD;
         let said = until("the holder to write", DEADLINE, async || {
             match self.lines.load(Ordering::SeqCst) {
-                so_far if so_far > lines => Look::Holds(()),
-                so_far => Look::NotYet(format!("{so_far} lines")),
+                so_far if so_far > enough => Look::Holds(()),
+                so_far => Look::NotYet(format!("{so_far} lines, not yet {enough}")),
             }
         });
         said.await.unwrap();
     }
 
-    /// Has it take the new size, write beyond the old one and end; how many blocks it wrote before.
+    /// Has it do its last lines and end; how many blocks it wrote before.
     async fn end(mut self) -> u64 {
-        self.wait_for(self.lines.load(Ordering::SeqCst) + 100).await;
+        self.goes_on().await;
         assert!(self.writer.is_alive(), "it has lost its disk");
-        self.grown.store(true, Ordering::SeqCst);
+        self.is_over.store(true, Ordering::SeqCst);
         let ended = until("the holder to end", DEADLINE, async || {
             match self.writer.is_alive() {
                 false => Look::Holds(()),
@@ -337,6 +329,48 @@ impl Growing {
         ended.await.unwrap();
         self.lines.load(Ordering::SeqCst)
     }
+}
+
+/// Each block is as the last of so many writes has left it.
+fn see_steady(bytes: &[u8], wrote: u64) {
+    let blocks = SIZE / BLOCK;
+    for block in 0..blocks {
+        let last = (0..wrote).rev().find(|line| line % blocks == block);
+        let expected = last.map_or(0, pattern);
+        let at = usize::try_from(block * BLOCK).unwrap();
+        let found = &bytes[at..at + BLOCK as usize];
+        assert!(
+            found.iter().all(|&byte| byte == expected),
+            "block {block} of {wrote} writes is not {expected}"
+        );
+    }
+}
+
+pub async fn what_serves_a_volume_dies_under_its_holder_who_loses_nothing<R: Rig>(
+    bench: &mut Bench<R>,
+) {
+    let volume = bench.blank().await;
+    bench.grant(volume, 6).await.unwrap();
+    let Some(holder) = R::holder(volume, epoch(6)) else {
+        return;
+    };
+    let writer = Steady::begin(&holder, "flush\n".to_owned());
+    bench.wait_for_holder(volume).await;
+    for nth in 0.. {
+        writer.goes_on().await;
+        if !bench.rig.kill_server(nth).await {
+            break;
+        }
+        // A daemon that forgets is told again, as by the agent: of the same epoch.
+        if bench.grants(volume).await.is_empty() {
+            bench.driver.grant(&bench.order(volume, 6)).await.unwrap();
+        }
+        writer.goes_on().await;
+    }
+    let wrote = writer.end().await;
+    bench.wait_until_free(volume).await;
+    bench.fence(volume).await;
+    see_steady(&bench.read(volume).await, wrote);
 }
 
 pub async fn a_volume_that_is_written_to_is_granted_to_nobody<R: Rig>(bench: &mut Bench<R>) {

@@ -16,7 +16,7 @@ use crate::site::{Site, attach, iscsi_host};
 use crate::{folder, site};
 
 pub struct Iscsi {
-    _site: Site,
+    site: Site,
 }
 
 pub fn chap(volume: InstanceId, epoch: Epoch) -> Chap {
@@ -32,7 +32,7 @@ impl Rig for Iscsi {
 
     async fn start() -> Self {
         Self {
-            _site: Site::new().await,
+            site: Site::new().await,
         }
     }
 
@@ -72,8 +72,17 @@ impl Rig for Iscsi {
         true
     }
 
-    fn take_away(&mut self, away: bool) {
-        folder::take_away(away);
+    fn taker(&self) -> Box<dyn Fn(bool) + Send> {
+        Box::new(folder::take_away)
+    }
+
+    async fn kill_server(&mut self, nth: usize) -> bool {
+        if nth > 0 {
+            return false;
+        }
+        self.site.kill_tgtd();
+        self.site.start_tgtd().await;
+        true
     }
 
     fn spoil(&mut self, volume: InstanceId, snapshot: SnapshotId) -> bool {

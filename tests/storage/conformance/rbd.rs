@@ -1,9 +1,10 @@
-//! A Ceph of the test's own, and QEMU's own RBD client.
+//! A Ceph that tests hand on, and QEMU's own RBD client.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use dc_host::drivers::Driver;
+use dc_lab::ceph::Daemon;
 use dc_types::plan::{GrantAccess, ImageItem};
 use dc_types::report::{Orphan, OrphanKind};
 use dc_types::{Bytes, Epoch, InstanceId, SnapshotId};
@@ -19,11 +20,11 @@ pub struct Rbd {
 
 #[async_trait(?Send)]
 impl Rig for Rbd {
-    const PLACE: Place = Place::Machine;
+    const PLACE: Place = Place::Ceph;
 
     async fn start() -> Self {
         Self {
-            cluster: Cluster::start().await,
+            cluster: Cluster::lent(),
         }
     }
 
@@ -52,8 +53,22 @@ impl Rig for Rbd {
         false
     }
 
-    fn take_away(&mut self, away: bool) {
-        self.cluster.rename_pool(away);
+    fn forbid(&mut self, forbidden: bool) -> bool {
+        self.cluster.forbid(forbidden);
+        true
+    }
+
+    fn taker(&self) -> Box<dyn Fn(bool) + Send> {
+        let cluster = self.cluster.clone();
+        Box::new(move |away| cluster.rename_pool(away))
+    }
+
+    async fn kill_server(&mut self, nth: usize) -> bool {
+        let daemon = [Daemon::Osd, Daemon::Monitor].get(nth).copied();
+        if let Some(daemon) = daemon {
+            self.cluster.kill(daemon).await;
+        }
+        daemon.is_some()
     }
 
     /// What a snapshot holds cannot be changed in Ceph.
@@ -71,10 +86,12 @@ impl Rig for Rbd {
         let lost = InstanceId(uuid::Uuid::from_u128(77)).to_string();
         let image = format!("dc_images/{}", uuid::Uuid::from_u128(78));
         for name in ["by-hand", "somewhere/by-hand", &lost, &image] {
-            self.cluster.make_image(name);
+            self.cluster.make_image(name, "1M");
         }
+        self.cluster.make_image("nothing", "0");
         vec![
             stray(OrphanKind::Other, "by-hand"),
+            stray(OrphanKind::Other, "nothing"),
             stray(OrphanKind::Other, "somewhere/by-hand"),
             stray(OrphanKind::Volume, &lost),
             stray(OrphanKind::Image, &image),

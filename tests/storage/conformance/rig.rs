@@ -18,6 +18,8 @@ pub enum Place {
     Memory,
     /// On the machine, in namespaces of the test's own.
     Machine,
+    /// In a cluster of Ceph that is lent to the test.
+    Ceph,
 }
 
 /// The pool's name in every rig.
@@ -59,8 +61,18 @@ pub trait Rig: Sized {
         false
     }
 
-    /// Takes the pool away, or gives it back.
-    fn take_away(&mut self, away: bool);
+    /// What takes the pool away, or gives it back. It sees that nothing was written in its place.
+    fn taker(&self) -> Box<dyn Fn(bool) + Send>;
+
+    fn take_away(&self, away: bool) {
+        self.taker()(away);
+    }
+
+    /// Ends, without warning, the `nth` of what serves the pool's volumes, and has it started again
+    /// as the host does; whether there are so many.
+    async fn kill_server(&mut self, _nth: usize) -> bool {
+        false
+    }
 
     /// Changes a byte of a snapshot behind the driver's back; whether that can be done.
     fn spoil(&mut self, volume: InstanceId, snapshot: SnapshotId) -> bool;

@@ -225,9 +225,12 @@ pub async fn a_counter_written_meanwhile_has_no_gap_in_any_snapshot<R: Rig>(benc
     let counter = sent.clone();
     let mut writer = holder.go_on(move || {
         let count = counter.fetch_add(1, Ordering::SeqCst);
-        // Each is answered before the next is read.
-        (count < BLOCKS)
-            .then(|| format!("write -q -P {} {} 4k\n", count % 250 + 1, place_of(count)))
+        // Each is answered before the next is read; after the last there is something to read still,
+        // or the last would not be looked at.
+        Some(match count < BLOCKS {
+            true => format!("write -q -P {} {} 4k\n", count % 250 + 1, place_of(count)),
+            false => "sleep 20\n".to_owned(),
+        })
     });
     let mut last = 0;
     let mut snapshots = Vec::new();

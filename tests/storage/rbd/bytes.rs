@@ -7,7 +7,7 @@ use dc_types::{Bytes, ObjectRef, ObjectUid, SnapshotId};
 use uuid::Uuid;
 
 use super::{Bench, Client, SIZE};
-use crate::inside::inside;
+use crate::lent::with_ceph;
 use crate::site::{MIB, epoch, pool, volume};
 
 /// SplitMix64, from a seed that is told.
@@ -69,7 +69,7 @@ impl Bench {
 
 #[test]
 fn no_changed_byte_is_missed_whatever_was_written() {
-    inside(
+    with_ceph(
         "rbd::bytes::no_changed_byte_is_missed_whatever_was_written",
         async || {
             let bench = Bench::new().await;
@@ -130,7 +130,7 @@ fn no_changed_byte_is_missed_whatever_was_written() {
 
 #[test]
 fn a_snapshot_is_taken_while_a_client_with_few_rights_holds_the_image() {
-    inside(
+    with_ceph(
         "rbd::bytes::a_snapshot_is_taken_while_a_client_with_few_rights_holds_the_image",
         async || {
             let bench = Bench::new().await;
@@ -158,7 +158,7 @@ fn a_snapshot_is_taken_while_a_client_with_few_rights_holds_the_image() {
 
 #[test]
 fn an_erased_volume_is_read_back_and_what_was_cloned_from_it_stays() {
-    inside(
+    with_ceph(
         "rbd::bytes::an_erased_volume_is_read_back_and_what_was_cloned_from_it_stays",
         async || {
             let bench = Bench::new().await;

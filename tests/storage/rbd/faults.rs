@@ -10,7 +10,7 @@ use dc_types::{Bytes, SnapshotId};
 use uuid::Uuid;
 
 use super::{Bench, Client};
-use crate::inside::inside;
+use crate::lent::with_ceph;
 use crate::site::{MIB, volume};
 
 /// What a pool that has just become full is asked waits a minute before it gives up.
@@ -30,8 +30,7 @@ async fn writes_go_on_when_it_dies(daemon: Daemon) {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         client.act(&lines);
     });
-    bench.cluster.ceph.kill_daemon(daemon).unwrap();
-    bench.cluster.ceph.ensure_daemon(daemon).await.unwrap();
+    bench.cluster.kill(daemon).await;
     writer.join().unwrap();
     let client = Client::of(1, 6);
     let lines: Vec<String> = (0..32)
@@ -44,7 +43,7 @@ async fn writes_go_on_when_it_dies(daemon: Daemon) {
 
 #[test]
 fn a_client_goes_on_writing_when_the_osd_was_killed_and_is_back() {
-    inside(
+    with_ceph(
         "rbd::faults::a_client_goes_on_writing_when_the_osd_was_killed_and_is_back",
         async || writes_go_on_when_it_dies(Daemon::Osd).await,
     );
@@ -52,7 +51,7 @@ fn a_client_goes_on_writing_when_the_osd_was_killed_and_is_back() {
 
 #[test]
 fn a_client_goes_on_writing_when_the_monitor_was_killed_and_is_back() {
-    inside(
+    with_ceph(
         "rbd::faults::a_client_goes_on_writing_when_the_monitor_was_killed_and_is_back",
         async || writes_go_on_when_it_dies(Daemon::Monitor).await,
     );
@@ -60,7 +59,7 @@ fn a_client_goes_on_writing_when_the_monitor_was_killed_and_is_back() {
 
 #[test]
 fn a_full_pool_is_told_and_a_writer_waits_until_there_is_room() {
-    inside(
+    with_ceph(
         "rbd::faults::a_full_pool_is_told_and_a_writer_waits_until_there_is_room",
         async || {
             let bench = Bench::new().await;
@@ -105,7 +104,7 @@ fn a_full_pool_is_told_and_a_writer_waits_until_there_is_room() {
 
 #[test]
 fn a_pool_that_is_gone_is_told_and_nothing_is_made_in_its_place() {
-    inside(
+    with_ceph(
         "rbd::faults::a_pool_that_is_gone_is_told_and_nothing_is_made_in_its_place",
         async || {
             let bench = Bench::new().await;

@@ -10,7 +10,7 @@ use dc_types::plan::VolumeSource;
 use nix::sys::signal::Signal;
 
 use super::{Bench, Client};
-use crate::inside::inside;
+use crate::lent::with_ceph;
 use crate::site::{DEADLINE, epoch, volume};
 
 impl Bench {
@@ -54,7 +54,7 @@ impl Bench {
 
 #[test]
 fn a_writing_client_is_fenced_and_what_the_next_one_writes_stays() {
-    inside(
+    with_ceph(
         "rbd::fences::a_writing_client_is_fenced_and_what_the_next_one_writes_stays",
         async || {
             let bench = Bench::new().await;
@@ -85,7 +85,7 @@ fn a_writing_client_is_fenced_and_what_the_next_one_writes_stays() {
 
 #[test]
 fn a_client_that_was_stopped_finds_itself_shut_out_when_it_goes_on() {
-    inside(
+    with_ceph(
         "rbd::fences::a_client_that_was_stopped_finds_itself_shut_out_when_it_goes_on",
         async || {
             let bench = Bench::new().await;
@@ -114,7 +114,7 @@ fn a_client_that_was_stopped_finds_itself_shut_out_when_it_goes_on() {
 
 #[test]
 fn the_lock_of_a_dead_client_is_in_nobodys_way_after_the_fence() {
-    inside(
+    with_ceph(
         "rbd::fences::the_lock_of_a_dead_client_is_in_nobodys_way_after_the_fence",
         async || {
             let bench = Bench::new().await;
@@ -135,7 +135,7 @@ fn the_lock_of_a_dead_client_is_in_nobodys_way_after_the_fence() {
 
 #[test]
 fn a_guest_that_is_started_again_takes_over_the_lock_of_its_dead_self() {
-    inside(
+    with_ceph(
         "rbd::fences::a_guest_that_is_started_again_takes_over_the_lock_of_its_dead_self",
         async || {
             let bench = Bench::new().await;
@@ -153,7 +153,7 @@ fn a_guest_that_is_started_again_takes_over_the_lock_of_its_dead_self() {
 
 #[test]
 fn a_client_that_has_only_shown_its_key_is_shut_out_too() {
-    inside(
+    with_ceph(
         "rbd::fences::a_client_that_has_only_shown_its_key_is_shut_out_too",
         async || {
             let bench = Bench::new().await;

@@ -7,7 +7,7 @@ use dc_types::plan::{Cephx, VolumeSource};
 
 use super::{Bench, Client};
 use crate::cluster;
-use crate::inside::inside;
+use crate::lent::with_ceph;
 use crate::site::{epoch, volume};
 
 /// What one of Ceph's own tools says to the user of a grant.
@@ -25,7 +25,7 @@ fn as_user(user: &str, line: &str) -> Result<String, String> {
 
 #[test]
 fn a_key_opens_the_image_of_its_grant_and_nothing_else() {
-    inside(
+    with_ceph(
         "rbd::reach::a_key_opens_the_image_of_its_grant_and_nothing_else",
         async || {
             let bench = Bench::new().await;
@@ -76,7 +76,7 @@ fn a_key_opens_the_image_of_its_grant_and_nothing_else() {
 
 #[test]
 fn another_key_of_the_same_user_opens_nothing() {
-    inside(
+    with_ceph(
         "rbd::reach::another_key_of_the_same_user_opens_nothing",
         async || {
             let bench = Bench::new().await;
@@ -96,7 +96,7 @@ fn another_key_of_the_same_user_opens_nothing() {
 
 #[test]
 fn a_clone_is_read_through_to_its_image_by_a_key_that_may_not_write_there() {
-    inside(
+    with_ceph(
         "rbd::reach::a_clone_is_read_through_to_its_image_by_a_key_that_may_not_write_there",
         async || {
             let bench = Bench::new().await;

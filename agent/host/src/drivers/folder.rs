@@ -106,8 +106,13 @@ impl FolderDriver {
     ) -> Result<T, DriverError> {
         let inner = self.inner.clone();
         blocking(move || {
-            inner.ensure().map_err(|fault| inner.unusable(fault))?;
-            work(&inner)
+            let see = || inner.ensure().map_err(|fault| inner.unusable(fault));
+            see()?;
+            let done = work(&inner);
+            // In one that has gone away meanwhile nothing is found: what the work came to is not to be
+            // believed then, such as that a volume had no bytes to erase.
+            see()?;
+            done
         })
         .await
     }

@@ -189,6 +189,17 @@ impl LocalGrants {
         }
     }
 
+    /// In whatever may be in the pool's place there are no names: that none was found says nothing
+    /// then.
+    fn see_there(&self) -> Result<(), DriverError> {
+        let marker = self.root.join("pool.json");
+        let seen = fs::metadata(&marker).map(drop);
+        seen.map_err(|error| DriverError::PoolUnusable {
+            pool: self.pool.clone(),
+            fault: format!("{}: {error}", marker.display()),
+        })
+    }
+
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, DriverError> + Send + 'static,
@@ -284,6 +295,7 @@ impl Grants for LocalGrants {
             removed.await?;
             deleted.push(format!("the name {}, which nobody has open", grant.handle));
         }
+        self.work(Self::see_there).await?;
         Ok(FenceProof {
             epoch,
             deleted,

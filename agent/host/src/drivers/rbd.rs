@@ -174,17 +174,32 @@ impl RbdDriver {
         volume: InstanceId,
         snapshot: SnapshotId,
     ) -> Result<(ImageName, Snapshot), DriverError> {
+        let (image, listed) = self.snapshots(volume).await?;
+        let found = self.find(volume, snapshot, &listed)?.clone();
+        Ok((image, found))
+    }
+
+    async fn snapshots(
+        &self,
+        volume: InstanceId,
+    ) -> Result<(ImageName, Vec<Snapshot>), DriverError> {
         let image = self.image_of(volume).await?;
         let listed = self.pool.rbd.list_snapshots(&image).await;
-        let mut listed = listed.map_err(|error| self.told(error))?.into_iter();
-        let found = listed.find(|one| one.name == snapshot.to_string());
-        match found {
-            Some(found) => Ok((image, found)),
-            None => Err(DriverError::NotThere {
-                pool: self.pool.name.clone(),
-                what: format!("snapshot {snapshot} of volume {volume}"),
-            }),
-        }
+        Ok((image, listed.map_err(|error| self.told(error))?))
+    }
+
+    fn find<'a>(
+        &self,
+        volume: InstanceId,
+        snapshot: SnapshotId,
+        listed: &'a [Snapshot],
+    ) -> Result<&'a Snapshot, DriverError> {
+        let name = snapshot.to_string();
+        let found = listed.iter().find(|one| one.name == name);
+        found.ok_or_else(|| DriverError::NotThere {
+            pool: self.pool.name.clone(),
+            what: format!("snapshot {snapshot} of volume {volume}"),
+        })
     }
 
     /// The storage itself refuses an epoch that is not the one written down beside the volume: the
@@ -343,8 +358,8 @@ impl Driver for RbdDriver {
     ) -> Result<(), DriverError> {
         let pool = self.see_pool().await?;
         let _turn = self.turns.take(volume).await;
-        let image = self.image_of(volume).await?;
-        let name = snapshot.to_string();
+        // One that is not there is as good as deleted, and so is one of a volume that is not.
+        let (image, name) = (names::volume(volume), snapshot.to_string());
         let removed = pool.rbd.remove_snapshot(&image, &name).await;
         removed.map_err(|error| self.told(error))
     }
@@ -376,17 +391,19 @@ impl Driver for RbdDriver {
         to: SnapshotId,
     ) -> Result<Vec<Extent>, DriverError> {
         let pool = self.see_pool().await?;
-        let (image, newer) = self.snapshot(volume, to).await?;
-        if let Some(from) = from {
-            self.snapshot(volume, from).await?;
-        }
-        let from = from.map(|from| from.to_string());
-        let found = pool
-            .rbd
-            .read_differences(&image, from.as_deref(), Some(&newer.name));
+        let (image, listed) = self.snapshots(volume).await?;
+        let to = self.find(volume, to, &listed)?;
+        let from = from.map(|from| self.find(volume, from, &listed));
+        // What differs is the same both ways, and is told from the older to the newer.
+        let (older, newer) = match from.transpose()? {
+            Some(from) if from.order > to.order => (Some(to), from),
+            from => (from, to),
+        };
+        let older = older.map(|older| older.name.as_str());
+        let found = pool.rbd.read_differences(&image, older, Some(&newer.name));
         let found = found.await.map_err(|error| self.told(error))?.into_iter();
         let extents = merge(found.map(|one| Extent::new(one.offset, one.length)));
-        Ok(clip(extents, newer.size.0))
+        Ok(clip(extents, to.size.0))
     }
 
     async fn open_snapshot(

@@ -15,11 +15,6 @@ use super::{
 };
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Named {
-    pub name: String,
-}
-
-#[derive(Debug, Deserialize)]
 pub(super) struct Info {
     id: String,
     size: u64,
@@ -85,6 +80,27 @@ impl From<DiskUsage> for Vec<Usage> {
     }
 }
 
+/// An image, or a snapshot of one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pub image: String,
+    #[serde(default)]
+    pub snapshot: Option<String>,
+    pub size: u64,
+}
+
+impl Listed {
+    /// What is told of an image of which it cannot be asked what it takes.
+    pub fn unknown(self) -> Usage {
+        Usage {
+            name: self.image,
+            snapshot: self.snapshot,
+            size: Bytes(self.size),
+            used: Bytes(0),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct SnapshotListed {
     id: u64,
@@ -109,6 +125,7 @@ pub(super) fn snapshots(mut listed: Vec<SnapshotListed>) -> Option<Vec<Snapshot>
     });
     ours.map(|snapshot| {
         Some(Snapshot {
+            order: snapshot.id,
             taken_at: seconds(&snapshot.timestamp)?,
             name: snapshot.name,
             size: Bytes(snapshot.size),

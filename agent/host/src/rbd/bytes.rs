@@ -51,7 +51,7 @@ pub trait Blocks: Send + Sync {
     fn size(&self) -> Bytes;
     async fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, RbdError>;
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), RbdError>;
-    /// Gives the blocks back; they read as zero afterwards.
+    /// All of it reads as zero afterwards, and blocks that lie in it are given back.
     async fn discard(&self, offset: u64, length: u32) -> Result<(), RbdError>;
     /// Makes durable what was written.
     async fn flush(&self) -> Result<(), RbdError>;
@@ -342,7 +342,7 @@ impl Blocks for Served {
 
     async fn discard(&self, offset: u64, length: u32) -> Result<(), RbdError> {
         self.with("cannot be discarded", async |connection| {
-            connection.trim(offset, length).await
+            connection.zero(offset, length).await
         })
         .await
     }

@@ -109,12 +109,23 @@ impl Daemons {
         })
     }
 
-    /// What the daemon says. The call itself gives up by the connection's limits; the limit here is
-    /// only for a library that hangs elsewhere.
+    /// What the daemon says.
     pub async fn answer(&self, order: Order) -> Result<Vec<u8>, RbdError> {
-        let what = order.what();
+        self.work(order.what(), move |cluster| {
+            cluster.ask(&order.target, &order.command.to_string(), &order.input)
+        })
+        .await
+    }
+
+    /// Does something over the connection; `what` names it in errors. Each call gives up by the
+    /// connection's limits; the limit here is only for a library that hangs elsewhere.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        what: String,
+        work: impl FnOnce(&Cluster) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, RbdError> {
         let daemons = self.clone();
-        let work = tokio::task::spawn_blocking(move || daemons.answer_now(&order));
+        let work = tokio::task::spawn_blocking(move || daemons.work_now(work));
         let Ok(joined) = tokio::time::timeout(USUAL, work).await else {
             self.leave(None);
             return Err(RbdError::Hung {
@@ -129,9 +140,9 @@ impl Daemons {
         }
     }
 
-    fn answer_now(&self, order: &Order) -> Result<Vec<u8>, Error> {
+    fn work_now<T>(&self, work: impl FnOnce(&Cluster) -> Result<T, Error>) -> Result<T, Error> {
         let cluster = self.connected()?;
-        let answer = cluster.ask(&order.target, &order.command.to_string(), &order.input);
+        let answer = work(&cluster);
         // One that has lost its cluster, or was shut out of it, has no way back.
         if let Err(Error::Refused { errno, .. }) = &answer
             && matches!(errno, Errno::ETIMEDOUT | Errno::ENOTCONN | Errno::ESHUTDOWN)

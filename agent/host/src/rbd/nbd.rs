@@ -1,9 +1,9 @@
-//! The client's side of the Network Block Device protocol, over a local socket: read, write, trim
+//! The client's side of the Network Block Device protocol, over a local socket: read, write, zero
 //! and flush, one request at a time on each connection.
 //!
 //! Source: the protocol's own description (NetworkBlockDevice/nbd, doc/proto.md), "fixed newstyle"
 //! negotiation with `NBD_OPT_GO` and simple replies. The crates that are published serve, or read
-//! and write without trimming.
+//! and write without zeroing.
 
 use std::io;
 use std::path::Path;
@@ -33,7 +33,8 @@ enum Command {
     Read = 0,
     Write = 1,
     Flush = 3,
-    Trim = 4,
+    /// What lies whole in it may become a hole.
+    WriteZeroes = 6,
 }
 
 /// One connection, past its negotiation.
@@ -72,8 +73,10 @@ impl Connection {
         self.request(Command::Write, offset, length, bytes).await
     }
 
-    pub async fn trim(&mut self, offset: u64, length: u32) -> io::Result<()> {
-        self.request(Command::Trim, offset, length, &[]).await
+    /// Not a trim, which is a hint: librbd leaves out what is not aligned to 64 KiB.
+    pub async fn zero(&mut self, offset: u64, length: u32) -> io::Result<()> {
+        self.request(Command::WriteZeroes, offset, length, &[])
+            .await
     }
 
     pub async fn flush(&mut self) -> io::Result<()> {

@@ -1,8 +1,10 @@
-//! The cluster that a configuration file names, over Ceph's programs.
+//! The cluster that a configuration file names: images by the program `rbd`, all else by its
+//! daemons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,25 +12,27 @@ use dc_rados::Target;
 use dc_types::Bytes;
 
 use super::answers::{
-    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, Monitor, MonitorDump, Named,
-    OsdStat, OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed,
-    blocked, keyring, snapshots, space, users,
+    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, Monitor, MonitorDump, OsdStat,
+    OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed, blocked,
+    keyring, snapshots, space, users,
 };
 use super::daemons::{Daemons, Order};
 use super::program::{Call, Client};
 use super::{
     ClientAddress, Cluster, Difference, ImageInfo, ImageName, Lock, MapEpoch, Rbd, RbdError,
-    Session, Shrink, Snapshot, Space, Trashed, Usage, User, omap,
+    Session, Shrink, Snapshot, Space, Trashed, Usage, User,
 };
+use crate::drivers::cutoff::effect;
+
+mod looks;
+
+use looks::no_image;
 
 /// Where records lie: no RBD namespace, which are DNS labels, has this name.
 const RECORDS_NAMESPACE: &str = "dc_records";
 
 /// Asked of every image: clones that need no protected parents, and cheap differences.
 const FEATURES: &str = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
-
-/// Programs that run side by side.
-const AT_ONCE: usize = 8;
 
 /// A pool of a cluster, and who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct RealCeph {
     client: Client,
     daemons: Daemons,
     pool: String,
+    /// Namespaces with images of size zero, of which `rbd du` dies.
+    odd: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl RealCeph {
@@ -57,6 +63,7 @@ impl RealCeph {
             daemons: Daemons::new(&client),
             client,
             pool,
+            odd: Arc::default(),
         }
     }
 
@@ -93,35 +100,6 @@ impl RealCeph {
     ) -> Result<T, RbdError> {
         Call::new(program, args).ask(&self.client).await
     }
-
-    /// The arguments of `rados` for what lies beside the images.
-    fn beside<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let place = ["--pool", &self.pool, "--namespace", RECORDS_NAMESPACE];
-        [&place, args].concat()
-    }
-}
-
-impl RealCeph {
-    /// What each image takes; those that go meanwhile are left out.
-    async fn list_usage_one_by_one(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
-        let space = self.space_of(namespace);
-        let names: Vec<String> = self.ask("rbd", &["ls", &space]).await?;
-        let mut found = Vec::new();
-        for several in names.chunks(AT_ONCE) {
-            let asked = several.iter().map(|name| self.usage_of(namespace, name));
-            let usage = futures::future::try_join_all(asked.collect::<Vec<_>>()).await?;
-            found.extend(usage.into_iter().flatten());
-        }
-        Ok(found)
-    }
-
-    async fn usage_of(&self, namespace: &str, name: &str) -> Result<Vec<Usage>, RbdError> {
-        let spec = self.spec(&ImageName::new(namespace, name));
-        match self.ask::<DiskUsage>("rbd", &["du", &spec]).await {
-            Err(error) if error.is_missing() => Ok(Vec::new()),
-            other => other.map(Into::into),
-        }
-    }
 }
 
 /// A call whose work is done already has succeeded.
@@ -154,16 +132,26 @@ fn all<T: Into<U>, U>(listed: Vec<T>) -> Vec<U> {
 #[async_trait]
 impl Rbd for RealCeph {
     async fn list_namespaces(&self) -> Result<Vec<String>, RbdError> {
-        let listed: Vec<Named> = self.ask("rbd", &["namespace", "ls", &self.pool]).await?;
-        Ok(listed.into_iter().map(|one| one.name).collect())
+        self.own_list("", "rbd_namespace", "name_").await
     }
 
     async fn ensure_namespace(&self, namespace: &str) -> Result<(), RbdError> {
+        let known = self.list_namespaces().await?;
+        if known.iter().any(|one| one == namespace) {
+            return Ok(());
+        }
         let space = self.space_of(namespace);
         or_there(self.rbd(&["namespace", "create", &space]).await)
     }
 
     async fn list_usage(&self, namespace: &str) -> Result<Vec<Usage>, RbdError> {
+        let names = self.own_list(namespace, "rbd_directory", "name_").await?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.is_odd(namespace) {
+            return self.list_usage_one_by_one(namespace).await;
+        }
         let mut args = vec!["du", "--pool", &self.pool];
         if !namespace.is_empty() {
             args.extend(["--namespace", namespace]);
@@ -171,11 +159,16 @@ impl Rbd for RealCeph {
         match self.ask::<DiskUsage>("rbd", &args).await {
             // It gives up when an image gets another name meanwhile, as each does that is made.
             Err(error) if error.is_missing() => self.list_usage_one_by_one(namespace).await,
+            // That of Ceph 16 dies of an image of size zero, which anybody may make.
+            Err(error) if error.is_death() => self.list_usage_one_by_one(namespace).await,
             other => other.map(Into::into),
         }
     }
 
     async fn read_image(&self, image: &ImageName) -> Result<Option<ImageInfo>, RbdError> {
+        if !self.has_image(image).await? {
+            return Ok(None);
+        }
         match self.ask::<Info>("rbd", &["info", &self.spec(image)]).await {
             Ok(info) => Ok(Some(info.into())),
             Err(error) if error.is_missing() => Ok(None),
@@ -250,6 +243,9 @@ impl Rbd for RealCeph {
     }
 
     async fn remove_image(&self, image: &ImageName) -> Result<(), RbdError> {
+        if !self.bears_name(image).await? {
+            return Ok(());
+        }
         let spec = self.spec(image);
         or_missing(self.rbd_bulk(&["rm", "--no-progress", &spec]).await)
     }
@@ -265,6 +261,13 @@ impl Rbd for RealCeph {
     }
 
     async fn list_trash(&self, namespace: &str) -> Result<Vec<Trashed>, RbdError> {
+        if self
+            .own_list(namespace, "rbd_trash", "id_")
+            .await?
+            .is_empty()
+        {
+            return Ok(Vec::new());
+        }
         let args = ["trash", "ls", "--all", &self.space_of(namespace)];
         Ok(all::<TrashListed, _>(self.ask("rbd", &args).await?))
     }
@@ -278,6 +281,9 @@ impl Rbd for RealCeph {
     }
 
     async fn list_snapshots(&self, image: &ImageName) -> Result<Vec<Snapshot>, RbdError> {
+        if !self.has_image(image).await? {
+            return Err(no_image("snap ls", image));
+        }
         let spec = self.spec(image);
         let listed: Vec<SnapshotListed> = self.ask("rbd", &["snap", "ls", "--all", &spec]).await?;
         snapshots(listed).ok_or_else(|| nonsense("rbd", "snap ls", "a time cannot be read"))
@@ -354,7 +360,7 @@ impl Cluster for RealCeph {
             program: "ceph",
             what: format!("df: pool {}", self.pool),
             errno: nix::errno::Errno::ENOENT,
-            said: "the cluster has no such pool".to_owned(),
+            said: "error opening pool: the cluster has none of this name".to_owned(),
         })
     }
 
@@ -428,32 +434,42 @@ impl Cluster for RealCeph {
     }
 
     async fn list_records(&self, object: &str) -> Result<BTreeMap<String, Vec<u8>>, RbdError> {
-        let args = self.beside(&["listomapvals", object]);
-        let listed = Call::new("rados", &args).run(&self.client);
-        let text = match listed.await {
-            Ok(text) => text,
-            // Nothing was ever written. `rados` ends with 1 whatever it was, and says it in words.
-            Err(RbdError::Refused { said, .. })
-                if said.contains("error getting omap keys")
-                    && said.contains("(2) No such file") =>
-            {
-                return Ok(BTreeMap::new());
-            }
-            Err(error) => return Err(error),
-        };
-        let text = String::from_utf8_lossy(&text);
-        omap::parse(&text).map_err(|why| nonsense("rados", "listomapvals", &why))
+        let object = object.to_owned();
+        let what = format!("listing {object}");
+        self.objects(RECORDS_NAMESPACE, what, move |objects| {
+            objects.list(&object, "")
+        })
+        .await
+    }
+
+    async fn read_record(&self, object: &str, key: &str) -> Result<Option<Vec<u8>>, RbdError> {
+        let (object, key) = (object.to_owned(), key.to_owned());
+        let what = format!("reading {key} of {object}");
+        self.objects(RECORDS_NAMESPACE, what, move |objects| {
+            objects.get(&object, &key)
+        })
+        .await
     }
 
     async fn write_record(&self, object: &str, key: &str, text: &[u8]) -> Result<(), RbdError> {
-        let args = self.beside(&["setomapval", object, key]);
-        let call = Call::change("rados", &args).input(text);
-        call.run(&self.client).await.map(drop)
+        let (object, key, text) = (object.to_owned(), key.to_owned(), text.to_owned());
+        let what = format!("writing {key} of {object}");
+        effect();
+        self.objects(RECORDS_NAMESPACE, what, move |objects| {
+            objects.set(&object, &key, &text)
+        })
+        .await
     }
 
     async fn remove_record(&self, object: &str, key: &str) -> Result<(), RbdError> {
-        let args = self.beside(&["rmomapkey", object, key]);
-        let call = Call::change("rados", &args);
-        or_missing(call.run(&self.client).await.map(drop))
+        let (object, key) = (object.to_owned(), key.to_owned());
+        let what = format!("removing {key} of {object}");
+        effect();
+        or_missing(
+            self.objects(RECORDS_NAMESPACE, what, move |objects| {
+                objects.remove(&object, &key)
+            })
+            .await,
+        )
     }
 }

@@ -2,14 +2,15 @@
 
 use dc_types::Bytes;
 use dc_types::plan::Secret;
+use nix::errno::Errno;
 
 use super::answers::{
     AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, MonitorDump, PoolListed,
     SessionListed, SnapshotListed, Status, blocked, keyring, snapshots, space, users,
 };
 use super::{
-    ClientAddress, Difference, ImageInfo, ImageName, Lock, Parent, ParentPlace, Session, Snapshot,
-    SpaceState, Usage, User, omap,
+    ClientAddress, Difference, ImageInfo, ImageName, Lock, Parent, ParentPlace, RbdError, Session,
+    Snapshot, SpaceState, Usage, User,
 };
 
 fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> T {
@@ -56,8 +57,12 @@ fn snapshots_come_in_order_without_those_that_only_clones_need() {
         {"id":4,"name":"a","size":67108864,"protected":"false",
         "timestamp":"Sat Nov  7 01:02:03 2026","namespace":{"type":"user"}}]"#;
     let taken = snapshots(read::<Vec<SnapshotListed>>(text)).unwrap();
-    let expected = [("a", 64 << 20, 1_794_013_323), ("x", 512, 1_795_647_882)];
-    let expected = expected.map(|(name, size, taken_at)| Snapshot {
+    let expected = [
+        (4, "a", 64 << 20, 1_794_013_323),
+        (6, "x", 512, 1_795_647_882),
+    ];
+    let expected = expected.map(|(order, name, size, taken_at)| Snapshot {
+        order,
         name: name.into(),
         size: Bytes(size),
         taken_at,
@@ -168,19 +173,23 @@ fn users_are_those_of_a_prefix_and_go_back_as_they_came() {
 }
 
 #[test]
-fn records_are_read_whatever_they_hold() {
-    let text = "v-1\nvalue (24 bytes) :\n\
-        00000000  7b 22 61 22 3a 31 2c 20  22 6e 61 6d 65 22 3a 22  |{\"a\":1, \"name\":\"|\n\
-        00000010  53 e1 bb 9f 20 e1 22 7d                           |S... .\"}|\n\
-        00000018\n\nv-2\nvalue (40 bytes) :\n\
-        00000000  78 78 78 78 78 78 78 78  78 78 78 78 78 78 78 78  |xxxxxxxxxxxxxxxx|\n\
-        *\n\
-        00000020  78 78 78 78 78 78 78 78                           |xxxxxxxx|\n\
-        00000028\n\nv-4\nvalue (0 bytes) :\n\n";
-    let found = omap::parse(text).unwrap();
-    assert_eq!(found["v-1"], b"{\"a\":1, \"name\":\"S\xe1\xbb\x9f \xe1\"}");
-    assert_eq!(found["v-2"], vec![b'x'; 40]);
-    assert_eq!(found["v-4"], b"");
-    assert!(omap::parse("v-1\nvalue (3 bytes) :\n00000000  61 62\n00000002\n\n").is_err());
-    assert!(omap::parse("").unwrap().is_empty());
+fn a_pool_that_is_not_there_is_told_apart_from_what_would_lie_in_it() {
+    let refused = |said: &str| RbdError::Refused {
+        program: "rbd",
+        what: "info rbd/v1".into(),
+        errno: Errno::ENOENT,
+        said: said.into(),
+    };
+    let words = "rbd: error opening image v1: (2) No such file or directory";
+    assert!(refused(words).is_missing() && !refused(words).is_of_pool());
+    for words in [
+        "rbd: error opening pool 'dc': (2) No such file or directory",
+        "rbd: error opening default pool 'rbd'",
+        "error opening pool dc",
+    ] {
+        assert!(
+            refused(words).is_of_pool() && !refused(words).is_missing(),
+            "{words}"
+        );
+    }
 }

@@ -77,6 +77,10 @@ pub(super) fn render(ceph: &Ceph, cluster: Uuid, spec: &CephSpec) -> String {
          osd_data = {folder}/osd\n\
          osd_class_update_on_start = false\n\
          osd_memory_target = {OSD_MEMORY}\n\
+         # What a pool held is given back at once when it is deleted.\n\
+         osd_delete_sleep_hdd = 0\n\
+         osd_delete_sleep_ssd = 0\n\
+         osd_delete_sleep_hybrid = 0\n\
          bluestore_block_size = {size}\n"
     )
 }

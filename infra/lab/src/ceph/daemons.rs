@@ -23,7 +23,7 @@ pub enum Daemon {
 }
 
 impl Daemon {
-    pub(super) fn program(self) -> &'static str {
+    pub fn program(self) -> &'static str {
         match self {
             Self::Monitor => "ceph-mon",
             Self::Manager => "ceph-mgr",

@@ -1,5 +1,5 @@
-//! The folder drivers beside the tools that do the least. The measuring is an example of `dc-host`;
-//! it runs in a mount namespace of its own, so that its file system goes with it.
+//! The storage drivers beside the tools that do the least. The measuring is an example of `dc-host`;
+//! it runs in namespaces of its own, so that its file systems and daemons go with it.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use dc_lab::cargo;
 use dc_lab::lab::work_tree;
 
-pub fn run() -> Result<()> {
+/// All drivers, or the one that is named.
+pub fn run(driver: Option<&str>) -> Result<()> {
     let build = [
         "build",
         "--release",
@@ -27,6 +28,7 @@ pub fn run() -> Result<()> {
         .tempdir_in(&target)?;
     let program = target.join("release/examples/storage");
     let ended = inside(&program, folder.path())
+        .args(driver)
         .status()
         .context("cannot start unshare of util-linux")?;
     ensure!(ended.success(), "the bench ended with {ended}");
@@ -36,7 +38,8 @@ pub fn run() -> Result<()> {
 fn inside(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "--propagation", "private", "--"])
+        .args(["--mount", "--propagation", "private", "--net", "--pid"])
+        .args(["--fork", "--kill-child", "--mount-proc", "--"])
         .arg(program)
         .arg(folder);
     command

@@ -156,8 +156,13 @@ impl PoolFolder {
         Ok(marker.id)
     }
 
+    /// What shows that this is the pool.
+    pub fn marker(&self) -> PathBuf {
+        self.root.join("pool.json")
+    }
+
     fn read_marker(&self) -> Result<Option<Marker>, String> {
-        let path = self.root.join("pool.json");
+        let path = self.marker();
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
@@ -186,7 +191,7 @@ impl PoolFolder {
         };
         let text = serde_json::to_vec(&marker).map_err(|error| error.to_string())?;
         make_folder(&self.root.join("tmp")).map_err(told)?;
-        self.write(&self.root.join("pool.json"), &text)
+        self.write(&self.marker(), &text)
             .map_err(|error| error.to_string())?;
         Ok(marker)
     }

@@ -173,6 +173,8 @@ fn log(folder: &PoolFolder, line: &Line<'_>) -> Result<(), DriverError> {
     text.push(b'\n');
     effect();
     let written = (|| {
+        // Whatever may be in the pool's place by now, nothing is made there.
+        fs::metadata(folder.marker())?;
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)

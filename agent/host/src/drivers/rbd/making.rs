@@ -92,8 +92,16 @@ async fn clone(
             asked: size,
         });
     }
-    let cloned = pool.rbd.clone_image(image, snapshot, making).await;
-    cloned.map_err(told)?;
+    match pool.rbd.clone_image(image, snapshot, making).await {
+        // It has gone since it was seen.
+        Err(error) if error.is_missing() => {
+            return Err(DriverError::SourceMissing {
+                pool: pool.name.clone(),
+                source_name: format!("{image}@{snapshot}"),
+            });
+        }
+        other => other.map_err(told)?,
+    }
     if *needs < size {
         let grown = pool.rbd.resize_image(making, size, Shrink::Refused);
         grown.await.map_err(told)?;
@@ -179,7 +187,11 @@ async fn take_moment(
         pool.rbd.remove_snapshot(&image, &snapshot).await?;
         pool.rbd.create_snapshot(&image, &snapshot).await
     };
-    renewed.await.map_err(|error: RbdError| pool.told(error))?;
+    match renewed.await {
+        // It has gone since it was seen.
+        Err(error) if RbdError::is_missing(&error) => return Ok(None),
+        other => other.map_err(|error| pool.told(error))?,
+    }
     find_snapshot(pool, image, &snapshot).await
 }
 

@@ -41,6 +41,12 @@ impl Pool {
                 fault: format!("its Ceph cluster does not answer: {error}"),
             };
         }
+        if error.is_of_pool() {
+            return DriverError::PoolUnusable {
+                pool,
+                fault: error.to_string(),
+            };
+        }
         if error.is_missing() {
             return DriverError::NotThere {
                 pool,

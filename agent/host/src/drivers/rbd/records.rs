@@ -71,8 +71,10 @@ fn parse(text: &[u8]) -> Result<VolumeRecord, String> {
 }
 
 pub async fn read(pool: &Pool, volume: InstanceId) -> Result<Option<VolumeRecord>, DriverError> {
-    let found = list_volumes(pool).await?.volumes.remove(&volume);
-    found.transpose().map_err(|fault| DriverError::Corrupt {
+    let found = pool.cluster.read_record(VOLUMES, &volume.to_string()).await;
+    let found = found.map_err(|error| pool.told(error))?;
+    let record = found.map(|text| parse(&text)).transpose();
+    record.map_err(|fault| DriverError::Corrupt {
         what: format!("the record of volume {volume}"),
         fault,
     })
@@ -147,9 +149,8 @@ pub async fn remove_image(pool: &Pool, image: ImageUid) -> Result<(), DriverErro
 
 /// What the pool is known by.
 pub async fn read_id(pool: &Pool) -> Result<Option<Uuid>, DriverError> {
-    let listed = pool.cluster.list_records(POOL).await;
-    let mut listed = listed.map_err(|error| pool.told(error))?;
-    let Some(text) = listed.remove(ID) else {
+    let found = pool.cluster.read_record(POOL, ID).await;
+    let Some(text) = found.map_err(|error| pool.told(error))? else {
         return Ok(None);
     };
     match Uuid::try_parse_ascii(&text) {

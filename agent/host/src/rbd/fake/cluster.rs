@@ -108,6 +108,14 @@ impl Cluster for FakeCeph {
         .await
     }
 
+    async fn read_record(&self, object: &str, key: &str) -> Result<Option<Vec<u8>>, RbdError> {
+        self.act("ceph.read_record", |state| {
+            let object = state.records.get(object);
+            Ok(object.and_then(|object| object.get(key).cloned()))
+        })
+        .await
+    }
+
     async fn write_record(&self, object: &str, key: &str, text: &[u8]) -> Result<(), RbdError> {
         self.act("ceph.write_record", |state| {
             let object = state.records.entry(object.to_owned()).or_default();

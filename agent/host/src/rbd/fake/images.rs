@@ -213,11 +213,14 @@ impl Rbd for FakeCeph {
 
     async fn create_snapshot(&self, image: &ImageName, snapshot: &str) -> Result<(), RbdError> {
         self.act("rbd.create_snapshot", |state| {
+            state.made += 1;
+            let order = state.made;
             let image = state.image(image)?;
             if image.snapshots.iter().any(|(one, _)| one.name == snapshot) {
                 return Ok(());
             }
             let taken = Snapshot {
+                order,
                 name: snapshot.to_owned(),
                 size: image.disk.size(),
                 taken_at: jiff::Timestamp::now().as_second(),
