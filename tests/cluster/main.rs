@@ -2,6 +2,7 @@
 
 mod backed_up;
 mod bad_input;
+mod encrypted;
 mod folders;
 mod given;
 mod ledger;
