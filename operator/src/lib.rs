@@ -11,6 +11,7 @@ pub mod join;
 pub mod leader;
 pub mod ledger;
 pub mod logs;
+pub mod master;
 pub mod metrics;
 pub mod observed;
 pub mod operator;

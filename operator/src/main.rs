@@ -13,6 +13,7 @@ use dc_operator::controllers::Controllers;
 use dc_operator::evidence;
 use dc_operator::ledger::{StoreConfig, StoreTls};
 use dc_operator::logs;
+use dc_operator::master::{self, MasterKeys};
 use dc_operator::operator::{self, Config, End};
 use dc_operator::rebuild::request::{Report, Request, Requests};
 use dc_operator::recovery;
@@ -138,6 +139,10 @@ struct RunArgs {
     /// A folder with the recovery keys of backups: a file for each, called by the key's id.
     #[arg(long)]
     recovery_keys: Option<PathBuf>,
+    /// A folder with the master keys of encrypted volumes: a file for each, called by the key's id and
+    /// read by its owner alone. The last one wraps new keys.
+    #[arg(long)]
+    master_keys: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -218,6 +223,10 @@ async fn run(args: RunArgs) -> Result<End> {
         recovery_keys: match &args.recovery_keys {
             Some(folder) => recovery::read(folder)?,
             None => RecoveryKeys::new(),
+        },
+        master_keys: match &args.master_keys {
+            Some(folder) => master::read(folder)?,
+            None => MasterKeys::default(),
         },
     };
     let controllers = Controllers::start(&client);

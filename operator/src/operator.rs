@@ -25,6 +25,7 @@ use crate::join::authority::{HOST_LIFE, OPERATOR_LIFE};
 use crate::join::{Joins, secrets};
 use crate::leader::{Leader, TTL};
 use crate::ledger::{Ledger, Store, StoreConfig};
+use crate::master::MasterKeys;
 use crate::metrics::Metrics;
 use crate::observed::Observed;
 use crate::rebuild::Rebuilder;
@@ -51,6 +52,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// From them the passwords of backups are made.
     pub recovery_keys: RecoveryKeys,
+    /// By them the keys of volumes are wrapped.
+    pub master_keys: MasterKeys,
 }
 
 /// What controllers work with. Cheap to clone.
@@ -69,6 +72,8 @@ pub struct Parts {
     pub evidence: EvidenceKey,
     /// The recovery keys of backups, by id.
     pub recovery_keys: Arc<RecoveryKeys>,
+    /// The master keys of volumes.
+    pub master_keys: Arc<MasterKeys>,
 }
 
 /// Why the process ends.
@@ -162,6 +167,7 @@ where
         ledger_key,
         evidence,
         recovery_keys: Arc::new(config.recovery_keys.clone()),
+        master_keys: Arc::new(config.master_keys.clone()),
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;
     let joins = Joins::new(&parts, Arc::new(authority), HOST_LIFE, &config.advertise);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use dc_crds::{Backup, Department, Host, Subnet, Volume, VolumeSnapshot};
 use dc_operator_core::rebuild::{Inventory, Objects, Outcome, rebuild};
-use dc_types::HostName;
 use dc_types::claim::keys;
+use dc_types::{HostName, InstanceId};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Mutex;
@@ -158,13 +158,25 @@ impl Rebuilder {
             snapshots: snapshots.list(&ListParams::default()).await?.items,
             volumes: volumes.list(&ListParams::default()).await?.items,
             backups: backups.list(&ListParams::default()).await?.items,
+            keys: self.keys().await?,
         })
+    }
+
+    /// The volumes whose wrapped keys the ledger has.
+    async fn keys(&self) -> Result<BTreeSet<InstanceId>> {
+        let (entries, _) = self.ledger.store().read_all().await?;
+        let ids = entries
+            .iter()
+            .filter_map(|entry| entry.key.strip_prefix(keys::KEY));
+        Ok(ids.filter_map(|id| id.parse().ok()).collect())
     }
 
     async fn write(&self, outcome: &Outcome, incarnation: u64) -> Result<()> {
         let store = self.ledger.store();
         // Also who leads: whoever believes to, does not any more.
-        store.delete_all().await.context("the old ledger stays")?;
+        // Wrapped keys of volumes are held by no host: they are never deleted here.
+        let deleted = store.delete_all_but(keys::KEY).await;
+        deleted.context("the old ledger stays")?;
         let puts: Vec<_> = outcome.keys.iter().collect();
         for batch in puts.chunks(BATCH) {
             let batch = batch.iter().map(|(key, value)| store.put(key, value));

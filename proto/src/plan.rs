@@ -1,6 +1,7 @@
 //! Items, releases and deltas of a host's plan.
 
 mod backup;
+mod encrypted;
 mod network;
 mod storage;
 mod vm;

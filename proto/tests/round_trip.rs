@@ -7,9 +7,9 @@ use dc_proto::session::{
     Welcome, receive, send,
 };
 use dc_proto::{OnWire, Received, receive_delta, send_delta, wire};
-use dc_types::plan::{Delta, Item, ItemBody};
+use dc_types::plan::{Delta, DiskItem, Item, ItemBody};
 use dc_types::report::{Released, Report};
-use dc_types::{HostName, Sequence, Term};
+use dc_types::{Epoch, HostName, Sequence, Term};
 use proptest::prelude::*;
 use prost::Message;
 use values::{epoch, hello, item, key, observation, release, trouble};
@@ -22,6 +22,11 @@ fn carry<M: Message + Default>(message: &M) -> M {
 fn carry_says(says: &AgentSays) -> AgentSays {
     AgentSays::from_wire(carry(&says.to_wire())).unwrap()
 }
+
+const TERM_EPOCH: Epoch = Epoch {
+    incarnation: 2,
+    revision: 40,
+};
 
 const TERM: Term = Term {
     incarnation: 2,
@@ -257,4 +262,44 @@ fn a_secret_on_the_wire_is_not_in_its_debug_form() {
         text: "hunter2".into(),
     };
     assert_eq!(format!("{secret:?}"), "Secret(7 bytes)");
+}
+
+/// As an agent takes it that knows nothing of encryption: it must not open the disk as it is.
+#[test]
+fn an_encrypted_disk_reads_as_incomplete_to_a_peer_that_does_not_know_it() {
+    let portal = Some(wire::Portal {
+        address: "10.0.0.1".into(),
+        port: 3260,
+    });
+    let chap = Some(wire::Chap {
+        user: "u".into(),
+        secret: Some(wire::Secret { text: "s".into() }),
+    });
+    let disk = wire::Disk {
+        volume: uuid::Uuid::from_u128(1).to_string(),
+        name: "data".into(),
+        grant: Some(TERM_EPOCH.to_wire()),
+        size_bytes: 1 << 30,
+        other: Some(wire::disk::Other::Encrypted(wire::EncryptedDisk {
+            key: Some(wire::Secret { text: "k".into() }),
+            formatted: true,
+            source: Some(wire::encrypted_disk::Source::Iscsi(wire::IscsiDisk {
+                portal: portal.clone(),
+                chap: chap.clone(),
+            })),
+        })),
+        ..Default::default()
+    };
+    let known = DiskItem::from_wire(disk.clone()).unwrap();
+    assert!(known.luks.is_some());
+    assert_eq!(known.to_wire(), disk);
+    let unknown = wire::Disk {
+        other: None,
+        ..disk
+    };
+    let error = DiskItem::from_wire(unknown).unwrap_err().to_string();
+    assert!(
+        error.contains("portal") && error.contains("missing"),
+        "{error}"
+    );
 }

@@ -3,6 +3,7 @@
 mod accounting;
 mod backed_up;
 mod bad_input;
+mod encrypted;
 mod folders;
 mod given;
 mod ledger;

@@ -11,6 +11,7 @@ use dc_operator::rebuild::request::{Report, Request, Requests};
 use dc_operator_core::claims::Claims;
 use dc_types::{Epoch, HostName};
 
+use super::encrypted::machine;
 use super::machines::province::{DEADLINE, Province};
 use super::machines::{assert_sound, claims, lead, settle};
 use super::sessions::running::{Operator, eventually};
@@ -147,6 +148,9 @@ async fn a_ledger_restored_from_before_gives_nothing_to_a_second_owner() {
     let (operator, parts) = lead(&mut province).await;
     province.apply_vms(["a"]);
     province.wait_state("a", "Running").await;
+    // Its key is in the ledger alone.
+    province.place.apply(&machine("sealed").to_string());
+    province.wait_state("sealed", "Running").await;
     let snapshot = province.folder().join("ledger.db");
     province.place.ledger().save_snapshot(&snapshot).unwrap();
     // What comes now, the restored ledger does not know.
@@ -178,12 +182,20 @@ async fn a_ledger_restored_from_before_gives_nothing_to_a_second_owner() {
     assert_eq!(report.disagreements, Vec::<String>::new());
 
     let (operator, parts) = again(&province, operator).await;
-    for name in ["a", "b", "c"] {
+    for name in ["a", "b", "c", "sealed"] {
         province.wait_state(name, "Running").await;
     }
     let now = claims(&parts);
     assert_sound(&now);
     assert_eq!(essence(&now), essence(&before));
+    assert_eq!(now.keys.len(), 1);
+    let keys = |of: &Claims| {
+        of.keys
+            .values()
+            .map(|key| key.value.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&now), keys(&before));
     assert_untouched(&changes, &province.changes(), "virt.start", 0);
     province.stop_agents().await;
     operator.stop().await;

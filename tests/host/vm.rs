@@ -1,6 +1,7 @@
 //! Machines under real libvirt and QEMU: from an item to a guest that speaks, and back.
 
 pub mod growth;
+pub mod luks;
 pub mod moves;
 pub mod order;
 pub mod plugs;

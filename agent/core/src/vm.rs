@@ -23,7 +23,8 @@
 //!
 //! A guest is kept from writing for the moment in which its volumes are taken: see [`hold`]. Its
 //! disks are moved to other storage while it runs: see [`moves`]; they grow while it runs: see
-//! [`growth`]; all but the first come and go while it runs: see [`plugs`].
+//! [`growth`]; all but the first come and go while it runs: see [`plugs`]. Some are encrypted: see
+//! [`luks`].
 //!
 //! Neighbours: the namespace, bridges and port guards are the network's; targets are the
 //! storage's. A QEMU whose grant was fenced does not notice: that is why a newer grant stops it.
@@ -31,6 +32,7 @@
 pub mod growth;
 pub mod hold;
 pub mod judge;
+pub mod luks;
 pub mod meter;
 pub mod moves;
 pub mod plan;

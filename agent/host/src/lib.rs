@@ -14,6 +14,7 @@ pub mod hypervisor;
 pub mod images;
 pub mod knobs;
 pub mod links;
+pub mod luks;
 pub mod machine;
 pub mod rbd;
 pub mod seed;

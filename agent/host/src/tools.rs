@@ -29,6 +29,7 @@ use crate::firewall::{Firewall, RealFirewall};
 use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
 use crate::knobs::Knobs;
 use crate::links::{FakeNetwork, Links, RealLinks};
+use crate::luks::{FakeFormatter, Formatter, QemuFormatter};
 use crate::machine::{FakeMachine, Machine, RealMachine};
 use crate::seed::{FakeSeeds, SeedFolder, Seeds};
 use crate::targets::FakeTargets;
@@ -75,6 +76,7 @@ pub struct Tools {
     // vm
     pub hypervisor: Arc<dyn Hypervisor>,
     pub seeds: Arc<dyn Seeds>,
+    pub formatter: Arc<dyn Formatter>,
     /// What was counted of disks before; what was remembered may be lost.
     pub meter: Arc<Mutex<Meter>>,
 }
@@ -102,6 +104,7 @@ impl Tools {
             // vm
             hypervisor: hypervisor(config),
             seeds: Arc::new(SeedFolder::new(Arc::clone(&config.host))),
+            formatter: Arc::new(QemuFormatter::default()),
             meter: Arc::default(),
         })
     }
@@ -143,6 +146,7 @@ pub struct Fakes {
     // vm
     pub hypervisor: FakeHypervisor,
     pub seeds: FakeSeeds,
+    pub formatter: FakeFormatter,
 }
 
 impl Fakes {
@@ -167,6 +171,7 @@ impl Fakes {
             // vm
             hypervisor: FakeHypervisor::new(knobs.clone()),
             seeds: FakeSeeds::new(knobs.clone()),
+            formatter: FakeFormatter::new(knobs.clone()),
             knobs,
         }
     }
@@ -194,6 +199,7 @@ impl Fakes {
             // vm
             hypervisor: Arc::new(self.hypervisor.clone()),
             seeds: Arc::new(self.seeds.clone()),
+            formatter: Arc::new(self.formatter.of_new_agent()),
             meter: Arc::default(),
         }
     }

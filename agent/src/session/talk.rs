@@ -321,7 +321,10 @@ impl Talk<'_> {
         }
         if inventory {
             let ledger = self.around.keeper.ledger().await;
-            let messages = Inventory::messages(ledger.items.values().cloned().collect());
+            // The keys of volumes are the operator's own, and go one way.
+            let items = ledger.items.values();
+            let items = items.map(|item| item.without_keys().unwrap_or_else(|| item.clone()));
+            let messages = Inventory::messages(items.collect());
             info!(host = %self.around.host.name, "telling the operator all that this host holds");
             let says = messages.into_iter().map(AgentSays::Inventory);
             progress.outbox.extend(says);

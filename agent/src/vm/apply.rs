@@ -5,6 +5,7 @@ use dc_agent_core::vm::step::{Act, NewDisk};
 use dc_host::Tools;
 use dc_host::hypervisor::{CopyEnding, HypervisorError};
 use dc_host::links::LinksError;
+use dc_host::luks::LuksError;
 use dc_host::seed::SeedError;
 use dc_types::InstanceId;
 use dc_types::report::Trouble;
@@ -52,6 +53,8 @@ async fn do_act(tools: &Tools, step: &Step) -> Result<(), Failure> {
             let ending = CopyEnding::GoOver;
             tools.hypervisor.end_copy(vm, device, ending).await?;
         }
+        Act::Format(order) => tools.formatter.format(order).await?,
+        Act::StopFormat { place, grant } => tools.formatter.stop(*place, *grant).await?,
         Act::Plug(disks) => plug(tools, vm, disks).await?,
         Act::Unplug { device } => tools.hypervisor.detach_disk(vm, device).await?,
         Act::Press => tools.hypervisor.press_power_button(vm).await?,
@@ -66,9 +69,9 @@ async fn do_act(tools: &Tools, step: &Step) -> Result<(), Failure> {
 /// Tries each of them; the first failure is told.
 async fn plug(tools: &Tools, vm: InstanceId, disks: &[NewDisk]) -> Result<(), Failure> {
     let mut first = Ok(());
-    for NewDisk { name, secret, xml } in disks {
+    for NewDisk { name, secrets, xml } in disks {
         let attached = async {
-            if let Some(secret) = secret {
+            for secret in secrets {
                 tools.hypervisor.define_secret(secret).await?;
             }
             tools.hypervisor.attach_disk(vm, xml).await
@@ -103,6 +106,8 @@ fn words(act: &Act) -> &'static str {
         Act::Copy { .. } => "copy a disk to its other storage",
         Act::EndCopy { .. } => "end the copy of a disk",
         Act::Pivot { .. } => "go over to the copy of a disk",
+        Act::Format(_) => "format an encrypted disk",
+        Act::StopFormat { .. } => "end the formatting of an encrypted disk",
         Act::Plug(_) => "attach a disk",
         Act::Unplug { .. } => "ask the guest to let go of a disk",
         Act::Press => "press the power button",
@@ -141,6 +146,15 @@ impl From<LinksError> for Failure {
     fn from(error: LinksError) -> Self {
         Self {
             reason: "TapFailed",
+            message: with_sources(&error),
+        }
+    }
+}
+
+impl From<LuksError> for Failure {
+    fn from(error: LuksError) -> Self {
+        Self {
+            reason: error.reason(),
             message: with_sources(&error),
         }
     }

@@ -11,6 +11,7 @@ use dc_agent_core::{WantedOwned, names};
 use dc_host::Tools;
 use dc_host::hypervisor::HypervisorError;
 use dc_host::links::{LinksError, TapSeen};
+use dc_host::luks::LuksError;
 use dc_host::seed::SeedError;
 use dc_types::InstanceId;
 use thiserror::Error;
@@ -24,6 +25,8 @@ pub enum ReadError {
     Seeds(#[from] SeedError),
     #[error("cannot look at the machines' taps")]
     Links(#[from] LinksError),
+    #[error("cannot look at the formatting of encrypted volumes")]
+    Luks(#[from] LuksError),
 }
 
 /// Everything that the plan of machines depends on, now. Machines are looked at whole: what no plan
@@ -36,12 +39,13 @@ pub async fn read(tools: &Tools, _wanted: &WantedOwned) -> Result<Seen, ReadErro
 
 /// The same at a given time, in seconds since 1970.
 pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
-    let (domains, secrets, files, records, taps) = tokio::join!(
+    let (domains, secrets, files, records, taps, formats) = tokio::join!(
         tools.hypervisor.domains(),
         tools.hypervisor.secrets(),
         tools.seeds.machines(),
         tools.seeds.records(),
         tools.links.taps(),
+        tools.formatter.formats(),
     );
     let (domains, records) = (domains?, records?);
     let rates = tools.metered(now, &domains.ours);
@@ -59,6 +63,7 @@ pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
         taps: our_taps(taps?),
         freezes,
         rates,
+        formats: formats?,
     })
 }
 

@@ -243,12 +243,14 @@ impl Desk {
             files,
             taps,
             freezes: _,
+            formats,
         } = self.seen().await;
         assert!(domains.is_empty(), "{domains:?}");
         assert!(secrets.is_empty(), "{secrets:?}");
         assert!(records.is_empty(), "{records:?}");
         assert!(files.is_empty(), "{files:?}");
         assert!(taps.is_empty(), "{taps:?}");
+        assert!(formats.is_empty(), "{formats:?}");
         assert_eq!(self.status().await.released.len(), 1);
     }
 }

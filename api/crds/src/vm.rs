@@ -34,7 +34,7 @@ use crate::volume::VolumeTemplate;
 #[x_kube(validation = Rule::new("self.system == oldSelf.system").message("system: a machine keeps its system"))]
 #[x_kube(validation = Rule::new("self.firmware == oldSelf.firmware").message("firmware: cannot change, the disk would not boot"))]
 #[x_kube(validation = Rule::new("self.disks.all(d, self.disks.exists_one(e, e.name == d.name))").message("disks: each has a name of its own"))]
-#[x_kube(validation = Rule::new("oldSelf.disks.all(o, !has(o.template) || !self.disks.exists(d, d.name == o.name) || self.disks.exists(d, d.name == o.name && has(d.template) && d.template.pool == o.template.pool && d.template.source == o.template.source))").message("disks: pool and source of a template cannot change once the volume is made"))]
+#[x_kube(validation = Rule::new("oldSelf.disks.all(o, !has(o.template) || !self.disks.exists(d, d.name == o.name) || self.disks.exists(d, d.name == o.name && has(d.template) && d.template.pool == o.template.pool && d.template.source == o.template.source && d.template.encrypted == o.template.encrypted))").message("disks: pool, source and encrypted of a template cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("self.interfaces.map(i, i.subnet) == oldSelf.interfaces.map(i, i.subnet)").message("interfaces: cards, their order and their subnets are fixed when the machine is made"))]
 pub struct VirtualMachineSpec {
     /// The InformationSystem of the same namespace it belongs to.
@@ -122,6 +122,7 @@ pub enum OnGuestStop {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.volume) != has(self.template)").message("exactly one of volume and template"))]
+#[x_kube(validation = Rule::new("!has(self.template) || !self.template.encrypted || !(has(self.template.source.image) || has(self.template.source.volume) || has(self.template.source.snapshot) || has(self.template.source.restore))").message("template.encrypted: only a blank volume can be; take source away"))]
 pub struct Disk {
     /// A DNS label, unique within the machine.
     #[schemars(

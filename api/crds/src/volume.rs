@@ -30,6 +30,8 @@ use crate::Condition;
 #[x_kube(validation = Rule::new("self.system == oldSelf.system").message("system: a volume keeps its system"))]
 #[x_kube(validation = Rule::new("self.pool == oldSelf.pool").message("pool: a volume stays in its pool"))]
 #[x_kube(validation = Rule::new("self.source == oldSelf.source").message("source: cannot change once the volume is made"))]
+#[x_kube(validation = Rule::new("self.encrypted == oldSelf.encrypted").message("encrypted: cannot change once the volume is made"))]
+#[x_kube(validation = Rule::new("!self.encrypted || !(has(self.source.image) || has(self.source.volume) || has(self.source.snapshot) || has(self.source.restore))").message("encrypted: only a blank volume can be; take source away"))]
 #[x_kube(validation = Rule::new("self.access == oldSelf.access").message("access: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0").message("size: a volume may grow, never shrink"))]
 #[x_kube(validation = Rule::new("quantity(self.size).compareTo(quantity('1Mi')) >= 0 && quantity(self.size).compareTo(quantity('64Ti')) <= 0").message("size: from 1Mi to 64Ti"))]
@@ -68,6 +70,10 @@ pub struct VolumeSpec {
     /// Brings the volume back to a snapshot of its own, in place, while no machine has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreSpec>,
+    /// Whether its bytes are encrypted at rest, by a key of its own. Only of a blank volume, and for
+    /// life. Its guest sees all of `size`; the pool has 2 MiB more.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// The spec of a Volume that a VirtualMachine makes; the system is the machine's.
@@ -96,6 +102,10 @@ pub struct VolumeTemplate {
     /// How fast it may be read and written. Absent: as fast as it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos: Option<QosSpec>,
+    /// Whether its bytes are encrypted at rest, by a key of its own. Only of a blank volume, and for
+    /// life.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// How fast a volume may be read and written, together. Changed while its machine runs.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Disposition, Release, RestoreOrder};
+use crate::plan::{Disposition, Formatted, LUKS_HEADER, Release, RestoreOrder, Secret};
 use crate::report::{BackupDone, Consistency, Erasure, RestoreDone};
 use crate::{
     Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SnapshotId, SubnetUid,
@@ -61,6 +61,51 @@ pub struct VolumeClaim {
     pub stored: Option<InstanceId>,
     #[serde(default, skip_serializing_if = "Contents::is_whole")]
     pub contents: Contents,
+    /// For life. One that is encrypted has a [`VolumeKey`], claimed with it.
+    #[serde(default, skip_serializing_if = "Cipher::is_plain")]
+    pub cipher: Cipher,
+}
+
+/// How a volume's bytes lie at its storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cipher {
+    /// As the guest writes them.
+    #[default]
+    Plain,
+    /// Encrypted by QEMU, behind a header of LUKS.
+    Luks,
+}
+
+impl Cipher {
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+
+    /// How much more its storage has than the guest sees.
+    #[must_use]
+    pub fn header(self) -> Bytes {
+        match self {
+            Self::Plain => Bytes(0),
+            Self::Luks => LUKS_HEADER,
+        }
+    }
+}
+
+/// The key of one volume, wrapped by a master key that is in no store. Made once, with the volume's
+/// claim; one that is deleted is made by nobody again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeKey {
+    pub volume: InstanceId,
+    /// The id of the master key.
+    pub master: String,
+    /// AES-256-GCM's, 12 bytes in hexadecimal.
+    pub nonce: String,
+    /// The key and its tag, 48 bytes in hexadecimal.
+    pub wrapped: Secret,
+    /// Whether the volume has its header. Written when a host has said so, never taken back.
+    #[serde(default)]
+    pub formatted: Formatted,
 }
 
 /// Whether a volume's bytes are what its owner asked for.
@@ -90,6 +135,12 @@ impl VolumeClaim {
     #[must_use]
     pub fn shown(&self) -> Bytes {
         self.grows_from.unwrap_or(self.size)
+    }
+
+    /// The same as its machine's guest sees it.
+    #[must_use]
+    pub fn shown_to_guest(&self) -> Bytes {
+        Bytes(self.shown().0.saturating_sub(self.cipher.header().0))
     }
 }
 
@@ -346,6 +397,7 @@ pub mod keys {
     pub const VM: &str = "vm/";
     pub const VOLUME: &str = "volume/";
     pub const ATTACH: &str = "attach/";
+    pub const KEY: &str = "key/";
     pub const SNAPSHOT: &str = "snapshot/";
     pub const HOLD: &str = "hold/";
     pub const BACKUP: &str = "backup/";
@@ -368,6 +420,12 @@ pub mod keys {
     #[must_use]
     pub fn attach(place: InstanceId) -> String {
         format!("{ATTACH}{place}")
+    }
+
+    /// The wrapped key of a volume.
+    #[must_use]
+    pub fn key(volume: InstanceId) -> String {
+        format!("{KEY}{volume}")
     }
 
     #[must_use]

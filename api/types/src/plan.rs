@@ -95,14 +95,47 @@ pub struct Item {
 }
 
 impl Item {
-    /// The digest of everything in the item: the first 8 bytes of SHA-256 over its JSON.
+    /// The digest of everything in the item: the first 8 bytes of SHA-256 over its JSON. Of a volume's
+    /// key it is only told whether it is there.
     #[must_use]
     pub fn hash(&self) -> ItemHash {
-        let json = serde_json::to_vec(self).expect("an item is always representable as JSON");
+        let hidden = self.with_keys(&|_| Some(Secret("there".to_owned())));
+        let json = serde_json::to_vec(hidden.as_ref().unwrap_or(self))
+            .expect("an item is always representable as JSON");
         let digest = Sha256::digest(&json);
         ItemHash(u64::from_be_bytes(
             digest[..8].try_into().expect("SHA-256 has 32 bytes"),
         ))
+    }
+}
+
+impl Item {
+    /// The item without the keys of its volumes, as it may be on a host's disk; `None` when it has
+    /// none.
+    #[must_use]
+    pub fn without_keys(&self) -> Option<Self> {
+        self.with_keys(&|_| None)
+    }
+
+    /// The item with another text in the place of each key that is there; `None` when none is.
+    fn with_keys(&self, other: &dyn Fn(&Secret) -> Option<Secret>) -> Option<Self> {
+        let ItemBody::Vm(vm) = &self.body else {
+            return None;
+        };
+        let has_key = |disk: &DiskItem| disk.luks.as_ref().is_some_and(|luks| luks.key.is_some());
+        if !vm.disks.iter().any(has_key) {
+            return None;
+        }
+        let mut vm = vm.clone();
+        for luks in vm.disks.iter_mut().filter_map(|disk| disk.luks.as_mut()) {
+            luks.key = luks.key.as_ref().and_then(other);
+        }
+        Some(Self {
+            key: self.key,
+            epoch: self.epoch,
+            object: self.object.clone(),
+            body: ItemBody::Vm(vm),
+        })
     }
 }
 

@@ -214,6 +214,9 @@ pub enum Detail {
         /// time only when it differs materially.
         #[serde(default)]
         used: Vec<DiskUse>,
+        /// Encrypted volumes that have their header, of those of which the plan does not know it.
+        #[serde(default)]
+        formatted: Vec<InstanceId>,
     },
 }
 

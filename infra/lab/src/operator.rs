@@ -21,6 +21,8 @@ use crate::wait;
 pub const NAMESPACE: &str = "dc-system";
 pub const SERVICE_ACCOUNT: &str = "dc-operator";
 
+/// The id of the lab's master key.
+const MASTER_KEY: &str = "lab";
 /// The id of the lab's recovery key.
 pub const RECOVERY_KEY: &str = "lab";
 
@@ -100,8 +102,10 @@ pub async fn ensure(
             "--http".to_owned(),
             lab.addresses().loopback(http_port).to_string(),
         ]);
-    let keys = recovery_keys(lab, program)?;
+    let keys = key_folder(lab, program, "recovery-keys", RECOVERY_KEY)?;
     spec = spec.args(["--recovery-keys".to_owned(), keys.display().to_string()]);
+    let masters = key_folder(lab, program, "master-keys", MASTER_KEY)?;
+    spec = spec.args(["--master-keys".to_owned(), masters.display().to_string()]);
     spec = spec.restart(Restart::Always);
     if let Ok(filter) = std::env::var("RUST_LOG") {
         spec = spec.env("RUST_LOG", filter);
@@ -111,10 +115,11 @@ pub async fn ensure(
     Ok(ensured)
 }
 
-/// A folder with one recovery key, for as long as the lab lives: repositories name it by its id.
-fn recovery_keys(lab: &Lab, program: &Path) -> Result<PathBuf> {
-    let folder = lab.folder().join("recovery-keys");
-    let path = folder.join(RECOVERY_KEY);
+/// A folder with one key, for as long as the lab lives: repositories and the keys of volumes name it by
+/// its id.
+fn key_folder(lab: &Lab, program: &Path, name: &str, id: &str) -> Result<PathBuf> {
+    let folder = lab.folder().join(name);
+    let path = folder.join(id);
     if path.exists() {
         return Ok(folder);
     }

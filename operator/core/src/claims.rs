@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
     AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, PendingRelease,
-    RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, keys,
+    RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, VolumeKey, keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::{
@@ -101,6 +101,8 @@ pub struct Claims {
     pub volumes: BTreeMap<InstanceId, Claimed<VolumeClaim>>,
     /// By the place of the volume's bytes: see [`Claims::attachment_of`].
     pub attachments: BTreeMap<InstanceId, Claimed<AttachClaim>>,
+    /// Wrapped keys, by their volume. That of a volume whose bytes were retained outlives its claim.
+    pub keys: BTreeMap<InstanceId, Claimed<VolumeKey>>,
     pub snapshots: BTreeMap<SnapshotId, Claimed<SnapshotClaim>>,
     /// By the machine whose guest is held.
     pub holds: BTreeMap<InstanceId, Claimed<HoldClaim>>,
@@ -308,6 +310,10 @@ impl Claims {
             "attach" => {
                 let new = claimed(key, value, incarnation, revision)?;
                 replace(&mut self.attachments, id(key, rest)?, new);
+            }
+            "key" => {
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.keys, id(key, rest)?, new);
             }
             "snapshot" => {
                 let id = rest.parse().map_err(|_| bad_key(key))?;

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dc_crds::condition::types;
 use dc_crds::{Backup, Department, Subnet, Volume, VolumeSnapshot};
 use dc_types::claim::{
-    AttachClaim, CardClaim, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim, VolumeClaim,
-    keys,
+    AttachClaim, CardClaim, Cipher, Contents, DepartmentClaim, HeldBy, SubnetClaim, VmClaim,
+    VolumeClaim, keys,
 };
 use dc_types::plan::{GrantItem, Item, ItemBody, NetworkItem, VmItem, VolumeItem};
 use dc_types::{DepartmentName, Epoch, HostName, InstanceId, ObjectRef, ObjectUid, SubnetUid, Vni};
@@ -53,6 +53,8 @@ pub struct Objects {
     pub snapshots: Vec<VolumeSnapshot>,
     pub volumes: Vec<Volume>,
     pub backups: Vec<Backup>,
+    /// The volumes whose wrapped keys the ledger has: they stay where they are.
+    pub keys: BTreeSet<InstanceId>,
 }
 
 /// The ledger as it is to be, and what a person must look at.
@@ -118,7 +120,13 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
     });
     let places = Places::new(&volumes, &vms);
     let unwritten = unwritten(inventories, objects);
-    rebuild_volumes(&mut outcome, &volumes, &places, &unwritten);
+    let encrypted = encrypted(&vms, objects);
+    rebuild_volumes(
+        &mut outcome,
+        &volumes,
+        &places,
+        (&unwritten, &encrypted, objects),
+    );
     snapshots::rebuild(&mut outcome, inventories, &volumes, &places, objects);
     let placed = rebuild_vms(&mut outcome, &vms, &grants);
     grants.rebuild(&mut outcome, &placed, &places);
@@ -171,11 +179,27 @@ fn unwritten(inventories: &[Inventory], objects: &Objects) -> BTreeSet<InstanceI
     written.chain(told).collect()
 }
 
+/// Volumes whose bytes are encrypted: a storage host does not know that, the machine that has one does,
+/// and its object.
+fn encrypted(vms: &ById<'_, VmItem>, objects: &Objects) -> BTreeSet<InstanceId> {
+    let disks = vms.values().flatten().flat_map(|found| &found.body.disks);
+    let opened = disks.filter(|disk| disk.luks.is_some());
+    let asked = objects
+        .volumes
+        .iter()
+        .filter(|volume| volume.spec.encrypted);
+    let asked = asked.filter_map(|volume| object::uid(&volume.metadata));
+    opened
+        .map(|disk| disk.volume)
+        .chain(asked.map(|uid| InstanceId(uid.0)))
+        .collect()
+}
+
 fn rebuild_volumes(
     outcome: &mut Outcome,
     volumes: &ById<'_, VolumeItem>,
     places: &Places,
-    unwritten: &BTreeSet<InstanceId>,
+    (unwritten, encrypted, objects): (&BTreeSet<InstanceId>, &BTreeSet<InstanceId>, &Objects),
 ) {
     for (id, of_volume) in &places.by_volume(volumes) {
         let Some((place, several)) = of_volume.first() else {
@@ -213,7 +237,18 @@ fn rebuild_volumes(
                 true => Contents::AwaitRestore,
                 false => Contents::Whole,
             },
+            cipher: match encrypted.contains(id) {
+                true => Cipher::Luks,
+                false => Cipher::Plain,
+            },
         };
+        if !claim.cipher.is_plain() && !objects.keys.contains(id) {
+            outcome.disagree(format!(
+                "volume {} ({id}) is encrypted, and the ledger has no key for it: bring back key/{id} \
+                 from a snapshot of the old ledger before you delete anything",
+                newest.item.object,
+            ));
+        }
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
     }
 }

@@ -4,6 +4,7 @@
 //! Controllers are played by [`Sim::look`]: it looks at every object in turn until nothing changes,
 //! as the real ones do, only without waiting.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_crds::host::HostRole;
@@ -31,6 +32,7 @@ use crate::volume::Named;
 use crate::{subnet, vm};
 
 mod backups;
+mod keys;
 mod ledger;
 mod objects;
 mod pools;
@@ -84,6 +86,9 @@ pub struct Sim {
     pub plans: BTreeMap<String, Plan>,
     /// What the department may hold; nothing is limited at first.
     pub limits: Limits,
+    /// Master keys that the operator knows, the last of them wraps; and how many keys it has drawn.
+    pub masters: Vec<&'static str>,
+    pub drawn: Cell<u64>,
     pub now: Timestamp,
     next_uid: u128,
 }
@@ -116,6 +121,8 @@ impl Sim {
             vms: BTreeMap::new(),
             plans: BTreeMap::new(),
             limits: Limits::default(),
+            masters: vec!["2026"],
+            drawn: Cell::new(0),
             now: Timestamp::UNIX_EPOCH,
             next_uid: 1,
         };
@@ -333,7 +340,7 @@ impl Sim {
         quota::wish::ahead(&self.wishes(), &self.ledger.claims, asker, &self.limits)
     }
 
-    fn said(&self, host: &HostName, item: &ItemKey) -> Option<Observation> {
+    pub fn said(&self, host: &HostName, item: &ItemKey) -> Option<Observation> {
         self.hosts[host].said.get(item).cloned()
     }
 
@@ -449,6 +456,7 @@ impl Sim {
             }),
             chap: &chap,
             cephx_key: &cephx_key,
+            open_key: &|key, name| self.open_key(key, name),
         })
     }
 

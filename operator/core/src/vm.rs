@@ -30,6 +30,7 @@ use crate::place::Index;
 use crate::quota::Allowance;
 use crate::sight::Removal;
 use crate::volume::Named;
+use crate::volume::encryption::OpenKeyOf;
 
 pub mod address;
 pub mod claim;
@@ -79,6 +80,7 @@ pub struct Seen<'a> {
     pub removal: Removal,
     pub chap: ChapOf<'a>,
     pub cephx_key: CephxKeyOf<'a>,
+    pub open_key: OpenKeyOf<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -23,6 +23,7 @@ use crate::place::Presence;
 use crate::quota::Allowance;
 use crate::sight::Removal;
 
+pub mod encryption;
 pub mod erasure;
 pub mod plan;
 pub mod qos;
@@ -30,6 +31,7 @@ pub mod restore;
 pub mod status;
 pub mod validate;
 
+use encryption::NewKeyOf;
 pub use plan::plan;
 pub use status::status;
 pub use validate::{ValidVolume, validate};
@@ -52,6 +54,7 @@ pub struct Seen<'a> {
     pub holder_said: Option<&'a Observation>,
     pub claims: &'a Claims,
     pub allowance: Allowance<'a>,
+    pub new_key: NewKeyOf<'a>,
     /// What the storage host says of the volume.
     pub said: Option<&'a Observation>,
     /// How far the release of the volume is, and that of its last grant.

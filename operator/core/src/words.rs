@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 mod backup;
+mod encryption;
 mod fact;
 mod home;
 mod host;
@@ -21,6 +22,7 @@ mod storage;
 mod text;
 
 pub use backup::BackupFact;
+pub use encryption::EncryptionFact;
 pub use fact::Fact;
 pub use home::HomeFact;
 pub(crate) use platform::list;
@@ -49,6 +51,7 @@ impl Fact {
             .or_else(|| machine::words(self))
             .or_else(|| home::words(self))
             .or_else(|| backup::words(self))
+            .or_else(|| encryption::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

@@ -199,7 +199,7 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
                 wake_interested(context, &Thing::Claim(volume));
             }
         }
-        "attach" | "hold" | "erased" => {
+        "attach" | "hold" | "erased" | "key" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
         }

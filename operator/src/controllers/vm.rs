@@ -5,6 +5,7 @@ use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::vm::{CardSeen, DiskSeen, Seen, plan, status};
 use dc_operator_core::words::{Fact, Standing};
+use dc_types::claim::VolumeKey;
 use dc_types::{Epoch, InstanceId};
 use k8s_openapi::jiff::Timestamp;
 
@@ -35,6 +36,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let chap = |volume: InstanceId, epoch: Epoch| chap(&context.parts.ledger_key, volume, epoch);
     let cephx_key =
         |volume: InstanceId, epoch: Epoch| cephx_key(&context.parts.ledger_key, volume, epoch);
+    let masters = &context.parts.master_keys;
+    let open_key = |key: &VolumeKey, name: &str| masters.open(key, name);
     let settled = settle(context, key, &vm, Kind::Vm, |look, found| {
         let read = Read::new(look, &vm, &me);
         let budget = quota::Read::new(look, &me.namespace);
@@ -65,6 +68,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     removal: removals.machine,
                     chap: &chap,
                     cephx_key: &cephx_key,
+                    open_key: &open_key,
                 };
                 let mut plan = plan(&seen);
                 let making = !plan.make.is_empty();

@@ -37,6 +37,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let now = now();
     // As the claim said last: when it is all over, none is left to say it.
     let mut place = volume::id(&me);
+    let masters = &context.parts.master_keys;
+    let new_key = |volume: InstanceId| masters.new_key(volume);
     let settled = settle(context, key, &volume, Kind::Volume, |look, _| {
         let read = Read::new(look, &volume, &me);
         if read.claimed {
@@ -75,6 +77,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 holder_said: read.holder_said.as_ref(),
                 claims,
                 allowance: budget.allowance(&ahead),
+                new_key: &new_key,
                 said: read.said.as_ref(),
                 removal: removals.0,
                 grant_removal: removals.1,

@@ -194,11 +194,17 @@ impl Store {
         TxnOp::delete(self.key(key), None)
     }
 
-    /// Removes everything of this ledger.
-    pub async fn delete_all(&self) -> Result<(), StoreError> {
-        let all = DeleteOptions::new().with_prefix();
-        let mut kv = self.client.kv_client();
-        within(kv.delete(self.prefix.clone(), Some(all)))
+    /// Removes everything of this ledger but the keys that begin with `kept`, which ends in '/'. At
+    /// once.
+    pub async fn delete_all_but(&self, kept: &str) -> Result<(), StoreError> {
+        let (first, kept) = (self.prefix.as_bytes(), self.key(kept));
+        let (last, after) = (prefix_end(first), prefix_end(kept.as_bytes()));
+        let delete = |from: &[u8], end: Vec<u8>| {
+            TxnOp::delete(from.to_vec(), Some(DeleteOptions::new().with_range(end)))
+        };
+        let before = delete(first, kept.clone().into_bytes());
+        let behind = delete(&after, last);
+        self.txn(vec![], vec![before, behind], vec![])
             .await
             .map(drop)
     }

@@ -600,7 +600,7 @@ pub struct Disk {
     /// A second place that the bytes are to be in, while the guest runs.
     #[prost(message, optional, tag = "12")]
     pub mirror: ::core::option::Option<Mirror>,
-    #[prost(oneof = "disk::Other", tags = "8, 9")]
+    #[prost(oneof = "disk::Other", tags = "8, 9, 13")]
     pub other: ::core::option::Option<disk::Other>,
 }
 /// Nested message and enum types in `Disk`.
@@ -612,6 +612,10 @@ pub mod disk {
         /// A path on the machine's own host.
         #[prost(string, tag = "9")]
         File(::prost::alloc::string::String),
+        /// In the place of portal, chap, rbd and file, so that an agent which cannot decrypt refuses the disk
+        /// rather than opening it.
+        #[prost(message, tag = "13")]
+        Encrypted(super::EncryptedDisk),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -644,6 +648,31 @@ pub struct IscsiDisk {
     pub portal: ::core::option::Option<Portal>,
     #[prost(message, optional, tag = "2")]
     pub chap: ::core::option::Option<Chap>,
+}
+/// A disk whose bytes QEMU encrypts with LUKS.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EncryptedDisk {
+    /// Absent: not known, and the machine is not started.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<Secret>,
+    /// Whether the volume has its header.
+    #[prost(bool, tag = "2")]
+    pub formatted: bool,
+    #[prost(oneof = "encrypted_disk::Source", tags = "3, 4, 5")]
+    pub source: ::core::option::Option<encrypted_disk::Source>,
+}
+/// Nested message and enum types in `EncryptedDisk`.
+pub mod encrypted_disk {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Source {
+        #[prost(message, tag = "3")]
+        Iscsi(super::IscsiDisk),
+        #[prost(message, tag = "4")]
+        Rbd(super::RbdDisk),
+        /// A path on the machine's own host.
+        #[prost(string, tag = "5")]
+        File(::prost::alloc::string::String),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RbdDisk {
@@ -976,6 +1005,9 @@ pub struct VmDetail {
     pub moves: ::prost::alloc::vec::Vec<MoveSeen>,
     #[prost(message, repeated, tag = "8")]
     pub used: ::prost::alloc::vec::Vec<DiskUse>,
+    /// Encrypted volumes that have their header, of those of which the plan does not know it.
+    #[prost(string, repeated, tag = "9")]
+    pub formatted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// How much a disk is used: a mean over a minute or more, reads and writes together.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

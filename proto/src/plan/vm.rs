@@ -3,6 +3,7 @@
 use dc_types::plan::{DiskItem, DiskSource, Hold, Mirror, NicItem, Qos, SeedItem, VmItem};
 use dc_types::{Bytes, MiB};
 
+use super::encrypted;
 use crate::field::{choice, list, optional, optional_text, required, text, to_list};
 use crate::{OnWire, WireError, wire};
 
@@ -122,6 +123,7 @@ impl OnWire for DiskItem {
             qos,
             stored,
             mirror,
+            luks,
         } = self;
         let mut wire = wire::Disk {
             volume: volume.to_string(),
@@ -134,6 +136,10 @@ impl OnWire for DiskItem {
             mirror: mirror.as_deref().map(OnWire::to_wire),
             ..Default::default()
         };
+        if let Some(luks) = luks {
+            wire.other = Some(Other::Encrypted(encrypted::to_wire(source, luks)));
+            return wire;
+        }
         match source {
             DiskSource::Iscsi { portal, chap } => {
                 wire.portal = Some(portal.to_wire());
@@ -169,31 +175,43 @@ impl OnWire for DiskItem {
             stored,
             mirror,
         } = wire;
+        let (source, luks) = match other {
+            None => {
+                let source = DiskSource::Iscsi {
+                    portal: required(portal, "portal")?,
+                    chap: required(chap, "chap")?,
+                };
+                (source, None)
+            }
+            Some(Other::Rbd(wire::RbdDisk {
+                cluster,
+                image,
+                cephx,
+            })) => {
+                let source = DiskSource::Rbd {
+                    cluster: required(cluster, "rbd.cluster")?,
+                    image,
+                    cephx: required(cephx, "rbd.cephx")?,
+                };
+                (source, None)
+            }
+            Some(Other::File(path)) => (DiskSource::File { path }, None),
+            Some(Other::Encrypted(disk)) => {
+                let (source, luks) = encrypted::from_wire(disk)?;
+                (source, Some(luks))
+            }
+        };
         Ok(Self {
             volume: text(&volume, "volume")?,
             name,
             grant: required(grant, "grant")?,
             initiator,
-            source: match other {
-                None => DiskSource::Iscsi {
-                    portal: required(portal, "portal")?,
-                    chap: required(chap, "chap")?,
-                },
-                Some(Other::Rbd(wire::RbdDisk {
-                    cluster,
-                    image,
-                    cephx,
-                })) => DiskSource::Rbd {
-                    cluster: required(cluster, "rbd.cluster")?,
-                    image,
-                    cephx: required(cephx, "rbd.cephx")?,
-                },
-                Some(Other::File(path)) => DiskSource::File { path },
-            },
+            source,
             size: Bytes(size_bytes),
             qos: optional(qos, "qos")?.unwrap_or_default(),
             stored: optional_text(stored.as_deref(), "stored")?,
             mirror: optional(mirror, "mirror")?.map(Box::new),
+            luks,
         })
     }
 }

@@ -325,19 +325,33 @@ fn disk() -> impl Strategy<Value = DiskItem> {
             any::<u64>(),
             prop_oneof![Just(Qos::default()), qos],
         ),
-        (option::of(uuid()), option::of(mirror)),
+        (
+            option::of(uuid()),
+            option::of(mirror),
+            option::of((option::of(any::<String>()), any::<bool>())),
+        ),
     )
         .prop_map(
-            |((volume, name, grant, initiator), (source, size, qos), (stored, mirror))| DiskItem {
-                volume: InstanceId(volume),
-                name,
-                grant,
-                initiator,
-                source,
-                size: Bytes(size),
-                qos,
-                stored: stored.map(InstanceId),
-                mirror,
+            |((volume, name, grant, initiator), (source, size, qos), (stored, mirror, luks))| {
+                DiskItem {
+                    volume: InstanceId(volume),
+                    name,
+                    grant,
+                    initiator,
+                    source,
+                    size: Bytes(size),
+                    qos,
+                    stored: stored.map(InstanceId),
+                    mirror,
+                    luks: luks.map(|(key, done)| Luks {
+                        key: key.map(Secret),
+                        formatted: if done {
+                            Formatted::Done
+                        } else {
+                            Formatted::Never
+                        },
+                    }),
+                }
             },
         )
 }
@@ -630,10 +644,12 @@ fn detail() -> impl Strategy<Value = Detail> {
                 option::of(hold_seen()),
                 vec(move_seen(), 0..3),
                 vec(disk_use(), 0..3),
+                vec(uuid(), 0..3),
             ),
         )
             .prop_map(
-                |(guest, last_stop, (machine_type, started_at, restart), (held, moves, used))| {
+                |(guest, last_stop, (machine_type, started_at, restart), of_disks)| {
+                    let (held, moves, used, formatted) = of_disks;
                     Detail::Vm {
                         guest,
                         last_stop,
@@ -643,6 +659,7 @@ fn detail() -> impl Strategy<Value = Detail> {
                         held: held.map(Box::new),
                         moves,
                         used,
+                        formatted: formatted.into_iter().map(InstanceId).collect(),
                     }
                 }
             ),

@@ -13,6 +13,7 @@ use dc_lab::wait::{Look, until};
 use dc_operator::controllers::Controllers;
 use dc_operator::join::token::Token;
 use dc_operator::ledger::StoreConfig;
+use dc_operator::master::MasterKeys;
 use dc_operator::operator::{self, Config, End, Parts};
 use dc_operator_core::backup::password::RecoveryKey;
 use dc_operator_core::backup::repository::RecoveryKeys;
@@ -133,6 +134,7 @@ impl Place {
             advertise: listen.to_string(),
             http,
             recovery_keys: recovery_keys(),
+            master_keys: MasterKeys::new(recovery_keys()),
         };
         let (found, parts) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();

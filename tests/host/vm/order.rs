@@ -44,6 +44,7 @@ pub struct Looked {
     pub last_stop: Option<Stop>,
     pub held: Option<HoldSeen>,
     pub moves: Vec<MoveSeen>,
+    pub formatted: Vec<InstanceId>,
     pub released: bool,
 }
 
@@ -82,6 +83,7 @@ impl Order {
             qos: Qos::default(),
             stored: None,
             mirror: None,
+            luks: None,
         };
         Self {
             vm: VmItem {
@@ -199,6 +201,7 @@ impl Order {
             last_stop,
             held,
             moves,
+            formatted,
             ..
         } = observation.detail
         else {
@@ -211,6 +214,7 @@ impl Order {
             last_stop,
             held: held.as_deref().copied(),
             moves,
+            formatted,
             released: !status.released.is_empty(),
         })
     }

@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 
-use dc_types::plan::{Item, ItemHash, Release};
+use dc_types::plan::{Item, ItemBody, ItemHash, Release};
 use dc_types::{HostName, Term};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Ledger;
 
-const VERSION: u32 = 1;
+/// From this one on disks may be encrypted: an agent that does not know that would open them as they
+/// are. It is written only where there are such.
+const ENCRYPTED: u32 = 2;
+const VERSION: u32 = ENCRYPTED;
 
 /// Why a ledger's text cannot be used.
 #[derive(Debug, Error)]
@@ -50,7 +53,7 @@ struct Kept {
     sent: ItemHash,
 }
 
-/// The text of a host's ledger.
+/// The text of a host's ledger. The keys of volumes are not in it.
 #[must_use]
 pub fn render(host: &HostName, ledger: &Ledger) -> Vec<u8> {
     let Ledger {
@@ -60,19 +63,36 @@ pub fn render(host: &HostName, ledger: &Ledger) -> Vec<u8> {
         releases,
     } = ledger;
     let file = File {
-        version: VERSION,
+        version: match items.values().any(is_encrypted) {
+            true => ENCRYPTED,
+            false => 1,
+        },
         host: host.clone(),
         term: *term,
         items: items
             .values()
-            .map(|item| Kept {
-                item: item.clone(),
-                sent: sent.get(&item.key).copied().unwrap_or(item.hash()),
+            .map(|item| match item.without_keys() {
+                // Another hash than the operator's: it sends the item again, with its keys.
+                Some(item) => Kept {
+                    sent: item.hash(),
+                    item,
+                },
+                None => Kept {
+                    item: item.clone(),
+                    sent: sent.get(&item.key).copied().unwrap_or(item.hash()),
+                },
             })
             .collect(),
         releases: releases.values().cloned().collect(),
     };
     serde_json::to_vec(&file).expect("a ledger is always representable as JSON")
+}
+
+fn is_encrypted(item: &Item) -> bool {
+    match &item.body {
+        ItemBody::Vm(vm) => vm.disks.iter().any(|disk| disk.luks.is_some()),
+        _ => false,
+    }
 }
 
 /// Reads a host's ledger; another host's is refused.

@@ -1,5 +1,5 @@
 use super::*;
-use dc_types::plan::{Disposition, ItemKind};
+use dc_types::plan::{Disposition, Formatted, ItemKind, Luks, Secret};
 
 fn host() -> HostName {
     HostName::new("h1").unwrap()
@@ -72,8 +72,8 @@ fn a_ledger_of_another_host_or_a_newer_form_or_cut_short_is_not_taken_for_an_emp
         Err(LedgerFileError::AnotherHost { .. })
     ));
     assert!(matches!(
-        parse(&host(), br#"{"version":2,"all":"different"}"#),
-        Err(LedgerFileError::Newer { found: 2 })
+        parse(&host(), br#"{"version":3,"all":"different"}"#),
+        Err(LedgerFileError::Newer { found: 3 })
     ));
     for cut in [0, 1, text.len() / 2, text.len() - 1] {
         assert!(matches!(
@@ -186,4 +186,38 @@ fn nothing_is_removed_without_a_release() {
         ledger.items.keys().collect::<Vec<_>>(),
         before.items.keys().collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn the_key_of_a_volume_is_never_on_disk_and_is_asked_for_again() {
+    let key = "0123456789abcdef".repeat(4);
+    let mut item = one(ItemKind::Vm);
+    let ItemBody::Vm(vm) = &mut item.body else {
+        panic!("not a machine");
+    };
+    vm.disks[0].luks = Some(Luks {
+        key: Some(Secret(key.clone())),
+        formatted: Formatted::Done,
+    });
+    let (at_key, sent) = (item.key, item.hash());
+    let mut ledger = fixture();
+    let refused = ledger.accept(&host(), vec![at(item.clone(), item.epoch.revision)]);
+    assert_eq!(refused, []);
+    assert_eq!(ledger.items[&at_key], item);
+    let text = render(&host(), &ledger);
+    let shown = String::from_utf8(text.clone()).unwrap();
+    assert!(!shown.contains(&key), "{shown}");
+    assert!(!format!("{ledger:?}").contains(&key));
+    // An agent that knows nothing of encryption would open it as it is.
+    assert!(shown.starts_with("{\"version\":2,"), "{shown}");
+    assert!(render(&host(), &fixture()).starts_with(b"{\"version\":1,"));
+    let found = parse(&host(), &text).unwrap();
+    let ItemBody::Vm(vm) = &found.items[&at_key].body else {
+        panic!("not a machine");
+    };
+    let luks = vm.disks[0].luks.clone().unwrap();
+    assert_eq!((luks.key, luks.formatted), (None, Formatted::Done));
+    let held = found.held();
+    let held = held.iter().find(|held| held.key == at_key).unwrap();
+    assert_ne!(held.hash, sent, "the operator would not send it again");
 }

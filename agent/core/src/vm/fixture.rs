@@ -49,6 +49,7 @@ pub(crate) fn disk(volume: u64) -> DiskItem {
         qos: Qos::default(),
         stored: None,
         mirror: None,
+        luks: None,
     }
 }
 

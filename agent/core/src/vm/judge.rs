@@ -2,11 +2,12 @@
 //!
 //! The plan turns a [`Verdict`] into steps and the status into words. Nothing else decides.
 
-use dc_types::InstanceId;
 use dc_types::plan::{ItemKey, OnStop, Power as WantedPower, Release};
 use dc_types::report::{Consistency, Stop, Trouble};
+use dc_types::{Epoch, InstanceId};
 
 use super::hold::{self, Freeze, Lasted, Move, Stage, Undisturbed};
+use super::luks;
 use super::moves::{self, Switch, effective, is_halted, next_switch, went_over};
 use super::plugs;
 use super::record::{Phase, Record, settle};
@@ -101,7 +102,7 @@ pub fn judge(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Judgement
         (None, Some(domain)) if domain.power.is_active() => {
             judge_active(wanted, valid, domain, (&mut record, halted), seen)
         }
-        (None, _) => judge_off(wanted, valid, &mut record, seen.now),
+        (None, _) => judge_off(wanted, valid, &mut record, seen),
     };
     Judgement { record, verdict }
 }
@@ -311,7 +312,13 @@ fn stop_move(why: Why, power: Power, record: &Record, now: i64, deadline: i64) -
     }
 }
 
-fn judge_off(wanted: &Wanted<'_>, valid: &ValidVm<'_>, record: &mut Record, now: i64) -> Verdict {
+fn judge_off(
+    wanted: &Wanted<'_>,
+    valid: &ValidVm<'_>,
+    record: &mut Record,
+    seen: &Seen,
+) -> Verdict {
+    let now = seen.now;
     let still = hold::next_of_off(record, valid.vm.hold, now);
     if valid.vm.power == WantedPower::Off {
         // Switching it on again is an order, whatever its policy made of its last stop.
@@ -338,7 +345,7 @@ fn judge_off(wanted: &Wanted<'_>, valid: &ValidVm<'_>, record: &mut Record, now:
             "a disk was found to have been moved; the machine starts once that is written down",
         ));
     }
-    match may_run(wanted, valid) {
+    match luks::may_open(&valid.vm, seen).and_then(|()| may_run(wanted, valid)) {
         Ok(()) if still => Verdict::Wait(trouble(
             "HeldForSnapshot",
             "its volumes are being taken; it starts as soon as they are",
@@ -426,6 +433,8 @@ pub struct Leftovers {
     pub taps: Vec<String>,
     pub files: bool,
     pub record: bool,
+    /// Volumes whose formatting is under way or remembered, by place and grant.
+    pub formats: Vec<(InstanceId, Epoch)>,
 }
 
 #[must_use]
@@ -464,6 +473,7 @@ pub fn judge_release(
         taps: taps_of(vm, seen).filter(|_| all).collect(),
         files: all && seen.files.contains(&vm),
         record: all && seen.records.contains_key(&vm),
+        formats: luks::formats_of(vm, seen).filter(|_| all).collect(),
     };
     let verdict = if left == Leftovers::default() {
         ReleaseVerdict::Done

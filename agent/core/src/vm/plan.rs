@@ -10,6 +10,7 @@ use super::judge::{
     Currency, Judgement, Leftovers, PRESS_EVERY_S, RESUME_EVERY_S, ReleaseVerdict, StopMove,
     Verdict, judge, judge_release, may_run, must_thaw, secrets_of,
 };
+use super::luks;
 use super::moves::{self, Switch, plan_copies};
 use super::plugs::{self, Plugs};
 use super::record::{Record, Stopping};
@@ -18,7 +19,7 @@ use super::seen::{Domain, Power, Seen, TapPlace};
 use super::step::{Act, Step};
 use super::validate::{Card, ValidVm, validate};
 use super::xml::disk::{render_limits, serial};
-use super::xml::secret::render_secret;
+use super::xml::secret::render_secrets;
 use super::xml::{DomainSpec, Metadata, render_domain};
 use crate::wanted::Wanted;
 
@@ -114,11 +115,10 @@ fn plan_machine(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Vec<Ac
         }
         Verdict::Off => settled(stale_secrets(vm, seen)),
         Verdict::Refuse(_) => Vec::new(),
-        Verdict::Held(_)
-        | Verdict::Wait(_)
-        | Verdict::DiskError
-        | Verdict::Passing
-        | Verdict::Panicked => settled(Vec::new()),
+        Verdict::Wait(_) => settled(luks::acts(&valid.vm, seen)),
+        Verdict::Held(_) | Verdict::DiskError | Verdict::Passing | Verdict::Panicked => {
+            settled(Vec::new())
+        }
     }
 }
 
@@ -146,7 +146,7 @@ fn plan_start(
     acts.extend(
         vm.disks
             .iter()
-            .filter_map(|disk| render_secret(vm.vm, disk))
+            .flat_map(|disk| render_secrets(vm.vm, disk))
             .map(Act::DefineSecret),
     );
     acts.extend(cards.iter().map(|card| Act::MakeTap {
@@ -258,6 +258,7 @@ fn plan_running(
         acts.extend(grown_disks(&valid.vm, domain).map(|grown| grown.act()));
         acts.extend(plan_copies(&mut record, valid.asked, domain, seen.now));
         last = plugs.acts(&valid.vm, &mut record, seen.now);
+        acts.extend(luks::acts(&valid.vm, seen));
     }
     if may_run(wanted, valid).is_ok() {
         acts.extend(plan_repairs(valid, seen));
@@ -337,8 +338,14 @@ fn plan_clear(left: Leftovers) -> Vec<Act> {
         taps,
         files,
         record,
+        formats,
     } = left;
     let mut acts = Vec::new();
+    acts.extend(
+        formats
+            .into_iter()
+            .map(|(place, grant)| Act::StopFormat { place, grant }),
+    );
     acts.extend(domain.then_some(Act::Undefine));
     acts.extend(secrets.into_iter().map(Act::RemoveSecret));
     acts.extend(taps.into_iter().map(Act::DeleteTap));
@@ -386,7 +393,9 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
             }
             _ => None,
         };
-        let seconds = of_hold.into_iter().chain(of_verdict).min()?;
+        let of_formats = luks::next_look(valid.vm.vm, seen);
+        let seconds = of_hold.into_iter().chain(of_verdict).chain(of_formats);
+        let seconds = seconds.min()?;
         u32::try_from(seconds).ok()
     });
     of_releases.chain(of_items).min()

@@ -20,6 +20,7 @@ use dc_types::report::{ItemState, Trouble};
 use dc_types::{Epoch, InstanceId};
 use serde::{Deserialize, Serialize};
 
+use super::luks::is_openable;
 use super::moves::went_over;
 use super::record::Record;
 use super::seen::{CopyStage, Domain, LiveDisk, Seen};
@@ -29,7 +30,7 @@ use super::xml::disk::{
     FIRST_DEVICE, is_of_volume, render_disk, serial, serial_of, source_hosts, source_name,
     target_name,
 };
-use super::xml::secret::{render_secret, secret_uuid};
+use super::xml::secret::{key_uuid, render_secrets, secret_uuid};
 
 /// A guest that was still booting has lost the first request. Not more often: to PCI Express a second
 /// one within five seconds takes the first back.
@@ -111,6 +112,7 @@ fn missing<'a>(vm: &'a VmItem, domain: &Domain) -> (Vec<(&'a DiskItem, usize)>, 
     let mut places = (1..LETTERS).filter(free).take(ports);
     let (mut coming, mut unserved) = (Vec::new(), Vec::new());
     let others = vm.disks.iter().skip(1);
+    let others = others.filter(|disk| is_openable(disk));
     for disk in others.filter(|disk| !domain.disks.contains_key(&serial(disk))) {
         match places.next() {
             Some(index) => coming.push((disk, index)),
@@ -193,8 +195,10 @@ impl Plugs<'_> {
     /// The logins of what is gone. They are taken away before its grant is: until then they can be
     /// found. A disk that was moved has another; that one stays until the machine is off.
     pub fn forget_logins<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = Act> + use<'a> {
-        let of = |(volume, epoch): &(InstanceId, Epoch)| secret_uuid(*volume, *epoch);
-        let secrets = self.gone.iter().map(of).filter(|_| self.known);
+        let of = |(volume, epoch): &(InstanceId, Epoch)| {
+            [secret_uuid(*volume, *epoch), key_uuid(*volume, *epoch)]
+        };
+        let secrets = self.gone.iter().flat_map(of).filter(|_| self.known);
         secrets
             .filter(|uuid| seen.secrets.contains_key(uuid))
             .map(Act::RemoveSecret)
@@ -210,7 +214,7 @@ impl Plugs<'_> {
         let mut acts = self.unplug(record, now);
         let new = |(disk, index): &(&DiskItem, usize)| NewDisk {
             name: disk.name.clone(),
-            secret: render_secret(vm.vm, disk),
+            secrets: render_secrets(vm.vm, disk),
             xml: render_disk(disk, *index).render(),
         };
         if !self.coming.is_empty() {

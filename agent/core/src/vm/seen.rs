@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Record;
 use super::hold::Freeze;
+use super::luks::Formats;
 use super::meter::{DiskCounts, Rates};
 use super::xml::{Metadata, SecretLabel};
 
@@ -32,6 +33,8 @@ pub struct Seen {
     pub freezes: BTreeMap<InstanceId, Freeze>,
     /// How much disks are used, as it is told.
     pub rates: Rates,
+    /// Encrypted volumes that are being formatted, or have been since the agent started.
+    pub formats: Formats,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use dc_types::report::{Detail, Guest, ItemState, Stop};
 
 use super::fixture::{self, NOW, World};
 use super::hold::{Freeze, asks_guest};
+use super::luks::{FormatStage, Formatting};
 use super::seen::{CopyStage, Domain, LiveDisk, Off, Paused, Power, Seen, TapPlace};
 use super::step::{Act, Step};
 use super::xml::disk::{read_copy, read_live_disks};
@@ -17,6 +18,7 @@ use super::{next_look, plan, status};
 mod cases;
 mod growth;
 mod holds;
+mod luks;
 mod moves;
 mod plugs;
 mod properties;
@@ -165,6 +167,18 @@ impl Simulator {
                 let copy = disk.mirror.take().expect("a copy");
                 assert_eq!(copy.stage, CopyStage::Ready, "the copy is not whole");
                 (disk.source, disk.hosts) = (copy.source, copy.hosts);
+            }
+            Act::Format(order) => {
+                let formatting = Formatting {
+                    vm,
+                    stage: FormatStage::Done,
+                };
+                let at = (order.place, order.grant);
+                let old = self.seen.formats.insert(at, formatting);
+                assert_eq!(old, None, "formatted twice");
+            }
+            Act::StopFormat { place, grant } => {
+                self.seen.formats.remove(&(*place, *grant));
             }
             Act::Plug(disks) => disks.iter().for_each(|disk| self.plug(step, disk)),
             Act::Unplug { device } => self.ask_to_let_go(step, device),

@@ -11,6 +11,7 @@ use super::judge::{
     Currency, Judgement, ReleaseVerdict, Verdict, Why, judge, judge_release, lost_tap, must_thaw,
     settled,
 };
+use super::luks;
 use super::meter::used;
 use super::moves::told;
 use super::plan::release_pending;
@@ -124,6 +125,7 @@ fn detail(
         held: held.map(Box::new),
         moves: told(stored, asked, domain),
         used: used(asked, seen),
+        formatted: luks::formatted(asked, seen),
     }
 }
 
@@ -178,6 +180,8 @@ fn state_of_running(
     let plugs = domain.map(|domain| plugs::compare(&valid.vm, domain));
     // A disk on its way is told before a restart that is needed: it may be gone by then.
     let moving = plugs.as_ref().and_then(|of| of.told(record, seen.now));
+    let closed = || luks::told(&valid.vm, domain?, seen);
+    let moving = moving.or_else(closed);
     let lost = lost_tap(valid, seen).filter(|_| currency == Currency::Current);
     if let Some(card) = lost {
         return ItemState::Failed(trouble(

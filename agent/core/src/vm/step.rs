@@ -1,10 +1,11 @@
 //! One thing to do for one machine. Carrying it out chooses nothing, and may be repeated.
 
 use dc_types::plan::{ItemKey, ItemKind, Qos};
-use dc_types::{Bytes, InstanceId};
+use dc_types::{Bytes, Epoch, InstanceId};
 use uuid::Uuid;
 
 use super::Record;
+use super::luks::FormatOrder;
 use super::seed::Seed;
 use super::xml::DiskSecret;
 
@@ -70,6 +71,14 @@ pub enum Act {
     Pivot {
         device: String,
     },
+    /// Begins to format an encrypted volume; how far it is, is seen. When the last try has failed, tells
+    /// why instead.
+    Format(Box<FormatOrder>),
+    /// Ends that, if it is still under way, and forgets it.
+    StopFormat {
+        place: InstanceId,
+        grant: Epoch,
+    },
     /// Attaches disks to the running guest. One that cannot be attached does not keep the others.
     Plug(Vec<NewDisk>),
     /// Asks the running guest to let go of a disk; whether it did is seen afterwards.
@@ -90,12 +99,12 @@ pub enum Act {
     Forget,
 }
 
-/// A disk to be attached, with the login that QEMU opens it with.
+/// A disk to be attached, with the login and the key that QEMU opens it with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDisk {
     /// As people call it.
     pub name: String,
-    pub secret: Option<DiskSecret>,
+    pub secrets: Vec<DiskSecret>,
     pub xml: String,
 }
 
@@ -128,6 +137,8 @@ impl Step {
             Act::Copy { .. } => "copy",
             Act::EndCopy { .. } => "end_copy",
             Act::Pivot { .. } => "pivot",
+            Act::Format(_) => "format",
+            Act::StopFormat { .. } => "stop_format",
             Act::Plug(_) => "plug",
             Act::Unplug { .. } => "unplug",
             Act::Press => "press",

@@ -18,6 +18,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::luks;
 use super::moves::effective;
 use super::record::Record;
 use super::xml::writer::clean;
@@ -154,6 +155,9 @@ fn check_item(item: &Item, vm: &VmItem) -> Result<(), Trouble> {
     let volumes: BTreeSet<_> = vm.disks.iter().map(|disk| disk.volume).collect();
     if volumes.len() != vm.disks.len() {
         return wrong("two disks of the machine are the same volume: remove one".into());
+    }
+    if let Some(Err(error)) = vm.disks.iter().map(luks::check).find(Result::is_err) {
+        return wrong(error);
     }
     let cards: BTreeSet<_> = vm.nics.iter().map(|nic| nic.card).collect();
     if cards.len() != vm.nics.len() {

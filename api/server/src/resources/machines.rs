@@ -326,6 +326,7 @@ fn disk(new: NewDisk) -> Disk {
                 reclaim,
                 erase_method,
                 qos: None,
+                encrypted: false,
             }
         }),
     }

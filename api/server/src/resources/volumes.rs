@@ -211,6 +211,7 @@ impl Create for Volumes {
             erase_method,
             qos: None,
             restore: None,
+            encrypted: false,
         };
         let mut volume = Volume::new("", spec);
         volume.metadata = named(department, name);

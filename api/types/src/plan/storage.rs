@@ -183,6 +183,33 @@ pub struct DiskItem {
     /// Another place that its bytes are to be in, while the guest runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Box<Mirror>>,
+    /// The bytes are encrypted by QEMU; `size` is what the guest sees, and its storage has
+    /// [`LUKS_HEADER`] more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub luks: Option<Luks>,
+}
+
+/// What a volume that is encrypted has in front of the guest's bytes: QEMU's LUKS header with a key of
+/// 512 bits and eight slots [measured, QEMU 7.2].
+pub const LUKS_HEADER: Bytes = Bytes(2_068_480);
+
+/// How an encrypted disk is opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Luks {
+    /// 64 hexadecimal digits. `None` where it is not known: in what a host keeps on disk, and while an
+    /// operator has not the master key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Secret>,
+    pub formatted: Formatted,
+}
+
+/// Whether a volume has its LUKS header, as the ledger has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Formatted {
+    /// No machine was ever started with it.
+    #[default]
+    Never,
+    Done,
 }
 
 /// A second place of a disk's bytes, opened for the same machine under a grant of its own. The guest

@@ -11,11 +11,14 @@ use thiserror::Error;
 /// Names the use, so that the same key can serve another one and give nothing of this away.
 const SALT: &[u8] = b"dc.sonla.gov.vn/backup/v1";
 
+/// The same of a master key.
+const WRAPPING_SALT: &[u8] = b"dc.sonla.gov.vn/volume-key/v1";
+
 /// Hexadecimal digits of the check at the end of a printed key: one typing error in 65536 is not
 /// noticed, and then no repository opens.
 const CHECK: usize = 4;
 
-/// A recovery key: 32 bytes by chance.
+/// A recovery key, or a master key of volumes: 32 bytes by chance.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecoveryKey([u8; 32]);
 
@@ -67,6 +70,17 @@ impl RecoveryKey {
         let groups = digits.as_bytes().chunks(4);
         let groups = groups.map(|group| String::from_utf8_lossy(group).into_owned());
         groups.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The key of 256 bits by which the keys of volumes are wrapped, where this is a master key: one of
+    /// another use than [`password`](Self::password), so that neither gives anything of the other away.
+    #[must_use]
+    pub fn wrapping_key(&self) -> [u8; 32] {
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(Some(WRAPPING_SALT), &self.0)
+            .expand(b"aes-256-gcm", &mut key)
+            .expect("32 bytes are not too many for HKDF-SHA256");
+        key
     }
 
     fn check(&self) -> String {

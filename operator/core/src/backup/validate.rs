@@ -12,7 +12,7 @@ use crate::claims::Claimed;
 use crate::object::{self, Life};
 use crate::snapshot::{self, Target};
 use crate::vm;
-use crate::words::{BackupFact, Fact};
+use crate::words::{BackupFact, EncryptionFact, Fact};
 
 /// The claim of a run that may begin; or all that keeps it from it.
 pub(super) fn validate(seen: &Seen<'_>) -> Result<BackupClaim, Vec<Fact>> {
@@ -37,6 +37,7 @@ pub(super) fn validate(seen: &Seen<'_>) -> Result<BackupClaim, Vec<Fact>> {
         }
     }
     let volumes = volumes(seen);
+    wrong.extend(encrypted(seen, &volumes));
     let host = one_host(seen, &volumes).map_err(|fact| wrong.extend(fact));
     let Some(vm_ref) = object::object_ref(&vm.metadata) else {
         return Err(vec![Fact::Creating]);
@@ -86,6 +87,22 @@ fn volumes(seen: &Seen<'_>) -> Vec<BackupVolumeClaim> {
         })
     });
     found.collect()
+}
+
+/// The volumes whose bytes open by a key that is not in the backup.
+fn encrypted(seen: &Seen<'_>, volumes: &[BackupVolumeClaim]) -> Option<Fact> {
+    let is_encrypted = |volume: &&BackupVolumeClaim| {
+        let claim = seen.claims.volumes.get(&volume.volume);
+        claim.is_some_and(|claim| !claim.value.cipher.is_plain())
+    };
+    let found = volumes.iter().filter(is_encrypted);
+    let volumes: Vec<String> = found.map(|volume| volume.name.clone()).collect();
+    match volumes.is_empty() {
+        true => None,
+        false => Some(Fact::Encryption(EncryptionFact::EncryptedNotBackedUp {
+            volumes,
+        })),
+    }
 }
 
 /// The one storage host that has them all; whatever else is wrong with one of them the group says.

@@ -74,6 +74,7 @@ fn what_a_pool_promised_follows_its_claims() {
         restore: None,
         stored: None,
         contents: dc_types::claim::Contents::Whole,
+        cipher: dc_types::claim::Cipher::Plain,
     };
     let key = keys::volume(volume.volume);
     claims.apply(&key, Some(&json(&volume)), 3).unwrap();

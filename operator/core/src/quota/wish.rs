@@ -10,6 +10,7 @@ use super::{Amounts, Limits, PoolClasses, Thing};
 use crate::claims::Claims;
 use crate::object::{self, Life};
 use crate::vm::volume_name;
+use crate::volume::encryption::whole_size;
 
 /// The objects of one department that may be charged, and what their sizes are read from.
 pub struct Objects<'a> {
@@ -296,10 +297,7 @@ pub fn of_machine(vcpus: u32, memory: MiB, held: Option<(u32, MiB)>) -> Amounts 
 }
 
 fn of_volume(objects: &Objects<'_>, volume: &Volume, claims: &Claims) -> Amounts {
-    let (Some(uid), Ok(size)) = (
-        object::uid(&volume.metadata),
-        volume.spec.size.parse::<Bytes>(),
-    ) else {
+    let (Some(uid), Ok(size)) = (object::uid(&volume.metadata), whole_size(&volume.spec)) else {
         return Amounts::default();
     };
     let Some(class) = objects.classes.of(&volume.spec.pool) else {

@@ -3,8 +3,9 @@ use std::collections::HashMap;
 use dc_crds::SubnetSpec;
 use dc_crds::subnet::SubnetStatus;
 use dc_types::plan::{
-    Chap, DiskItem, DiskSource, Firmware, GrantAccess, ItemKey, ItemKind, NetworkRole, NicItem,
-    OnStop, Portal, Power, Qos, Secret, SeedItem, Segment, VolumeSource, ZoneType,
+    Chap, DiskItem, DiskSource, Firmware, Formatted, GrantAccess, ItemKey, ItemKind, Luks,
+    NetworkRole, NicItem, OnStop, Portal, Power, Qos, Secret, SeedItem, Segment, VolumeSource,
+    ZoneType,
 };
 use dc_types::{Bytes, Mac, MiB, PoolName};
 use uuid::Uuid;
@@ -71,6 +72,7 @@ fn vm(n: u128, on: &str, at: u64) -> Item {
         qos: Qos::default(),
         stored: None,
         mirror: None,
+        luks: None,
     };
     let nic = NicItem {
         card: 0,
@@ -199,6 +201,7 @@ fn objects() -> Objects {
         snapshots: vec![],
         volumes: vec![],
         backups: vec![],
+        keys: BTreeSet::new(),
     }
 }
 
@@ -483,4 +486,39 @@ fn a_moved_volume_without_a_machine_is_known_by_the_object_it_was_made_for() {
     assert_eq!(outcome.disagreements, Vec::<String>::new());
     let claims = read(&outcome);
     assert_eq!(claims.volumes[&id(101)].value.stored, Some(id(301)));
+}
+
+#[test]
+fn a_volume_that_was_encrypted_still_is_and_a_key_that_is_gone_is_told() {
+    let mut opened = vm(1, "c1", 9);
+    let ItemBody::Vm(machine) = &mut opened.body else {
+        panic!("not a machine");
+    };
+    let first = &mut machine.disks[0];
+    first.luks = Some(Luks {
+        key: None,
+        formatted: Formatted::Done,
+    });
+    let volume_id = first.volume;
+    let found = [
+        inventory("s1", vec![volume(volume_id.0.as_u128(), 4), volume(7, 4)]),
+        inventory("c1", vec![opened]),
+    ];
+    let mut objects = objects();
+    let outcome = rebuild(&found, &objects);
+    let claims = read(&outcome);
+    let cipher = |id| claims.volumes[&id].value.cipher;
+    assert_eq!(
+        (cipher(volume_id), cipher(id(7))),
+        (Cipher::Luks, Cipher::Plain)
+    );
+    let told = outcome.disagreements.iter();
+    let told: Vec<&String> = told.filter(|told| told.contains("no key for it")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(&volume_id.to_string()), "{told:?}");
+    objects.keys.insert(volume_id);
+    let outcome = rebuild(&found, &objects);
+    let told = outcome.disagreements.iter();
+    assert_eq!(told.filter(|told| told.contains("no key")).count(), 0);
+    assert!(outcome.keys.keys().all(|key| !key.starts_with("key/")));
 }

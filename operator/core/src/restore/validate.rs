@@ -78,6 +78,7 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
                 erase_method: EraseMethod::default(),
                 qos: None,
                 restore: None,
+                encrypted: false,
             }))),
         };
     };

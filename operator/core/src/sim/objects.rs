@@ -8,7 +8,7 @@ use dc_crds::vm::{Disk, Interface, VirtualMachineSpec};
 use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec, VolumeTemplate};
 use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
 use dc_crds::{Host, MachineClass, StoragePool, Subnet, Zone};
-use dc_types::plan::{Firmware, Item, ItemBody, Portal, Power};
+use dc_types::plan::{DiskItem, Firmware, Formatted, Item, ItemBody, Portal, Power};
 use dc_types::report::{
     Accelerator, BackupDone, Detail, DiskUse, Guest, HostFacts, ItemState, Observation, PoolFacts,
     PoolPlace, RestoreDone, Trouble,
@@ -47,6 +47,15 @@ pub fn observe(item: &Item) -> Observation {
                     bandwidth: Bytes(4 << 20),
                 })
                 .collect(),
+            formatted: vm
+                .disks
+                .iter()
+                .filter(|disk| {
+                    let luks = disk.luks.as_ref();
+                    luks.is_some_and(|l| l.key.is_some() && l.formatted == Formatted::Never)
+                })
+                .map(|disk| disk.volume)
+                .collect(),
         },
         ItemBody::Snapshot(_) => Detail::Snapshot {
             size: Bytes(0),
@@ -78,9 +87,28 @@ pub fn observe(item: &Item) -> Observation {
         key: item.key,
         epoch: item.epoch,
         hash: item.hash(),
-        state: ItemState::Ready,
+        state: match &item.body {
+            ItemBody::Vm(vm) if vm.disks.iter().any(lacks_key) => ItemState::Failed(Trouble {
+                reason: "KeyAwaited".into(),
+                message: "the key of a disk is not here".into(),
+            }),
+            ItemBody::Vm(vm) if !vm.disks.iter().all(opens) => ItemState::Pending(Trouble {
+                reason: "Formatting".into(),
+                message: "a disk cannot be opened yet".into(),
+            }),
+            _ => ItemState::Ready,
+        },
         detail,
     }
+}
+
+fn lacks_key(disk: &DiskItem) -> bool {
+    disk.luks.as_ref().is_some_and(|luks| luks.key.is_none())
+}
+
+fn opens(disk: &DiskItem) -> bool {
+    let luks = disk.luks.as_ref();
+    luks.is_none_or(|luks| luks.key.is_some() && luks.formatted == Formatted::Done)
 }
 
 /// What a host says of an item it could not do.
@@ -126,6 +154,7 @@ pub fn volume_spec(size: &str) -> VolumeSpec {
         erase_method: EraseMethod::Discard,
         qos: None,
         restore: None,
+        encrypted: false,
     }
 }
 
@@ -142,6 +171,7 @@ pub fn disk(name: &str, volume: Option<&str>) -> Disk {
                 reclaim: Reclaim::Erase,
                 erase_method: EraseMethod::Discard,
                 qos: None,
+                encrypted: false,
             }),
         },
     }

@@ -1,6 +1,6 @@
 //! What the operator sees and decides of a volume, in the data centre of the tests.
 
-use dc_types::claim::{Contents, VolumeClaim, keys};
+use dc_types::claim::{Cipher, Contents, VolumeClaim, keys};
 use dc_types::plan::ItemKey;
 use dc_types::{Epoch, InstanceId, ObjectRef, PoolName};
 
@@ -27,6 +27,7 @@ impl Sim {
             restore: None,
             stored: Some(place),
             contents: Contents::Whole,
+            cipher: Cipher::Plain,
         };
         let txn = Txn::new("moved").claim(keys::volume(claim.volume), &claim);
         assert!(self.ledger.commit(&txn));
@@ -92,6 +93,7 @@ impl Sim {
             class: self.department,
             holder_said: holder.as_ref(),
             claims: &self.ledger.claims,
+            new_key: &|volume| self.new_key(volume),
             said: said.as_ref(),
             removal: self.removal(&storage, &self.key_of(&me), epoch),
             grant_removal: match pending {

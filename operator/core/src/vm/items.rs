@@ -11,6 +11,7 @@ use dc_types::{Epoch, HostName, InstanceId};
 use super::{DiskSeen, Seen, ValidVm, Way, grant_key, key};
 use crate::claims::Claimed;
 use crate::snapshot::HOLD_S;
+use crate::volume::encryption;
 use crate::volume::qos::validate_qos;
 
 /// A volume of the machine with its claims: what a grant and a disk are made from.
@@ -128,13 +129,14 @@ pub fn machine(
                     path: format!("{folder}/{}", GrantItem::file_name(place, epoch)),
                 },
             },
-            size: held.claim.value.shown(),
+            size: held.claim.value.shown_to_guest(),
             qos: disk
                 .volume
                 .and_then(|volume| validate_qos(volume.spec.qos.as_ref()).ok())
                 .unwrap_or_default(),
             stored: held.claim.value.stored,
             mirror: None,
+            luks: encryption::luks(seen.claims, &held.claim.value, seen.open_key).0,
         });
     }
     let nics = cards.iter().zip(0..).map(|(card, number)| NicItem {

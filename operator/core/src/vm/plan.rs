@@ -4,7 +4,7 @@ use dc_crds::ERASE_ORDERED_BY;
 use dc_types::claim::VmClaim;
 use dc_types::plan::{Item, ItemKey};
 use dc_types::report::{Detail, ItemState};
-use dc_types::{Bytes, HostName, InstanceId};
+use dc_types::{HostName, InstanceId};
 
 use super::claim::{Amend, amend, claim, dropped};
 use super::items::{self, Held};
@@ -18,7 +18,7 @@ use crate::plan::{Maker, NewVolume, Plan};
 use crate::quota::wish::{Asker, of_machine};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
-use crate::volume::pending_restore;
+use crate::volume::{encryption, pending_restore};
 use crate::words::{Awaited, Fact};
 
 #[must_use]
@@ -65,6 +65,12 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
             Err(fact) => Plan::found(fact),
         };
     };
+    let txn = Txn::new(format!("vm {}: volumes formatted", seen.me))
+        .unchanged(dc_types::claim::keys::vm(valid.id), old.revision);
+    let said = (old.epoch, seen.said);
+    if let Some(txn) = encryption::formatted(txn, seen.claims, &old.value.volumes, said) {
+        return Plan::claim(txn);
+    }
     match amend(seen, valid, old, &volumes) {
         Amend::Txn(txn) => Plan::claim(txn),
         Amend::Refused(fact) => carry(seen, valid, old, &volumes, Some(fact)),
@@ -81,7 +87,7 @@ fn allowed_whole(seen: &Seen<'_>, valid: &ValidVm, make: &[NewVolume]) -> Result
     let held = held.map(|claim| (claim.value.vcpus, claim.value.memory));
     let mut asks = of_machine(valid.vcpus, valid.memory, held);
     for volume in make {
-        let size = volume.spec.size.parse::<Bytes>();
+        let size = encryption::whole_size(&volume.spec);
         if let (Some(thing), Ok(size)) = (seen.allowance.storage(&volume.spec.pool), size) {
             asks.add(thing, size.0);
         }
@@ -161,6 +167,10 @@ fn carry(
         .filter_map(|(volume, disk)| Some((Held::find(seen, *volume)?, disk)))
         .collect();
     let mut found: Vec<Fact> = trouble.into_iter().collect();
+    let keys = disks.iter();
+    let keys =
+        keys.map(|(held, _)| encryption::luks(seen.claims, &held.claim.value, seen.open_key));
+    found.extend(keys.filter_map(|(_, fact)| fact).map(Fact::Encryption));
     let mut carry: Vec<(HostName, Item)> = Vec::new();
     let granted = carry_grants(seen, valid, &disks, &mut carry);
     let host = &old.value.host;

@@ -256,6 +256,7 @@ fn volume_of_template(template: &VolumeTemplate, system: &str) -> VolumeSpec {
         reclaim,
         erase_method,
         qos,
+        encrypted,
     } = template.clone();
     VolumeSpec {
         system: system.to_owned(),
@@ -267,6 +268,7 @@ fn volume_of_template(template: &VolumeTemplate, system: &str) -> VolumeSpec {
         erase_method,
         qos,
         restore: None,
+        encrypted,
     }
 }
 

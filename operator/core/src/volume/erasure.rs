@@ -63,6 +63,7 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         restore: _,
         stored,
         contents: _,
+        cipher: _,
     } = claim;
     ErasedVolume {
         volume: *volume,

@@ -5,6 +5,7 @@ use dc_types::plan::{Disposition, Item, ItemBody, Release, VolumeItem};
 use dc_types::report::{Detail, Guest, Observation, Verb};
 use dc_types::{HostName, PoolName};
 
+use super::encryption;
 use super::erasure::{certificate, erases, record};
 use super::validate::{disposition, validate};
 use super::{PoolSeen, Seen, ValidVolume, id, key, pending_restore, promise_limit, restore};
@@ -17,7 +18,7 @@ use crate::quota::{Amounts, Asker};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
 use crate::words::size::human;
-use crate::words::{BackupFact, Fact};
+use crate::words::{BackupFact, EncryptionFact, Fact};
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -52,15 +53,27 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
             (None, Some(_)) => Contents::AwaitRestore,
             (None, None) => Contents::Whole,
         },
+        cipher: match old {
+            Some(old) => old.value.cipher,
+            None => encryption::cipher(&seen.volume.spec),
+        },
     };
     match old {
         None => match allowed(seen, valid, valid.size.0) {
             Err(fact) => Plan::found(fact),
-            Ok(()) => Plan::claim(
-                Txn::new(format!("volume {}: claim", seen.me))
-                    .claim(keys::volume(valid.id), &claim),
-            ),
+            Ok(()) => {
+                let txn = Txn::new(format!("volume {}: claim", seen.me))
+                    .claim(keys::volume(valid.id), &claim);
+                match encryption::claim_key(txn, &claim, seen.new_key) {
+                    Ok(txn) => Plan::claim(txn),
+                    Err(fact) => Plan::found(fact),
+                }
+            }
         },
+        Some(old) if old.value.size < valid.size && !old.value.cipher.is_plain() => {
+            let fact = Fact::Encryption(EncryptionFact::EncryptedCannotGrow);
+            carried(seen, valid, old, Some(fact))
+        }
         Some(old) if old.value.size < valid.size => {
             let more = valid.size.0 - old.value.size.0;
             match allowed(seen, valid, more).and_then(|()| may_grow(seen)) {
@@ -88,6 +101,7 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
                     order: order.order.clone(),
                 });
                 let fact = fact.or_else(|| awaited(seen, &old.value));
+                let fact = fact.or_else(|| encryption::missing_key(seen.claims, &old.value));
                 carried(seen, valid, old, fact)
             }
             Err(fact) => carried(seen, valid, old, Some(fact)),
@@ -275,6 +289,7 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             .delete(keys::erased(place))
             .unchanged(keys::volume(id), claim.revision)
             .delete(keys::volume(id));
+        let txn = encryption::forget_key(txn, seen.claims, &claim.value);
         return Plan {
             certify: Some(Box::new(certificate(&erased.value, seen.volume))),
             ..Plan::claim(txn)

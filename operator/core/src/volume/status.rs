@@ -1,8 +1,8 @@
 //! What people read of a volume.
 
 use dc_crds::VolumeStatus;
-use dc_types::InstanceId;
 use dc_types::report::{Detail, DiskUse};
+use dc_types::{Bytes, InstanceId};
 
 use super::qos::{describe, validate_qos};
 use super::{Seen, id};
@@ -63,7 +63,10 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
     });
     let qos = validate_qos(seen.volume.spec.qos.as_ref()).ok();
     let there = seen.said.and_then(|said| match &said.detail {
-        Detail::Volume { size, .. } => Some(size.to_string()),
+        Detail::Volume { size, .. } => {
+            let header = claim.map_or(Bytes(0), |claim| claim.value.cipher.header());
+            Some(Bytes(size.0.saturating_sub(header.0)).to_string())
+        }
         Detail::None
         | Detail::Image { .. }
         | Detail::Snapshot { .. }

@@ -6,6 +6,7 @@ use dc_types::plan::{Disposition, VolumeSource};
 use dc_types::report::{Detail, ItemState, Observation, Verb};
 use dc_types::{Bytes, HostName, ImageUid, InstanceId, PoolName};
 
+use super::encryption::{self, whole_size};
 use super::qos::validate_qos;
 use super::restore::find_snapshot;
 use super::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, id};
@@ -31,13 +32,14 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
     let VolumeSpec {
         system,
         pool,
-        size,
+        size: _,
         source,
         access: _,
         reclaim,
         erase_method,
         qos,
         restore: _,
+        encrypted: _,
     } = &seen.volume.spec;
     let mut wrong = Vec::new();
     if seen.system == Named::Absent {
@@ -45,7 +47,7 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
             system: system.clone(),
         });
     }
-    let size = size.parse::<Bytes>().map_err(|error| {
+    let size = whole_size(&seen.volume.spec).map_err(|error| {
         wrong.push(Fact::SizeInvalid {
             error: format!("size: {error}"),
         });
@@ -139,6 +141,7 @@ fn may_lie_in(seen: &Seen<'_>, pool: &PoolSeen<'_>) -> Result<(), Fact> {
         });
     }
     let spec = &seen.volume.spec;
+    encryption::may_lie_in(spec, pool)?;
     let discards = (spec.reclaim, spec.erase_method) == (Reclaim::Erase, EraseMethod::Discard);
     match lacks(pool.facts, Verb::Discard) {
         Some(why) if discards => Err(Fact::PoolLacks {
@@ -266,6 +269,10 @@ fn from_snapshot(
         Err(_) if made => return Ok(VolumeSource::Blank),
         Err(fact) => return Err(fact),
     };
+    if !made {
+        let name = format!("snapshot {name}");
+        encryption::may_be_source(seen.claims, claim.volume, &name).map_err(Fact::Encryption)?;
+    }
     if !made && claim.pool != *pool {
         return Err(Fact::SnapshotElsewhere {
             snapshot: name.clone(),
@@ -306,6 +313,7 @@ fn from_volume(
     let Some(claim) = seen.claims.volumes.get(&source_id) else {
         return Err(Fact::SourceVolumeNotReady { volume });
     };
+    encryption::may_be_source(seen.claims, source_id, name).map_err(Fact::Encryption)?;
     if claim.value.pool != *pool {
         return Err(Fact::SourceVolumeElsewhere {
             volume,

@@ -332,6 +332,7 @@ fn a_release_stops_the_machine_and_leaves_nothing() {
     let Seen {
         now: _,
         freezes: _,
+        formats: _,
         rates: _,
         domains,
         foreign: _,

@@ -20,7 +20,7 @@ mod restart;
 
 impl Simulator {
     pub(super) fn plug(&mut self, step: &Step, new: &NewDisk) {
-        if let Some(secret) = &new.secret {
+        for secret in &new.secrets {
             let label = SecretLabel::parse(&secret.xml).expect("a secret of ours");
             self.seen.secrets.insert(label.uuid, label);
         }

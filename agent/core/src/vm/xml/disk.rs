@@ -9,7 +9,7 @@ use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, Qos, RbdCluster};
 use dc_types::{Bytes, InstanceId};
 
 use super::Element;
-use super::secret::secret_uuid;
+use super::secret::{key_uuid, secret_uuid};
 use crate::vm::seen::{CopyStage, LiveDisk, LiveMirror};
 
 /// QEMU takes this many bytes of a virtio disk's serial.
@@ -61,6 +61,9 @@ pub fn render_copy(disk: &DiskItem, device: &str) -> Element {
             .child(rbd_source(disk, cluster)),
         DiskSource::File { path } => element.child(Element::new("source").attr("file", path)),
     };
+    if disk.luks.is_some() {
+        element = element.child(encryption(disk));
+    }
     element.child(
         Element::new("target")
             .attr("dev", device)
@@ -109,6 +112,15 @@ fn auth(disk: &DiskItem, user: &str, kind: &str) -> Element {
         Element::new("secret")
             .attr("type", kind)
             .attr("uuid", secret_uuid(disk.place(), disk.grant)),
+    )
+}
+
+/// QEMU decrypts, over whatever it opens the disk by.
+fn encryption(disk: &DiskItem) -> Element {
+    Element::new("encryption").attr("format", "luks").child(
+        Element::new("secret")
+            .attr("type", "passphrase")
+            .attr("uuid", key_uuid(disk.place(), disk.grant)),
     )
 }
 

@@ -1,4 +1,4 @@
-//! libvirt secrets that carry the logins of disks to QEMU, one for each volume and epoch.
+//! libvirt secrets that carry the logins and keys of disks to QEMU, for each volume and epoch.
 //!
 //! Private: libvirt never gives the value back. Ephemeral: it is never on libvirt's disk, and gone
 //! when libvirtd restarts, which is why they are defined anew before each start.
@@ -20,6 +20,12 @@ const LABEL: &str = "dc.sonla.gov.vn machine ";
 #[must_use]
 pub fn secret_uuid(volume: InstanceId, grant: Epoch) -> Uuid {
     Uuid::new_v5(&volume.0, format!("chap {grant}").as_bytes())
+}
+
+/// That of the key of an encrypted volume.
+#[must_use]
+pub fn key_uuid(volume: InstanceId, grant: Epoch) -> Uuid {
+    Uuid::new_v5(&volume.0, format!("luks {grant}").as_bytes())
 }
 
 /// A secret to define. The value travels beside the XML, never in it.
@@ -64,6 +70,29 @@ pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
         DiskSource::File { path: _ } => return None,
     };
     let uuid = secret_uuid(disk.place(), disk.grant);
+    Some(secret(vm, uuid, usage, value))
+}
+
+/// The key with which QEMU decrypts a disk; none where there is nothing to decrypt, or no key.
+#[must_use]
+pub fn render_key(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
+    let key = disk.luks.as_ref()?.key.as_ref()?;
+    let name = format!("luks {} {}", disk.place(), disk.grant);
+    let usage = Element::new("usage")
+        .attr("type", "volume")
+        .child(Element::new("volume").text(name));
+    let uuid = key_uuid(disk.place(), disk.grant);
+    Some(secret(vm, uuid, usage, key.0.clone().into_bytes()))
+}
+
+/// All that QEMU opens a disk with.
+#[must_use]
+pub fn render_secrets(vm: InstanceId, disk: &DiskItem) -> Vec<DiskSecret> {
+    let login = render_secret(vm, disk);
+    login.into_iter().chain(render_key(vm, disk)).collect()
+}
+
+fn secret(vm: InstanceId, uuid: Uuid, usage: Element, value: Vec<u8>) -> DiskSecret {
     let xml = Element::new("secret")
         .attr("ephemeral", "yes")
         .attr("private", "yes")
@@ -71,11 +100,11 @@ pub fn render_secret(vm: InstanceId, disk: &DiskItem) -> Option<DiskSecret> {
         .child(Element::new("description").text(format!("{LABEL}{vm}")))
         .child(usage)
         .render();
-    Some(DiskSecret {
+    DiskSecret {
         uuid,
         xml,
         value: SecretBytes(value),
-    })
+    }
 }
 
 /// The secrets that the disks of a domain name; a disk that is a file names none.

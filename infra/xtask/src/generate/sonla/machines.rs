@@ -209,6 +209,7 @@ fn disk(name: &str, size: &str, image: Option<&str>, pool: &str) -> Disk {
             },
             erase_method: EraseMethod::Discard,
             qos: None,
+            encrypted: false,
         }),
     }
 }
