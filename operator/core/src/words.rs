@@ -11,6 +11,7 @@ mod fact;
 mod home;
 mod host;
 mod machine;
+mod moving;
 mod network;
 mod platform;
 mod quota;
@@ -23,6 +24,7 @@ mod text;
 pub use backup::BackupFact;
 pub use fact::Fact;
 pub use home::HomeFact;
+pub use moving::MoveFact;
 pub(crate) use platform::list;
 pub use text::{Awaited, Words};
 
@@ -48,6 +50,7 @@ impl Fact {
         platform::words(self)
             .or_else(|| machine::words(self))
             .or_else(|| home::words(self))
+            .or_else(|| moving::words(self))
             .or_else(|| backup::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
