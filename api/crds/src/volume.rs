@@ -29,7 +29,6 @@ use crate::Condition;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.system == oldSelf.system").message("system: a volume keeps its system"))]
-#[x_kube(validation = Rule::new("self.pool == oldSelf.pool").message("pool: a volume stays in its pool"))]
 #[x_kube(validation = Rule::new("self.source == oldSelf.source").message("source: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("self.access == oldSelf.access").message("access: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0").message("size: a volume may grow, never shrink"))]
@@ -41,7 +40,7 @@ pub struct VolumeSpec {
         length(max = 63)
     )]
     pub system: String,
-    /// The StoragePool that holds it.
+    /// The StoragePool that holds it. Another one has it moved there under its running machine.
     #[schemars(
         regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
         length(max = 63)
