@@ -405,6 +405,7 @@ impl Metrics {
             for (kind, count) in [
                 ("vm", claims.vms.len()),
                 ("volume", claims.volumes.len()),
+                ("move", claims.moves.len()),
                 ("attachment", claims.attachments.len()),
                 ("snapshot", claims.snapshots.len()),
                 ("hold", claims.holds.len()),

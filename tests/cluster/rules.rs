@@ -449,12 +449,6 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "size: a volume may grow, never shrink",
     ),
     (
-        "Volume",
-        "{system: s, pool: p, size: 1Gi}",
-        "{system: s, pool: q, size: 1Gi}",
-        "pool: a volume stays in its pool",
-    ),
-    (
         "VirtualMachine",
         "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: net}]}",
         "{system: s, class: c, disks: [{name: d, volume: v}], interfaces: [{subnet: other}]}",

@@ -21,6 +21,7 @@ use super::sessions::running::{Operator, eventually};
 
 mod backups;
 mod host;
+mod moves;
 mod plugs;
 
 use host::StorageHost;

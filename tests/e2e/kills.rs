@@ -121,14 +121,16 @@ async fn kill_supervised(centre: &Centre, name: &str) -> Result<()> {
     .await
 }
 
+/// The last record that the writer says it wrote.
+pub async fn written(writer: &mut Guest) -> Result<u64> {
+    let last = writer.run("tail -n 1 /tmp/counter").await?;
+    ensure!(!last.contains("failed"), "the guest got an error: {last}");
+    let number = last.rsplit(' ').next().unwrap_or_default().parse();
+    Ok(number.unwrap_or(0))
+}
+
 /// The writer has not stopped for good: it writes more than it had written.
 async fn wait_for_progress(writer: &mut Guest, part: Part) -> Result<()> {
-    let written = async |writer: &mut Guest| -> Result<u64> {
-        let last = writer.run("tail -n 1 /tmp/counter").await?;
-        ensure!(!last.contains("failed"), "the guest got an error: {last}");
-        let number = last.rsplit(' ').next().unwrap_or_default().parse();
-        Ok(number.unwrap_or(0))
-    };
     let start = written(writer).await?;
     let what = format!("the guest to write on after {part:?} was killed");
     wait::until(&what, DEADLINE, async || match written(writer).await {
@@ -168,7 +170,7 @@ async fn all_works(centre: &Centre, part: Part) -> Result<()> {
 }
 
 /// Every record that the writer says it wrote is on the disk, in its place.
-async fn ensure_no_gap(writer: &mut Guest) -> Result<()> {
+pub async fn ensure_no_gap(writer: &mut Guest) -> Result<()> {
     writer.run("kill $(cat /tmp/writer)").await?;
     let said = writer
         .run("grep -c . /tmp/counter; tail -n 1 /tmp/counter")

@@ -16,6 +16,7 @@ mod guest;
 mod kills;
 mod ledger;
 mod life;
+mod moves;
 mod objects;
 mod reach;
 mod reader;
@@ -93,6 +94,10 @@ fn main() -> ExitCode {
         trial(
             "a_guest_lives_in_a_folder_of_its_host_and_the_next_one_is_told_why_it_cannot",
             folder::lives_there,
+        ),
+        trial(
+            "a_volume_goes_to_another_pool_and_back_while_its_guest_writes_to_it",
+            moves::there_and_back,
         ),
         trial(
             "a_debian_guest_has_its_user_data_applied",

@@ -39,6 +39,8 @@ pub mod types {
     pub const DELETABLE: &str = "Deletable";
     pub const WITHIN_QUOTA: &str = "WithinQuota";
     pub const WITHIN_LEASE: &str = "WithinLease";
+    /// Of a volume: it is on its way to another pool; False when it is to go there and does not.
+    pub const MOVING: &str = "Moving";
     /// Of a backup: whether the rules of its policy keep it.
     pub const KEPT: &str = "Kept";
     /// Of a machine: it runs, and what was changed since it was started waits for its next start.

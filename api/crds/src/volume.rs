@@ -21,6 +21,7 @@ use crate::Condition;
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Size","type":"string","jsonPath":".spec.size"}"#,
     printcolumn = r#"{"name":"Pool","type":"string","jsonPath":".spec.pool"}"#,
+    printcolumn = r#"{"name":"Moving","type":"string","jsonPath":".status.moving.phase"}"#,
     printcolumn = r#"{"name":"Attached to","type":"string","jsonPath":".status.attachedTo"}"#,
     printcolumn = r#"{"name":"System","type":"string","jsonPath":".spec.system"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
@@ -28,7 +29,6 @@ use crate::Condition;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.system == oldSelf.system").message("system: a volume keeps its system"))]
-#[x_kube(validation = Rule::new("self.pool == oldSelf.pool").message("pool: a volume stays in its pool"))]
 #[x_kube(validation = Rule::new("self.source == oldSelf.source").message("source: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("self.encrypted == oldSelf.encrypted").message("encrypted: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("!self.encrypted || !(has(self.source.image) || has(self.source.volume) || has(self.source.snapshot) || has(self.source.restore))").message("encrypted: only a blank volume can be; take source away"))]
@@ -42,7 +42,7 @@ pub struct VolumeSpec {
         length(max = 63)
     )]
     pub system: String,
-    /// The StoragePool that holds it.
+    /// The StoragePool that holds it. Another one has it moved there under its running machine.
     #[schemars(
         regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
         length(max = 63)
@@ -254,9 +254,15 @@ pub struct VolumeStatus {
     pub size: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_to: Option<String>,
+    /// The pool where its bytes are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// The storage host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// How far it is on its way to another pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<MovingStatus>,
     /// The order of the last restore that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<String>,
@@ -270,4 +276,20 @@ pub struct VolumeStatus {
     /// Snapshots that keep it from being deleted.
     #[serde(default)]
     pub snapshots: i64,
+}
+
+/// A move of the volume's bytes, until nothing of it is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovingStatus {
+    /// The other pool: the one that it goes to, or what is left of it lies in.
+    pub other: String,
+    /// Reserved, Copying, Switching, Recalled, Ending or Leaving.
+    pub phase: String,
+    /// How much is copied, in steps of 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// How often the copy was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
 }

@@ -59,6 +59,10 @@ pub struct VolumeClaim {
     /// volume's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<InstanceId>,
+    /// The order of the last restore that was done where the bytes were before: it is not done again
+    /// where they are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<String>,
     #[serde(default, skip_serializing_if = "Contents::is_whole")]
     pub contents: Contents,
     /// For life. One that is encrypted has a [`VolumeKey`], claimed with it.
@@ -141,6 +145,59 @@ impl VolumeClaim {
     #[must_use]
     pub fn shown_to_guest(&self) -> Bytes {
         Bytes(self.shown().0.saturating_sub(self.cipher.header().0))
+    }
+}
+
+/// The second place of a volume's bytes, for as long as there is one: first the place that they go
+/// to, then the one that they are left behind in. One for each volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveClaim {
+    pub volume: InstanceId,
+    /// Of the volume.
+    pub owner: ObjectRef,
+    /// The id under which the storage host has it: another one for each move.
+    pub place: InstanceId,
+    pub pool: PoolName,
+    /// The storage host.
+    pub host: HostName,
+    /// Of the volume: promised and charged a second time.
+    pub size: Bytes,
+    pub phase: MovePhase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MovePhase {
+    /// It is made, and opened for the machine that has the volume.
+    Reserved,
+    /// The machine's host is told to copy there.
+    Copying,
+    /// It is told to go over, and may have: only it knows in which place the bytes are.
+    Switching,
+    /// The machine went off: the host is told not to go over any more, and may have.
+    Recalled,
+    /// Taken back: the host is told of it no more, and has not said yet that it let go.
+    Ending,
+    /// Nobody writes to it, and what is in it is to be erased.
+    Leaving,
+}
+
+impl MovePhase {
+    /// Whether the machine's host is told of the second place.
+    #[must_use]
+    pub fn is_mirrored(self) -> bool {
+        match self {
+            Self::Copying | Self::Switching | Self::Recalled => true,
+            Self::Reserved | Self::Ending | Self::Leaving => false,
+        }
+    }
+
+    /// Whether only the machine's host knows in which place the bytes are.
+    #[must_use]
+    pub fn may_have_gone_over(self) -> bool {
+        match self {
+            Self::Switching | Self::Recalled => true,
+            Self::Reserved | Self::Copying | Self::Ending | Self::Leaving => false,
+        }
     }
 }
 
@@ -396,6 +453,7 @@ pub mod keys {
     pub const LEADER: &str = "leader";
     pub const VM: &str = "vm/";
     pub const VOLUME: &str = "volume/";
+    pub const MOVE: &str = "move/";
     pub const ATTACH: &str = "attach/";
     pub const KEY: &str = "key/";
     pub const SNAPSHOT: &str = "snapshot/";
@@ -415,6 +473,12 @@ pub mod keys {
     #[must_use]
     pub fn volume(id: InstanceId) -> String {
         format!("{VOLUME}{id}")
+    }
+
+    /// The second place of a volume.
+    #[must_use]
+    pub fn second(volume: InstanceId) -> String {
+        format!("{MOVE}{volume}")
     }
 
     #[must_use]

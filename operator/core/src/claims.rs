@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
-    AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, PendingRelease,
-    RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, VolumeKey, keys,
+    AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, MoveClaim,
+    PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, VolumeKey,
+    keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::{
@@ -99,6 +100,8 @@ pub struct Claims {
     pub incarnation: u64,
     pub vms: BTreeMap<InstanceId, Claimed<VmClaim>>,
     pub volumes: BTreeMap<InstanceId, Claimed<VolumeClaim>>,
+    /// The second places of volumes, by the volume.
+    pub moves: BTreeMap<InstanceId, Claimed<MoveClaim>>,
     /// By the place of the volume's bytes: see [`Claims::attachment_of`].
     pub attachments: BTreeMap<InstanceId, Claimed<AttachClaim>>,
     /// Wrapped keys, by their volume. That of a volume whose bytes were retained outlives its claim.
@@ -126,6 +129,8 @@ pub struct Claims {
     host_volumes: BTreeMap<HostName, BTreeSet<InstanceId>>,
     /// The volumes that do not lie under their own id, by their place.
     moved_volumes: BTreeMap<InstanceId, InstanceId>,
+    /// The volumes that have a second place, by that.
+    second_places: BTreeMap<InstanceId, InstanceId>,
     volume_snapshots: BTreeMap<InstanceId, BTreeSet<SnapshotId>>,
     owner_snapshots: BTreeMap<ObjectUid, BTreeSet<SnapshotId>>,
     machine_backups: BTreeMap<InstanceId, BTreeSet<ObjectUid>>,
@@ -185,6 +190,12 @@ impl Claims {
         (claim.value.place() == place).then_some(claim)
     }
 
+    /// The volume that has its second place here.
+    #[must_use]
+    pub fn second_at(&self, place: InstanceId) -> Option<&Claimed<MoveClaim>> {
+        self.moves.get(self.second_places.get(&place)?)
+    }
+
     /// Who may open a volume.
     #[must_use]
     pub fn attachment_of(&self, volume: InstanceId) -> Option<&Claimed<AttachClaim>> {
@@ -226,7 +237,9 @@ impl Claims {
             ItemKind::Vm => self.vms.get(&id).is_some_and(|vm| vm.value.host == *host),
             ItemKind::Volume | ItemKind::Grant => {
                 let volume = self.volume_at(id);
-                volume.is_some_and(|volume| volume.value.host == *host)
+                let second = self.second_at(id);
+                (volume.is_some_and(|volume| volume.value.host == *host)
+                    || second.is_some_and(|second| second.value.host == *host))
                     && (key.kind == ItemKind::Volume || self.attachments.contains_key(&id))
             }
             ItemKind::Snapshot => {
@@ -305,6 +318,17 @@ impl Claims {
                 }
                 if let Some(new) = new {
                     self.index_volume(id, &new.value);
+                }
+            }
+            "move" => {
+                let id = id(key, rest)?;
+                let new = claimed(key, value, incarnation, revision)?;
+                let old = replace(&mut self.moves, id, new.clone());
+                if let Some(old) = old {
+                    self.unindex_move(&old.value);
+                }
+                if let Some(new) = new {
+                    self.index_move(id, &new.value);
                 }
             }
             "attach" => {

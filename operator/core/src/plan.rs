@@ -92,6 +92,8 @@ pub struct Plan {
     pub again_at: Option<Timestamp>,
     /// What was found, the most important first. Empty: as asked.
     pub found: Vec<Fact>,
+    /// What is told in a condition of its own, and says nothing of whether the object is ready.
+    pub aside: Vec<Fact>,
 }
 
 impl Plan {

@@ -94,6 +94,9 @@ fn plan_deletion(seen: &Seen<'_>, host: &HostName) -> Plan {
     let mut by: Vec<String> = volumes
         .map(|volume| format!("volume {}", volume.value.owner))
         .collect();
+    let moves = seen.claims.moves.values();
+    let moves = moves.filter(|second| second.value.pool == *seen.name);
+    by.extend(moves.map(|second| format!("the move of volume {}", second.value.owner)));
     let snapshots = seen.claims.snapshots.values();
     let snapshots = snapshots.filter(|snapshot| snapshot.value.pool == *seen.name);
     by.extend(snapshots.map(|snapshot| format!("snapshot {}", snapshot.value.owner)));

@@ -29,6 +29,7 @@ use crate::vm::claim::held_keys;
 use crate::words::{BackupFact, Fact};
 
 mod grants;
+mod moves;
 mod networks;
 mod places;
 mod snapshots;
@@ -127,6 +128,7 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
         &places,
         (&unwritten, &encrypted, objects),
     );
+    moves::rebuild(&mut outcome, &volumes, &vms, &grants, &places);
     snapshots::rebuild(&mut outcome, inventories, &volumes, &places, objects);
     let placed = rebuild_vms(&mut outcome, &vms, &grants);
     grants.rebuild(&mut outcome, &placed, &places);
@@ -233,6 +235,7 @@ fn rebuild_volumes(
             grows_from: None,
             restore: newest.body.restore.clone(),
             stored: stored(*id, *place),
+            restored: restored(objects, *id).filter(|_| place != id),
             contents: match unwritten.contains(place) || unwritten.contains(id) {
                 true => Contents::AwaitRestore,
                 false => Contents::Whole,
@@ -251,6 +254,14 @@ fn rebuild_volumes(
         }
         outcome.put(keys::volume(*id), &kept(claim, newest.item.epoch));
     }
+}
+
+/// The order of the last restore that was done, as people read it: a volume that has been moved since
+/// has no host that remembers it, and must not be restored once more.
+fn restored(objects: &Objects, id: InstanceId) -> Option<String> {
+    let mut volumes = objects.volumes.iter();
+    let of = volumes.find(|of| object::uid(&of.metadata).is_some_and(|uid| uid.0 == id.0))?;
+    of.status.as_ref()?.restored.clone()
 }
 
 /// Answers which host each machine was claimed for.

@@ -15,7 +15,7 @@ use dc_crds::{
 };
 use dc_types::claim::SubnetClaim;
 use dc_types::plan::{Chap, Item, ItemKey, Secret};
-use dc_types::report::{HostFacts, ItemState, Observation};
+use dc_types::report::{Detail, HostFacts, ItemState, MoveSeen, MoveState, Observation};
 use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -34,6 +34,7 @@ use crate::{subnet, vm};
 mod backups;
 mod keys;
 mod ledger;
+mod moves;
 mod objects;
 mod pools;
 mod properties;
@@ -84,6 +85,8 @@ pub struct Sim {
     pub department: OwnerClass,
     pub vms: BTreeMap<String, VirtualMachine>,
     pub plans: BTreeMap<String, Plan>,
+    /// Where the bytes of moved volumes are, as their machines' hosts know.
+    pub gone: moves::Gone,
     /// What the department may hold; nothing is limited at first.
     pub limits: Limits,
     /// Master keys that the operator knows, the last of them wraps; and how many keys it has drawn.
@@ -120,6 +123,7 @@ impl Sim {
             department: OwnerClass::Shared,
             vms: BTreeMap::new(),
             plans: BTreeMap::new(),
+            gone: moves::Gone::new(),
             limits: Limits::default(),
             masters: vec!["2026"],
             drawn: Cell::new(0),
@@ -229,15 +233,26 @@ impl Sim {
     }
 
     fn look_once(&mut self) -> bool {
+        self.look_until(|_| false)
+    }
+
+    /// Looks at everything once, or until something is so after a look.
+    fn look_until(&mut self, stop: impl Fn(&Self) -> bool) -> bool {
         let mut changed = false;
         for name in keys(&self.subnets) {
             changed |= self.look_at_subnet(&name);
         }
         for name in keys(&self.volumes) {
             changed |= self.look_at_volume(&name);
+            if stop(self) {
+                return true;
+            }
         }
         for name in keys(&self.vms) {
             changed |= self.look_at_vm(&name);
+            if stop(self) {
+                return true;
+            }
         }
         for name in keys(&self.snapshots) {
             changed |= self.look_at_snapshot(&name);
@@ -250,6 +265,9 @@ impl Sim {
         }
         for name in keys(&self.hosts) {
             changed |= self.play_host(&name);
+            if stop(self) {
+                return true;
+            }
         }
         changed | self.collect_garbage()
     }
@@ -497,6 +515,13 @@ impl Sim {
             let pending = &release.value;
             let release = &pending.release;
             let held = sim_host.held.get(&release.key);
+            let mut wanted = self.ledger.claims.volumes.values();
+            let lost = wanted.find(|volume| {
+                let gone = self.gone.get(&volume.value.volume);
+                gone.map(|place| crate::volume::key(*place)) == Some(release.key)
+                    && volume.value.place().0 != release.key.id
+            });
+            assert!(lost.is_none(), "the only bytes of {lost:?} are erased");
             if held.is_some_and(|held| held.epoch <= release.epoch) {
                 sim_host.held.remove(&release.key);
                 sim_host.said.remove(&release.key);
@@ -507,7 +532,6 @@ impl Sim {
         }
         for (key, item) in board.iter() {
             let held = sim_host.held.get(key);
-            let waits = |said: &Observation| matches!(said.state, ItemState::Pending(_));
             let goes_on = sim_host.copies && sim_host.said.get(key).is_some_and(waits);
             if held == Some(item) && !goes_on {
                 continue;
@@ -528,6 +552,7 @@ impl Sim {
                 true => said,
                 false => backups::on_its_way(said),
             };
+            let said = moves::with_moves(said, item, &mut self.gone, sim_host.copies);
             sim_host.said.insert(*key, said);
             changed = true;
         }
@@ -535,6 +560,16 @@ impl Sim {
             self.confirm(name, &pending);
         }
         changed
+    }
+}
+
+/// Whether a host has not come to the end of something.
+fn waits(said: &Observation) -> bool {
+    let copying = |of: &MoveSeen| matches!(of.state, MoveState::Copying { .. });
+    match (&said.state, &said.detail) {
+        (ItemState::Pending(_), _) => true,
+        (_, Detail::Vm { moves, .. }) => moves.iter().any(copying),
+        _ => false,
     }
 }
 

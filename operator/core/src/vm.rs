@@ -38,6 +38,7 @@ pub mod cloud_init;
 pub mod deletion;
 pub mod home;
 pub mod items;
+pub mod moving;
 pub mod plan;
 pub mod status;
 pub mod validate;
@@ -101,6 +102,8 @@ pub struct DiskSeen<'a> {
     pub volume_said: Option<Observation>,
     pub grant_said: Option<Observation>,
     pub grant_removal: Removal,
+    /// Of the place that it is moved to.
+    pub second: Option<moving::SecondSeen>,
 }
 
 /// How the volumes of a pool are opened.

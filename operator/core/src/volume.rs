@@ -3,6 +3,7 @@
 //! ```text
 //! wanted ─ valid ─▶ claimed ─▶ carried ─▶ Ready        size grows: claim written anew, carried again
 //!                                                      restore: the same, while nobody holds it
+//!                                                      other pool: see `moving`
 //! deleted ─ nobody holds it, no snapshot ─▶ release recorded ─ host confirms ─▶ erasure certified
 //!         ─▶ claim deleted ─▶ let go
 //! ```
@@ -25,6 +26,7 @@ use crate::sight::Removal;
 
 pub mod encryption;
 pub mod erasure;
+pub mod moving;
 pub mod plan;
 pub mod qos;
 pub mod restore;
@@ -42,6 +44,7 @@ pub struct Seen<'a> {
     pub volume: &'a Volume,
     pub me: &'a ObjectRef,
     pub system: Named,
+    /// The one that its bytes lie in; the one that it asks for while it is not claimed.
     pub pool: Option<PoolSeen<'a>>,
     pub image: Option<ImageSeen<'a>>,
     pub source: Option<SourceSeen<'a>>,
@@ -60,6 +63,8 @@ pub struct Seen<'a> {
     /// How far the release of the volume is, and that of its last grant.
     pub removal: Removal,
     pub grant_removal: Removal,
+    /// Of the place that it is moved to, or was moved from.
+    pub moving: moving::MovingSeen<'a>,
     /// Where its bytes are, as the host said when it confirmed the release.
     pub note: Option<&'a str>,
 }

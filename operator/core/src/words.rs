@@ -12,6 +12,7 @@ mod fact;
 mod home;
 mod host;
 mod machine;
+mod moving;
 mod network;
 mod platform;
 mod quota;
@@ -25,6 +26,7 @@ pub use backup::BackupFact;
 pub use encryption::EncryptionFact;
 pub use fact::Fact;
 pub use home::HomeFact;
+pub use moving::MoveFact;
 pub(crate) use platform::list;
 pub use text::{Awaited, Words};
 
@@ -50,6 +52,7 @@ impl Fact {
         platform::words(self)
             .or_else(|| machine::words(self))
             .or_else(|| home::words(self))
+            .or_else(|| moving::words(self))
             .or_else(|| backup::words(self))
             .or_else(|| encryption::words(self))
             .or_else(|| storage::words(self))

@@ -156,6 +156,18 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
             wake_interested(context, &Thing::Claim(id));
             volume_changed(context, id);
         }
+        "move" => {
+            let Some(id) = id() else { return };
+            wake_interested(context, &Thing::Claim(id));
+            let second = context.parts.ledger.with_claims(|claims| {
+                let claim = claims.moves.get(&dc_types::InstanceId(id))?;
+                Some(claim.value.pool.to_string())
+            });
+            if let Some(pool) = second {
+                context.queue.wake(Key::global(Kind::Pool, &pool));
+            }
+            volume_changed(context, id);
+        }
         // Whoever looks at a volume's claim looks at its snapshots too.
         "snapshot" => {
             let Some(id) = id() else { return };

@@ -112,6 +112,8 @@ where
         counts,
     } = decision;
     let standing = plan.standing();
+    let beside = plan.aside.iter().map(Fact::standing);
+    let beside = beside.max_by_key(|standing| *standing == Standing::Troubled);
     let due = plan.again_at.map(until);
     look.end();
     for (host, item) in plan.carry {
@@ -126,7 +128,12 @@ where
         Some(status) => status::write(context, object, kind, status, standing, counts).await?,
         None => None,
     };
-    let ended = match (pause, standing) {
+    // What waits beside is looked at again as if the object waited.
+    let looked = match standing {
+        Standing::Settled | Standing::Resting => beside.unwrap_or(standing),
+        Standing::Moving | Standing::Troubled | Standing::Unseen => standing,
+    };
+    let ended = match (pause, looked) {
         (Some(pause), _) => Ended::Again(pause),
         (None, Standing::Settled | Standing::Resting) => Ended::Well,
         (None, Standing::Troubled) => Ended::Again(spread(TROUBLED)),

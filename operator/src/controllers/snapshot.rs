@@ -196,14 +196,17 @@ fn read_volume(look: &mut Look<'_>, namespace: &str, name: String) -> VolumeRead
     look.claim(me.uid.0);
     let host = look.context.parts.ledger.with_claims(|claims| {
         let claim = claims.volumes.get(&volume::id(&me));
-        claim.map(|claim| (claim.value.host.clone(), claim.value.place()))
+        claim.map(|claim| {
+            let pool = claim.value.pool.to_string();
+            (claim.value.host.clone(), (claim.value.place(), pool))
+        })
     });
-    let (host, place) = host.unzip();
+    let (host, at) = host.unzip();
+    let (place, pool_name) = at.unzip();
     if let Some(place) = place {
         // Who has it is claimed by the place.
         look.claim(place.0);
     }
-    let pool_name = volume.as_ref().map(|volume| volume.spec.pool.clone());
     let pool = pool_name.and_then(|pool| look.pool("", &pool));
     VolumeRead {
         said: host

@@ -8,6 +8,7 @@ use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
+use dc_operator_core::plan::Plan;
 use dc_operator_core::sight::Removal;
 use dc_operator_core::volume::erasure::{certificate_name, erases};
 use dc_operator_core::volume::validate::{disposition, pool_host};
@@ -25,6 +26,10 @@ use super::{Context, now, quota};
 use crate::events::Tone;
 use crate::observed::ReleaseState;
 use crate::stores::{Key, Kind};
+
+mod second;
+
+use second::Second;
 
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
     let Some(volume) = context.stores.volumes.get(&key.namespace, &key.name) else {
@@ -61,7 +66,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     facts: read
                         .facts
                         .as_deref()
-                        .and_then(|facts| facts_of(facts, &volume.spec.pool)),
+                        .and_then(|facts| facts_of(facts, &read.lies)),
                 }),
                 image: read.image.as_ref().map(|(image, said)| ImageSeen {
                     image,
@@ -81,6 +86,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 said: read.said.as_ref(),
                 removal: removals.0,
                 grant_removal: removals.1,
+                moving: read.second.seen(look, claims),
                 note: None,
             };
             let plan = plan(&seen);
@@ -91,11 +97,12 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             Decision {
                 status: Some(status(&seen, &plan, &judged)),
                 plan,
-                wake: vec![Key::global(Kind::Pool, &volume.spec.pool)],
+                wake: read.second.wake(&[&volume.spec.pool, &read.lies]),
                 counts: Counts::None,
             }
         });
-        quota::heed(look, &me.namespace, &decision.plan.found);
+        let Plan { found, aside, .. } = &decision.plan;
+        quota::heed(look, &me.namespace, &[&found[..], &aside[..]].concat());
         decision
     })
     .await?;
@@ -116,7 +123,10 @@ fn tell_where(
     if !going || settled != Settled::gone() || !object::is_held(&volume.metadata) {
         return;
     }
-    let pool = context.stores.pools.get("", &volume.spec.pool);
+    let status = volume.status.as_ref();
+    let lay = status.and_then(|status| status.pool.as_ref());
+    let pool = lay.unwrap_or(&volume.spec.pool);
+    let pool = context.stores.pools.get("", pool);
     let Some(host) = pool.as_deref().and_then(pool_host) else {
         return;
     };
@@ -152,6 +162,9 @@ pub(super) fn place_of(look: &mut Look<'_>, of: &ObjectRef) -> InstanceId {
 /// What was read around one volume.
 struct Read {
     system: Named,
+    /// The pool where its bytes are; the one that it asks for while it is not claimed.
+    lies: String,
+    second: Second,
     pool: Option<Arc<dc_crds::StoragePool>>,
     host: Option<HostName>,
     presence: Presence,
@@ -176,16 +189,16 @@ impl Read {
             Some(_) => Named::There,
             None => Named::Absent,
         };
-        let pool = look.pool("", &spec.pool);
         let claim = look.context.parts.ledger.with_claims(|claims| {
-            let claim = claims.volumes.get(&volume::id(me));
-            claim.map(|claim| (claim.value.host.clone(), claim.value.place()))
+            let claim = &claims.volumes.get(&volume::id(me))?.value;
+            Some((claim.host.clone(), claim.place(), claim.pool.to_string()))
         });
         let claimed = claim.is_some();
-        let (host, place) = match claim {
-            Some((host, place)) => (Some(host), place),
-            None => (None, volume::id(me)),
+        let (host, place, lies) = match claim {
+            Some((host, place, lies)) => (Some(host), place, lies),
+            None => (None, volume::id(me), spec.pool.clone()),
         };
+        let pool = look.pool("", &lies);
         look.claim(place.0);
         let host = host.or_else(|| pool.as_deref().and_then(pool_host));
         let presence = host
@@ -225,9 +238,13 @@ impl Read {
             let claim = claims.vms.get(&attached.value.vm)?;
             Some((claim.value.host.clone(), vm::key(&claim.value.owner)))
         });
+        let on = holder.as_ref().map(|(host, _)| host.clone());
         let holder_said = holder.and_then(|(host, key)| look.said(&host, &key));
+        let second = Second::read(look, volume, me, claimed.then_some(&*lies), on);
         Self {
             system,
+            lies,
+            second,
             pool,
             host,
             presence,

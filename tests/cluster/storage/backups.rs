@@ -127,7 +127,7 @@ impl Centre {
     }
 
     /// SIGKILL, and a new operator at the same address.
-    async fn replace_operator(&mut self) {
+    pub(super) async fn replace_operator(&mut self) {
         let operator = self.operator.take().unwrap();
         let address = operator.address();
         operator.kill();

@@ -12,7 +12,7 @@ impl Centre {
         ledger.with_claims(|claims| claims.attachment_of(volume).is_some())
     }
 
-    fn starts(&self) -> u64 {
+    pub(super) fn starts(&self) -> u64 {
         let hosts = self.province.hosts.iter();
         let starts = hosts.map(|host| host.fakes.knobs.count("libvirt.start"));
         starts.sum()

@@ -352,9 +352,16 @@ fn seen(disk: &DiskItem, place: InstanceId, tries: u32, state: MoveState) -> Mov
     }
 }
 
-/// How the moves stand that are asked for, or were and are not at their end. `stored` is what is written down.
+/// How the moves stand that are asked for, or were and are not at their end. `stored` is what is written
+/// down, `settled` what will be. Nothing is said of a disk in between: that it waits could be taken for
+/// that it has not gone over.
 #[must_use]
-pub fn told(stored: Option<&Record>, asked: &VmItem, domain: Option<&Domain>) -> Vec<MoveSeen> {
+pub fn told(
+    stored: Option<&Record>,
+    settled: &Record,
+    asked: &VmItem,
+    domain: Option<&Domain>,
+) -> Vec<MoveSeen> {
     let active = domain.filter(|domain| domain.power.is_active());
     let of_disk = |disk: &DiskItem| {
         let of = stored.and_then(|stored| stored.moves.get(&disk.volume));
@@ -374,6 +381,7 @@ pub fn told(stored: Option<&Record>, asked: &VmItem, domain: Option<&Domain>) ->
             Some((_, job)) => MoveState::Copying {
                 percent: job.percent,
             },
+            None if has_switched(settled, disk) => return None,
             None => MoveState::Waiting,
         };
         let tries = of.map_or(0, |of| of.tries);

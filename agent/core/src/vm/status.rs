@@ -123,7 +123,7 @@ fn detail(
         started_at: record.started_at,
         restart: record.restart.clone(),
         held: held.map(Box::new),
-        moves: told(stored, asked, domain),
+        moves: told(stored, record, asked, domain),
         used: used(asked, seen),
         formatted: luks::formatted(asked, seen),
     }

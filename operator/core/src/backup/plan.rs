@@ -235,7 +235,8 @@ pub(super) fn release(txn: Txn, claim: &Claimed<BackupClaim>) -> Txn {
 /// Its snapshots stay until nobody tells changes from them any more.
 fn kept(seen: &Seen<'_>, claim: &Claimed<BackupClaim>, done: &BackedUp) -> Plan {
     let needed = base_of(seen).is_some() || !is_recorded(seen.backup);
-    if !needed && (is_superseded(seen, claim, done) || machine_goes(seen)) {
+    let useless = is_superseded(seen, claim, done) || machine_goes(seen) || has_moved(seen);
+    if !needed && useless {
         return deletion::give_back(seen, Some(claim));
     }
     let mine: Vec<&Claimed<SnapshotClaim>> = seen.claims.snapshots_by(seen.me.uid).collect();
@@ -266,6 +267,15 @@ fn is_superseded(seen: &Seen<'_>, claim: &Claimed<BackupClaim>, done: &BackedUp)
         };
         let same = other.value.repository == claim.value.repository;
         same && (newer.taken_at, other.revision) > (done.taken_at, claim.revision)
+    })
+}
+
+/// Bytes that were moved have nothing in common with it: it would keep what a move has left behind.
+fn has_moved(seen: &Seen<'_>) -> bool {
+    let mut mine = seen.claims.snapshots_by(seen.me.uid);
+    mine.any(|snapshot| {
+        let SnapshotClaim { volume, .. } = &snapshot.value;
+        seen.claims.place_of(*volume) != snapshot.value.place()
     })
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use dc_types::claim::{SnapshotClaim, SnapshotPurpose, SubnetClaim, VmClaim, VolumeClaim};
+use dc_types::claim::{
+    MoveClaim, SnapshotClaim, SnapshotPurpose, SubnetClaim, VmClaim, VolumeClaim,
+};
 use dc_types::{Bytes, MiB, PoolName};
 
 /// What is held on behalf of one department.
@@ -15,7 +17,7 @@ pub struct Charge {
     pub subnets: u64,
     /// One for each volume.
     pub snapshots: u64,
-    /// Sizes of volumes, by pool.
+    /// Sizes of volumes, by pool; of one that moves in both.
     pub pools: BTreeMap<PoolName, Bytes>,
 }
 
@@ -62,9 +64,18 @@ impl Charges {
     }
 
     pub fn volume(&mut self, volume: &VolumeClaim, turn: Turn) {
-        self.change(&volume.owner.namespace, |charge| {
-            let held = charge.pools.entry(volume.pool.clone()).or_default();
-            turn.of(&mut held.0, volume.size.0);
+        self.bytes(&volume.owner.namespace, (&volume.pool, volume.size), turn);
+    }
+
+    /// A volume that moves is charged in both places.
+    pub fn second(&mut self, second: &MoveClaim, turn: Turn) {
+        self.bytes(&second.owner.namespace, (&second.pool, second.size), turn);
+    }
+
+    fn bytes(&mut self, namespace: &str, (pool, size): (&PoolName, Bytes), turn: Turn) {
+        self.change(namespace, |charge| {
+            let held = charge.pools.entry(pool.clone()).or_default();
+            turn.of(&mut held.0, size.0);
             charge.pools.retain(|_, held| held.0 > 0);
         });
     }

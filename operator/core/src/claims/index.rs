@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dc_types::claim::{SnapshotClaim, VmClaim, VolumeClaim};
+use dc_types::claim::{MoveClaim, SnapshotClaim, VmClaim, VolumeClaim};
 use dc_types::{Bytes, InstanceId, PoolName, SnapshotId};
 
 use super::Claims;
@@ -54,6 +54,18 @@ impl Claims {
             self.moved_volumes.remove(&place);
         }
         self.take_back(&volume.pool, volume.size);
+    }
+
+    pub(super) fn index_move(&mut self, id: InstanceId, second: &MoveClaim) {
+        self.charges.second(second, Turn::Came);
+        self.second_places.insert(second.place, id);
+        self.promise(&second.pool, second.size);
+    }
+
+    pub(super) fn unindex_move(&mut self, second: &MoveClaim) {
+        self.charges.second(second, Turn::Went);
+        self.second_places.remove(&second.place);
+        self.take_back(&second.pool, second.size);
     }
 
     pub(super) fn index_snapshot(&mut self, id: SnapshotId, snapshot: &SnapshotClaim) {

@@ -1,3 +1,4 @@
+use dc_types::claim::MovePhase;
 use dc_types::plan::{Disposition, Release};
 use dc_types::{ObjectRef, ObjectUid};
 
@@ -73,6 +74,7 @@ fn what_a_pool_promised_follows_its_claims() {
         grows_from: None,
         restore: None,
         stored: None,
+        restored: None,
         contents: dc_types::claim::Contents::Whole,
         cipher: dc_types::claim::Cipher::Plain,
     };
@@ -204,5 +206,42 @@ fn a_claim_of_before_there_were_moves_has_its_bytes_under_the_volumes_id() {
     assert_eq!((at(place), at(volume)), (Some(volume), None));
     assert_eq!(claims.place_of(volume), place);
     claims.apply(&keys::volume(volume), None, 5).unwrap();
+    assert_eq!(claims, Claims::new(1));
+}
+
+#[test]
+fn a_second_place_is_promised_charged_and_held_like_the_first_one() {
+    let volume = InstanceId(Uuid::from_u128(9));
+    let second = MoveClaim {
+        volume,
+        owner: owner("so-nnmt", 9),
+        place: InstanceId(Uuid::from_u128(10)),
+        pool: PoolName::new("ceph").unwrap(),
+        host: host("s2"),
+        size: Bytes(10),
+        phase: MovePhase::Reserved,
+    };
+    let mut claims = Claims::new(1);
+    let key = keys::second(volume);
+    claims.apply(&key, Some(&json(&second)), 3).unwrap();
+    assert_eq!(claims.promised_in(&second.pool), Bytes(10));
+    let charged = &claims.charges().of("so-nnmt").unwrap().pools;
+    assert_eq!(charged[&second.pool], Bytes(10));
+    let item = ItemKey::new(ItemKind::Volume, second.place.0);
+    assert!(claims.has_item(&second.host, &item));
+    assert!(!claims.has_item(&host("s1"), &item));
+    // What is left behind takes its place.
+    let left = MoveClaim {
+        place: volume,
+        pool: PoolName::new("san").unwrap(),
+        host: host("s1"),
+        phase: MovePhase::Leaving,
+        ..second.clone()
+    };
+    claims.apply(&key, Some(&json(&left)), 4).unwrap();
+    assert_eq!(claims.promised_in(&second.pool), Bytes(0));
+    assert!(claims.second_at(second.place).is_none() && !claims.has_item(&second.host, &item));
+    assert_eq!(claims.second_at(volume).unwrap().value, left);
+    claims.apply(&key, None, 5).unwrap();
     assert_eq!(claims, Claims::new(1));
 }

@@ -57,8 +57,12 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
     let vms = vms.map(|vm| format!("machine {}", vm.value.owner));
     let volumes = seen.claims.volumes_on(seen.name);
     let volumes = volumes.map(|volume| format!("volume {}", volume.value.owner));
+    let moves = seen.claims.moves.values();
+    let moves = moves.filter(|second| second.value.host == *seen.name);
+    let moves = moves.map(|second| format!("the move of volume {}", second.value.owner));
     let releases = seen.claims.releases_of(seen.name);
     let releases = releases.map(|r| format!("release of {}", r.value.release.key));
+    let volumes = volumes.chain(moves);
     let by: Vec<String> = vms.chain(volumes).chain(releases).collect();
     if !by.is_empty() {
         return Plan::found(Fact::StillUsed { by });

@@ -300,10 +300,13 @@ fn of_volume(objects: &Objects<'_>, volume: &Volume, claims: &Claims) -> Amounts
     let (Some(uid), Ok(size)) = (object::uid(&volume.metadata), whole_size(&volume.spec)) else {
         return Amounts::default();
     };
-    let Some(class) = objects.classes.of(&volume.spec.pool) else {
+    let held = claims.volumes.get(&InstanceId(uid.0));
+    // It grows where it is. A move has no turn: it is asked for when it can begin, and waits for all
+    // that others want.
+    let pool = held.map_or(&*volume.spec.pool, |claim| claim.value.pool.as_str());
+    let Some(class) = objects.classes.of(pool) else {
         return Amounts::default();
     };
-    let held = claims.volumes.get(&InstanceId(uid.0));
     let held = held.map_or(Bytes(0), |claim| claim.value.size);
     let more = size.0.saturating_sub(held.0);
     Amounts::of([(Thing::Storage(class.to_owned()), more)])

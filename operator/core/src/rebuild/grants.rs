@@ -32,6 +32,11 @@ impl<'a> Grants<'a> {
         })
     }
 
+    /// Whether some storage host has a grant of a place.
+    pub fn has(&self, place: InstanceId) -> bool {
+        self.found.contains_key(&place)
+    }
+
     fn newest(&self, place: InstanceId) -> Option<(Epoch, &str)> {
         let newest = self.found.get(&place)?.first()?;
         Some((newest.item.epoch, &newest.body.initiator))

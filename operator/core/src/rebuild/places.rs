@@ -17,6 +17,8 @@ pub(super) struct Places {
     volumes: BTreeMap<InstanceId, InstanceId>,
     /// Those that some machine's disk opens.
     opened: BTreeSet<InstanceId>,
+    /// Those that some machine's disk is copied to.
+    mirrors: BTreeSet<InstanceId>,
 }
 
 impl Places {
@@ -26,19 +28,26 @@ impl Places {
         let mut of: BTreeMap<InstanceId, InstanceId> = newest
             .map(|(place, found)| (place, InstanceId(found.item.object.uid.0)))
             .collect();
-        let mut opened = BTreeSet::new();
+        let (mut opened, mut mirrors) = (BTreeSet::new(), BTreeSet::new());
         let machines = vms.values().flatten();
         for disk in machines.flat_map(|found| &found.body.disks) {
             of.insert(disk.place(), disk.volume);
             opened.insert(disk.place());
             if let Some(mirror) = &disk.mirror {
                 of.insert(mirror.place, disk.volume);
+                mirrors.insert(mirror.place);
             }
         }
         Self {
             volumes: of,
+            mirrors: mirrors.difference(&opened).copied().collect(),
             opened,
         }
+    }
+
+    /// Whether the bytes in a place are only on their way there, as far as the plans of hosts say.
+    pub fn is_mirror(&self, place: InstanceId) -> bool {
+        self.mirrors.contains(&place)
     }
 
     /// The volume that a place is of; one that nobody names is of the volume of that id.
@@ -47,13 +56,13 @@ impl Places {
     }
 
     /// The places of each volume, the right one first: the one that a machine's disk opens, else the
-    /// newest.
+    /// newest. Those that a disk is only copied to are not among them.
     pub fn by_volume<'a, 'b>(
         &self,
         volumes: &'b ById<'a, VolumeItem>,
     ) -> BTreeMap<InstanceId, Vec<Held<'a, 'b>>> {
         let mut by: BTreeMap<InstanceId, Vec<Held<'_, '_>>> = BTreeMap::new();
-        for (place, several) in volumes {
+        for (place, several) in volumes.iter().filter(|(place, _)| !self.is_mirror(**place)) {
             let of = by.entry(self.volume_at(*place)).or_default();
             of.push((*place, several));
         }

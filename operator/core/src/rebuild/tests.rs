@@ -422,6 +422,7 @@ fn a_snapshot_comes_back_as_people_read_it_and_an_unfinished_one_is_taken_anew()
     assert!(outcome.disagreements[0].contains("was not finished"));
 }
 
+mod moves;
 mod restores;
 
 /// What a person is told of volumes and grants.

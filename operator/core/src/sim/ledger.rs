@@ -49,6 +49,11 @@ impl Ledger {
         true
     }
 
+    /// Of the last transaction.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub fn delete(&mut self, key: &str) {
         self.commit(&Txn::new("test").delete(key));
     }

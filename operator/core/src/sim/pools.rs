@@ -1,7 +1,8 @@
 //! The pools of the data centre of the tests, and who serves them.
 
 use dc_crds::Volume;
-use dc_crds::pool::{DirectoryDriver, Driver, RbdDriver};
+use dc_crds::host::HostRole;
+use dc_crds::pool::{DirectoryDriver, Driver, IscsiDriver, RbdDriver};
 use dc_crds::vm::Disk;
 use dc_types::plan::RbdCluster;
 use dc_types::report::{Lack, PoolFacts, PoolPlace, Verb};
@@ -11,6 +12,7 @@ use super::{POOL, STORAGE, Sim, host, objects};
 use crate::object;
 use crate::sight::Removal;
 use crate::vm;
+use crate::vm::moving::SecondSeen;
 use crate::volume::{self, validate::pool_host};
 
 impl Sim {
@@ -47,6 +49,24 @@ impl Sim {
             place: PoolPlace::Directory {
                 folder: format!("/srv/{name}"),
             },
+            pool: PoolName::new(name).unwrap(),
+            ..objects::pool_facts()
+        });
+    }
+
+    /// A second SAN, of a storage host of its own, of 100 GiB.
+    pub fn add_san(&mut self, name: &str, on: &str) {
+        if !self.hosts.contains_key(&host(on)) {
+            self.add_host(on, HostRole::Storage);
+            let facts = &mut self.host_objects.get_mut(&host(on)).unwrap().1;
+            facts.pools.clear();
+        }
+        let mut pool = objects::pool();
+        pool.metadata.name = Some(name.into());
+        pool.spec.driver.iscsi = Some(IscsiDriver { host: on.into() });
+        self.pools.insert(name.into(), pool);
+        let facts = &mut self.host_objects.get_mut(&host(on)).unwrap().1;
+        facts.pools.push(PoolFacts {
             pool: PoolName::new(name).unwrap(),
             ..objects::pool_facts()
         });
@@ -97,17 +117,19 @@ impl Sim {
             volume_said: None,
             grant_said: None,
             grant_removal: Removal::Done,
+            second: None,
         };
         let Some(volume) = self.volumes.get(&vm::volume_name(&me.name, disk)) else {
             return unclaimed(None, wanted);
         };
-        let object = self.pools.get(&volume.spec.pool);
+        let mut object = self.pools.get(&volume.spec.pool);
         let volume_ref = object::object_ref(&volume.metadata).unwrap();
         let claims = &self.ledger.claims;
         let Some(claim) = claims.volumes.get(&volume::id(&volume_ref)) else {
             return unclaimed(Some(volume), object);
         };
         let (storage, pool) = (&claim.value.host, &claim.value.pool);
+        object = self.pools.get(pool.as_str()).or(object);
         let grant = vm::grant_key(claim.value.place());
         let pending = claims.releases.contains_key(&(storage.clone(), grant));
         let way = vm::Way::of(&self.host_objects[storage].1, pool);
@@ -117,6 +139,13 @@ impl Sim {
             way,
             volume_said: self.said(storage, &self.key_of(&volume_ref)),
             grant_said: self.said(storage, &grant),
+            second: claims.moves.get(&claim.value.volume).map(|second| {
+                let (host, pool) = (&second.value.host, &second.value.pool);
+                SecondSeen {
+                    way: vm::Way::of(&self.host_objects[host].1, pool),
+                    grant_said: self.said(host, &vm::grant_key(second.value.place)),
+                }
+            }),
             grant_removal: match pending {
                 true => Removal::Pending,
                 false => Removal::Done,

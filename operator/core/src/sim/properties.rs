@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use dc_crds::vm::PowerState;
 use dc_types::InstanceId;
 use dc_types::claim::SnapshotState;
 use dc_types::plan::{ItemKey, ItemKind};
 use proptest::prelude::*;
 
 use super::objects::{delete, disk};
-use super::{STORAGE, Sim, host};
+use super::{NAMESPACE, POOL, STORAGE, Sim, host};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -24,6 +25,12 @@ enum Act {
     /// Whose bytes have been moved: they are under an id of their own.
     AddMoved(u8),
     DeleteVolume(u8),
+    /// To another pool.
+    Move(u8, u8),
+    /// A machine is switched off, or on again.
+    Power(u8, bool),
+    /// So many transactions, and the operator dies.
+    Die(u8),
     /// Of a machine, or of a volume.
     Snapshot(u8, u8),
     SnapshotOf(u8, u8),
@@ -40,6 +47,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         (0u8..3).prop_map(Act::AddVolume),
         (0u8..3).prop_map(Act::AddMoved),
         (0u8..3).prop_map(Act::DeleteVolume),
+        (0u8..3, 0u8..4).prop_map(|(volume, pool)| Act::Move(volume, pool)),
+        (0u8..10, any::<bool>()).prop_map(|(vm, on)| Act::Power(vm, on)),
+        (0u8..6).prop_map(Act::Die),
         (0u8..3, 0u8..2).prop_map(|(name, host)| Act::AddVolumeOf(name, host)),
         (0u8..10, 0u8..2).prop_map(|(vm, host)| Act::CreateIn(vm, host)),
         (0u8..3, any::<bool>()).prop_map(|(host, silent)| Act::Silence(host, silent)),
@@ -54,6 +64,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 const HOSTS: [&str; 3] = ["h1", "h2", STORAGE];
 /// Folders of the first two.
 const FOLDERS: [&str; 2] = ["local-1", "local-2"];
+const POOLS: [&str; 4] = [POOL, "san-2", FOLDERS[0], FOLDERS[1]];
 
 fn perform(sim: &mut Sim, act: &Act) {
     let vm_name = |n: &u8| format!("vm{n}");
@@ -100,6 +111,25 @@ fn perform(sim: &mut Sim, act: &Act) {
                 let root = &mut sim.vm(&vm_name(n)).spec.disks[0];
                 root.template.as_mut().unwrap().pool = FOLDERS[usize::from(*folder)].into();
             }
+        }
+        Act::Move(n, pool) => {
+            if let Some(volume) = sim.volumes.get_mut(&volume_name(n)) {
+                volume.spec.pool = POOLS[usize::from(*pool)].into();
+            }
+        }
+        Act::Power(n, on) => {
+            if let Some(vm) = sim.vms.get_mut(&vm_name(n)) {
+                vm.spec.power_state = match on {
+                    true => PowerState::Running,
+                    false => PowerState::Stopped,
+                };
+            }
+        }
+        Act::Die(after) => {
+            for _ in 0..*after {
+                sim.step();
+            }
+            sim.restart();
         }
         Act::DeleteVolume(n) => {
             if let Some(volume) = sim.volumes.get_mut(&volume_name(n)) {
@@ -159,7 +189,15 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
     }
     for (place, attached) in &claims.attachments {
         let of = claims.volume_at(*place).map(|claim| claim.value.volume);
-        prop_assert_eq!(of, Some(attached.value.volume), "it fences other bytes");
+        let second = claims.second_at(*place).map(|claim| claim.value.volume);
+        prop_assert_eq!(
+            of.or(second),
+            Some(attached.value.volume),
+            "it fences other bytes"
+        );
+        // Whoever may open one place of a volume may open the other, and nobody else.
+        let first = claims.attachment_of(attached.value.volume);
+        prop_assert_eq!(first.map(|first| &first.value), Some(&attached.value));
         prop_assert!(
             claims.vms.contains_key(&attached.value.vm),
             "held by nobody"
@@ -180,15 +218,31 @@ fn check(sim: &Sim) -> Result<(), TestCaseError> {
             "held for nobody"
         );
     }
+    // What is claimed twice is charged twice, and what no pool holds is not.
+    let mut sizes = BTreeMap::new();
+    let firsts = claims.volumes.values();
+    let firsts = firsts.map(|claim| (&claim.value.pool, claim.value.size.0));
+    let seconds = claims.moves.values();
+    let seconds = seconds.map(|claim| (&claim.value.pool, claim.value.size.0));
+    for (pool, size) in firsts.chain(seconds) {
+        *sizes.entry(pool.clone()).or_insert(0) += size;
+    }
+    let charged = claims.charges().of(NAMESPACE);
+    let charged = charged
+        .map(|charge| charge.pools.clone())
+        .unwrap_or_default();
+    let charged: BTreeMap<_, _> = charged.into_iter().map(|(pool, of)| (pool, of.0)).collect();
+    prop_assert_eq!(charged, sizes);
     // Storage is told of a volume by its place alone.
     for volume in claims.volumes.values() {
         let (id, place) = (volume.value.volume, volume.value.place());
         let told = sim.boards.values().flat_map(|board| board.keys());
+        let second = claims.moves.get(&id).map(|second| second.value.place);
         let by_id = |key: &&ItemKey| {
             matches!(key.kind, ItemKind::Volume | ItemKind::Grant) && key.id == id.0
         };
         prop_assert!(
-            place == id || !told.into_iter().any(|key| by_id(&key)),
+            place == id || second == Some(id) || !told.into_iter().any(|key| by_id(&key)),
             "by its id"
         );
     }
@@ -211,6 +265,7 @@ proptest! {
     #[test]
     fn nothing_is_ever_claimed_twice_and_everything_comes_to_rest(acts in acts()) {
         let mut sim = Sim::new();
+        sim.add_san("san-2", "s2");
         for (folder, on) in FOLDERS.iter().zip(HOSTS) {
             sim.add_directory_pool(folder, on);
         }
@@ -243,6 +298,7 @@ proptest! {
         prop_assert!(claims.vms.is_empty() && claims.volumes.is_empty());
         prop_assert!(claims.attachments.is_empty() && claims.releases.is_empty());
         prop_assert!(claims.snapshots.is_empty() && claims.holds.is_empty());
+        prop_assert!(claims.moves.is_empty());
         prop_assert!(claims.erased.is_empty() && sim.snapshots.is_empty());
         for (name, state) in &sim.hosts {
             prop_assert!(state.held.is_empty(), "{} holds {:?}", name, state.held.keys());

@@ -6,11 +6,15 @@ use dc_types::{Epoch, InstanceId, ObjectRef, PoolName};
 
 use super::{POOL, STORAGE, Sim, host};
 use crate::object;
+use crate::place::Presence;
 use crate::plan::Plan;
 use crate::sight::Removal;
 use crate::txn::Txn;
 use crate::vm;
-use crate::volume::{self, Named};
+use crate::volume::moving::MovingSeen;
+use crate::volume::validate::pool_host;
+use crate::volume::{self, Named, PoolSeen};
+use dc_crds::Volume;
 
 impl Sim {
     /// A volume of the first pool, claimed as a move has left it: its bytes are in `place`.
@@ -26,6 +30,7 @@ impl Sim {
             grows_from: None,
             restore: None,
             stored: Some(place),
+            restored: None,
             contents: Contents::Whole,
             cipher: Cipher::Plain,
         };
@@ -43,13 +48,55 @@ impl Sim {
         self.with_volume_seen(name, volume::plan)
     }
 
+    fn moving_seen(&self, object: &Volume, me: &ObjectRef) -> MovingSeen<'_> {
+        let claims = &self.ledger.claims;
+        let id = volume::id(me);
+        let Some(claim) = claims.volumes.get(&id) else {
+            return MovingSeen::NONE;
+        };
+        let holder = claims
+            .attachment_of(id)
+            .map(|attached| &attached.value.host);
+        let holder_presence = holder.map_or(Presence::Never, |host| self.presence(host));
+        let named = self.pools.get(&object.spec.pool);
+        let other = named.filter(|_| object.spec.pool != claim.value.pool.as_str());
+        let target = other.and_then(|pool| {
+            let on = pool_host(pool)?;
+            Some(PoolSeen {
+                pool,
+                presence: self.presence(&on),
+                facts: self.facts_of(&on, &object.spec.pool),
+            })
+        });
+        let mut seen = MovingSeen {
+            target,
+            holder_presence,
+            ..MovingSeen::NONE
+        };
+        if let Some(second) = claims.moves.get(&id) {
+            let (host, place) = (&second.value.host, second.value.place);
+            let pending = (host.clone(), vm::grant_key(place));
+            seen.presence = self.presence(host);
+            seen.facts = self.facts_of(host, second.value.pool.as_str());
+            let said = self.hosts[host].said.get(&volume::key(place));
+            seen.said = said;
+            seen.removal = self.removal(host, &volume::key(place), second.epoch);
+            seen.grant_removal = match claims.releases.contains_key(&pending) {
+                true => Removal::Pending,
+                false => Removal::Done,
+            };
+        }
+        seen
+    }
+
     pub fn with_volume_seen<R>(&self, name: &str, look: impl FnOnce(&volume::Seen<'_>) -> R) -> R {
         let object = self.volumes[name].clone();
         let me = object::object_ref(&object.metadata).unwrap();
         let storage = self.storage_of(&object);
         let claim = self.ledger.claims.volumes.get(&volume::id(&me));
         let epoch = claim.map_or(Epoch::default(), |claim| claim.epoch);
-        let facts = self.facts_of(&storage, &object.spec.pool);
+        let lies = claim.map_or(&*object.spec.pool, |claim| claim.value.pool.as_str());
+        let facts = self.facts_of(&storage, lies);
         let source = object.spec.source.volume.as_ref();
         let source = source.and_then(|name| self.volumes.get(name));
         let source_said = source.and_then(|source| {
@@ -75,14 +122,11 @@ impl Sim {
             volume: &object,
             me: &me,
             system: Named::There,
-            pool: self
-                .pools
-                .get(&object.spec.pool)
-                .map(|pool| volume::PoolSeen {
-                    pool,
-                    presence: self.presence(&storage),
-                    facts,
-                }),
+            pool: self.pools.get(lies).map(|pool| volume::PoolSeen {
+                pool,
+                presence: self.presence(&storage),
+                facts,
+            }),
             image: None,
             source: source.map(|volume| volume::SourceSeen {
                 volume,
@@ -100,6 +144,7 @@ impl Sim {
                 true => Removal::Pending,
                 false => Removal::Done,
             },
+            moving: self.moving_seen(&object, &me),
             note: None,
         })
     }

@@ -9,6 +9,7 @@ use super::{Seen, Target, TargetSeen};
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::pool::lacks;
+use crate::volume::moving;
 use crate::volume::plan::room;
 use crate::volume::validate::is_made;
 use crate::volume::{self, Named};
@@ -106,6 +107,9 @@ fn validate_target(seen: &Seen<'_>, target: &TargetSeen<'_>) -> Result<Member, F
             order: restore.order.clone(),
         });
     }
+    if let Some(second) = moving::in_progress(seen.claims.moves.get(&id)) {
+        return Err(moving::first(name, second));
+    }
     if let Some(pool) = target.pool
         && let Some(why) = lacks(pool.facts, Verb::Snapshot)
     {
@@ -133,8 +137,8 @@ fn room_for(seen: &Seen<'_>, targets: &[TargetSeen<'_>], members: &[Member]) -> 
     }
     for (pool, bytes) in asked {
         let of_pool = |target: &&TargetSeen<'_>| {
-            let spec = target.volume.map(|volume| volume.spec.pool.as_str());
-            spec == Some(pool.as_str())
+            let object = target.pool.map(|found| &found.pool.metadata);
+            object.and_then(|meta| meta.name.as_deref()) == Some(pool.as_str())
         };
         let found = targets.iter().find(of_pool).and_then(|target| target.pool);
         let host = members.iter().find(|member| member.pool == *pool);

@@ -7,7 +7,7 @@ use dc_types::{Epoch, InstanceId};
 
 use super::claim::held_keys;
 use super::items::Held;
-use super::{Seen, grant_key, home, id, key};
+use super::{Seen, home, id, key, moving};
 use crate::claims::Claimed;
 use crate::place::Presence;
 use crate::plan::Plan;
@@ -67,24 +67,22 @@ fn give_back(seen: &Seen<'_>, claim: &Claimed<VmClaim>) -> Plan {
     }
 }
 
-/// Adds the end of one attachment: its claim goes, its grant is to be deleted. Nothing is added
+/// Adds the end of one attachment: its claim goes, its grant is to be deleted, and those of the place
+/// that the volume is moved to. Nothing is added
 /// when somebody else holds the volume by now.
 pub(super) fn detach(
     txn: Txn,
     seen: &Seen<'_>,
     vm: InstanceId,
     volume: InstanceId,
-) -> (Txn, Option<(HostName, ItemKey)>) {
+) -> (Txn, Vec<(HostName, ItemKey)>) {
     let Some(held) = Held::find(seen, volume).filter(|held| held.attach.value.vm == vm) else {
-        return (txn, None);
+        return (txn, Vec::new());
     };
-    let (host, key) = (held.storage_host(), grant_key(held.place()));
-    let release = release(seen, host, key, held.attach.epoch);
-    let txn = txn
-        .unchanged(keys::attach(held.place()), held.attach.revision)
-        .delete(keys::attach(held.place()))
-        .put(keys::release(host, &key), &release);
-    (txn, Some((host.clone(), key)))
+    let of = (held.storage_host(), held.place());
+    let (txn, gone) = moving::give_back(txn, seen, of, held.attach);
+    let (txn, second) = moving::detach(txn, seen, volume);
+    (txn, [gone].into_iter().chain(second).collect())
 }
 
 fn release(seen: &Seen<'_>, host: &HostName, key: ItemKey, epoch: Epoch) -> PendingRelease {

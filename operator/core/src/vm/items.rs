@@ -6,9 +6,9 @@ use dc_types::plan::{
     Cephx, DiskItem, DiskSource, GrantAccess, GrantItem, Hold, Item, ItemBody, NicItem, SeedItem,
     VmItem,
 };
-use dc_types::{Epoch, HostName, InstanceId};
+use dc_types::{Epoch, HostName, InstanceId, PoolName};
 
-use super::{DiskSeen, Seen, ValidVm, Way, grant_key, key};
+use super::{DiskSeen, Seen, ValidVm, Way, grant_key, key, moving};
 use crate::claims::Claimed;
 use crate::snapshot::HOLD_S;
 use crate::volume::encryption;
@@ -48,20 +48,31 @@ impl<'a> Held<'a> {
 /// Opens one volume for the machine, at the storage host; `None` while it has not said how.
 #[must_use]
 pub fn grant(seen: &Seen<'_>, held: &Held<'_>, way: Option<&Way>) -> Option<Item> {
-    let epoch = held.attach.epoch;
+    let of = (held.place(), &held.claim.value.pool);
+    grant_of(seen, held.attach, of, way)
+}
+
+/// The same of any place, in its pool.
+#[must_use]
+pub fn grant_of(
+    seen: &Seen<'_>,
+    attach: &Claimed<AttachClaim>,
+    (place, pool): (InstanceId, &PoolName),
+    way: Option<&Way>,
+) -> Option<Item> {
+    let epoch = attach.epoch;
     let AttachClaim {
         volume: _,
         vm,
         host,
-    } = &held.attach.value;
-    let place = held.place();
+    } = &attach.value;
     Some(Item {
         key: grant_key(place),
         epoch,
         object: seen.me.clone(),
         body: ItemBody::Grant(GrantItem {
             volume: place,
-            pool: held.claim.value.pool.clone(),
+            pool: pool.clone(),
             initiator: GrantItem::initiator_name(host, *vm),
             access: match way? {
                 Way::Iscsi(_) => GrantAccess::Iscsi {
@@ -115,27 +126,14 @@ pub fn machine(
             name: named.name.clone(),
             grant: epoch,
             initiator: GrantItem::initiator_name(host, *vm),
-            source: match disk.way.clone()? {
-                Way::Iscsi(portal) => DiskSource::Iscsi {
-                    portal,
-                    chap: (seen.chap)(place, epoch),
-                },
-                Way::Rbd(cluster) => DiskSource::Rbd {
-                    cluster,
-                    image: place.to_string(),
-                    cephx: cephx(seen, place, epoch),
-                },
-                Way::File { folder } => DiskSource::File {
-                    path: format!("{folder}/{}", GrantItem::file_name(place, epoch)),
-                },
-            },
+            source: source(seen, place, epoch, disk.way.as_ref()?),
             size: held.claim.value.shown_to_guest(),
             qos: disk
                 .volume
                 .and_then(|volume| validate_qos(volume.spec.qos.as_ref()).ok())
                 .unwrap_or_default(),
             stored: held.claim.value.stored,
-            mirror: None,
+            mirror: moving::mirror(seen, held.volume, disk).ok()?,
             luks: encryption::luks(seen.claims, &held.claim.value, seen.open_key).0,
         });
     }
@@ -173,6 +171,25 @@ pub fn machine(
             hold: hold(seen, *vm),
         })),
     })
+}
+
+/// How QEMU reaches the bytes in a place, under a grant.
+#[must_use]
+pub fn source(seen: &Seen<'_>, place: InstanceId, grant: Epoch, way: &Way) -> DiskSource {
+    match way.clone() {
+        Way::Iscsi(portal) => DiskSource::Iscsi {
+            portal,
+            chap: (seen.chap)(place, grant),
+        },
+        Way::Rbd(cluster) => DiskSource::Rbd {
+            cluster,
+            image: place.to_string(),
+            cephx: cephx(seen, place, grant),
+        },
+        Way::File { folder } => DiskSource::File {
+            path: format!("{folder}/{}", GrantItem::file_name(place, grant)),
+        },
+    }
 }
 
 /// The guest is kept from writing while a snapshot's claim asks for it.

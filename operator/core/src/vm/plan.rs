@@ -9,7 +9,7 @@ use dc_types::{HostName, InstanceId};
 use super::claim::{Amend, amend, claim, dropped};
 use super::items::{self, Held};
 use super::validate::{DiskVolume, validate};
-use super::{DiskSeen, Seen, ValidVm, deletion, home};
+use super::{DiskSeen, Seen, ValidVm, deletion, home, moving};
 use crate::claims::Claimed;
 use crate::lease::Term;
 use crate::object::{self, Life};
@@ -24,7 +24,10 @@ use crate::words::{Awaited, Fact};
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
     if object::life(&seen.vm.metadata) == Life::Deleting {
-        return deletion::plan(seen);
+        return match moving::stays(seen) {
+            None => deletion::plan(seen),
+            Some(fact) => stay(seen, fact),
+        };
     }
     if !object::is_held(&seen.vm.metadata) {
         return Plan::found(Fact::Creating);
@@ -36,6 +39,28 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
             ..plan_valid(seen, &valid)
         },
     }
+}
+
+/// It goes on as it was, and is deleted once its host has said in which place the bytes of its disks
+/// are.
+fn stay(seen: &Seen<'_>, why: Fact) -> Plan {
+    let old = seen.claims.vms.get(&super::id(seen.me));
+    match (validate(seen), old) {
+        (Ok(valid), Some(old)) => carry(seen, &valid, old, &there(&valid), Some(why)),
+        (Err(found), _) => Plan::all_found([vec![why], found].concat()),
+        (Ok(_), None) => Plan::found(why),
+    }
+}
+
+/// The volumes of its disks that are there.
+fn there(valid: &ValidVm) -> Vec<InstanceId> {
+    let disks = valid.disks.iter();
+    disks
+        .filter_map(|disk| match disk.volume {
+            DiskVolume::There(id) => Some(id),
+            DiskVolume::ToMake(_) => None,
+        })
+        .collect()
 }
 
 fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
@@ -51,14 +76,7 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
             ..Plan::found(waiting_for(seen, valid, &unclaimed))
         };
     }
-    let volumes: Vec<InstanceId> = valid
-        .disks
-        .iter()
-        .filter_map(|disk| match disk.volume {
-            DiskVolume::There(id) => Some(id),
-            DiskVolume::ToMake(_) => None,
-        })
-        .collect();
+    let volumes = there(valid);
     let Some(old) = seen.claims.vms.get(&valid.id) else {
         return match claim(seen, valid, &volumes) {
             Ok(txn) => Plan::claim(txn),
@@ -175,11 +193,17 @@ fn carry(
     let granted = carry_grants(seen, valid, &disks, &mut carry);
     let host = &old.value.host;
     let machine = items::machine(seen, valid, old, &disks);
+    if let Some(next) = moving::next(seen, &old.value.volumes, machine.as_ref(), &disks) {
+        return next;
+    }
+    let drops = moving::drops(seen, &dropped(&old.value, volumes));
     let presence = seen
         .index
         .host(host)
         .map_or(Presence::Never, |h| h.presence);
     match machine {
+        // The item that it holds has that disk, and says where it goes.
+        Some(_) if drops.is_some() => found.extend(drops),
         // What a host holds already it is told of, whatever its storage does meanwhile.
         Some(machine) if granted.is_ok() || seen.said.is_some() => {
             let sight = sight::of_item(host, presence, &machine, seen.said);
@@ -240,6 +264,12 @@ fn carry_grants(
             }
         }
         carry.push((host.clone(), item));
+        // What the machine runs by is the first place: it waits for no other.
+        if let Some(second) = moving::opened(seen, held.volume)
+            && let Some(item) = moving::grant(seen, &second, disk)
+        {
+            carry.push((second.claim.value.host.clone(), item));
+        }
     }
     match (waiting.is_empty(), told) {
         (true, _) => Ok(()),

@@ -6,7 +6,7 @@
 
 use dc_crds::certificate::{ErasedBy, ErasureCertificateSpec, ErasureResult, Signature};
 use dc_crds::{ERASE_ORDERED_BY, Volume};
-use dc_types::claim::{ErasedVolume, PendingRelease, VolumeClaim, keys};
+use dc_types::claim::{ErasedVolume, MoveClaim, PendingRelease, VolumeClaim, keys};
 use dc_types::plan::{Disposition, ItemKind};
 use dc_types::report::{Erasure, Released};
 use dc_types::{InstanceId, ObjectRef};
@@ -40,13 +40,15 @@ pub fn note(txn: Txn, claims: &Claims, pending: &PendingRelease, released: &Rele
         return txn;
     }
     let place = InstanceId(release.key.id);
-    let Some(claim) = claims.volume_at(place) else {
-        return txn;
-    };
     if claims.erased.contains_key(&place) {
         return txn;
     }
-    let erased = record(&claim.value, release.disposition, released.erasure.as_ref());
+    let (how, said) = (release.disposition, released.erasure.as_ref());
+    let erased = match (claims.volume_at(place), claims.second_at(place)) {
+        (Some(claim), _) => record(&claim.value, how, said),
+        (None, Some(second)) => record_left(&second.value, how, said),
+        (None, None) => return txn,
+    };
     txn.claim(keys::erased(place), &erased)
 }
 
@@ -62,6 +64,7 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         grows_from: _,
         restore: _,
         stored,
+        restored: _,
         contents: _,
         cipher: _,
     } = claim;
@@ -74,6 +77,34 @@ pub fn record(claim: &VolumeClaim, method: Disposition, erasure: Option<&Erasure
         method,
         erasure: erasure.cloned(),
         stored: *stored,
+    }
+}
+
+/// The same for a place that a move has left, or was taken back from.
+#[must_use]
+pub fn record_left(
+    second: &MoveClaim,
+    method: Disposition,
+    erasure: Option<&Erasure>,
+) -> ErasedVolume {
+    let MoveClaim {
+        volume,
+        owner,
+        place,
+        pool,
+        host,
+        size,
+        phase: _,
+    } = second;
+    ErasedVolume {
+        volume: *volume,
+        owner: owner.clone(),
+        pool: pool.clone(),
+        host: host.clone(),
+        size: *size,
+        method,
+        erasure: erasure.cloned(),
+        stored: (place != volume).then_some(*place),
     }
 }
 

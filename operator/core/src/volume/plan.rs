@@ -8,7 +8,9 @@ use dc_types::{HostName, PoolName};
 use super::encryption;
 use super::erasure::{certificate, erases, record};
 use super::validate::{disposition, validate};
-use super::{PoolSeen, Seen, ValidVolume, id, key, pending_restore, promise_limit, restore};
+use super::{
+    PoolSeen, Seen, ValidVolume, id, key, moving, pending_restore, promise_limit, restore,
+};
 use crate::claims::{Claimed, Claims};
 use crate::object::{self, Life};
 use crate::place::Presence;
@@ -22,16 +24,21 @@ use crate::words::{BackupFact, EncryptionFact, Fact};
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
+    // A move goes on whatever else is wrong with the object.
+    let moving = moving::next(seen);
+    if let moving::Next::Commit(commit) = moving {
+        return *commit;
+    }
     if object::life(&seen.volume.metadata) == Life::Deleting {
-        return plan_deletion(seen);
+        return moving.beside(plan_deletion(seen));
     }
     if !object::is_held(&seen.volume.metadata) {
         return Plan::found(Fact::Creating);
     }
-    match validate(seen) {
+    moving.beside(match validate(seen) {
         Err(found) => Plan::all_found(found),
         Ok(valid) => plan_valid(seen, &valid),
-    }
+    })
 }
 
 fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
@@ -48,6 +55,7 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         grows_from: old.map(|old| old.value.shown()),
         restore: old.and_then(|old| old.value.restore.clone()),
         stored: old.and_then(|old| old.value.stored),
+        restored: old.and_then(|old| old.value.restored.clone()),
         contents: match (old, &seen.volume.spec.source.restore) {
             (Some(old), _) => old.value.contents,
             (None, Some(_)) => Contents::AwaitRestore,
@@ -76,7 +84,8 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
         }
         Some(old) if old.value.size < valid.size => {
             let more = valid.size.0 - old.value.size.0;
-            match allowed(seen, valid, more).and_then(|()| may_grow(seen)) {
+            let may = moving::may_change(seen).and_then(|()| allowed(seen, valid, more));
+            match may.and_then(|()| may_grow(seen)) {
                 Err(fact) => carried(seen, valid, old, Some(fact)),
                 Ok(()) => Plan::claim(
                     Txn::new(format!("volume {}: grow", seen.me))
@@ -165,7 +174,9 @@ fn may_grow(seen: &Seen<'_>) -> Result<(), Fact> {
         .and_then(|pool| lacks(pool.facts, Verb::GrowOnline));
     match why {
         Some(why) if in_use => Err(Fact::PoolLacks {
-            pool: seen.volume.spec.pool.clone(),
+            pool: seen.pool.map_or_else(String::new, |found| {
+                found.pool.metadata.name.clone().unwrap_or_default()
+            }),
             verb: Verb::GrowOnline,
             why: why.to_owned(),
         }),
@@ -264,6 +275,10 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
         return Plan::found(Fact::StillUsed {
             by: vec![format!("machine {by}")],
         });
+    }
+    if seen.claims.moves.contains_key(&id) {
+        // It has one place again first.
+        return Plan::found(Fact::Deleting);
     }
     let snapshots = seen.claims.snapshots_of(id);
     // One that has written all of it, and is about to be let go, holds it too: for a moment.

@@ -6,7 +6,7 @@ use dc_crds::snapshot::SnapshotVolume;
 use dc_types::claim::{SnapshotClaim, SnapshotState, VolumeClaim, keys};
 use dc_types::plan::RestoreOrder;
 
-use super::{Seen, id};
+use super::{Seen, id, moving};
 use crate::claims::Claimed;
 use crate::conditions::find;
 use crate::object;
@@ -62,14 +62,11 @@ pub(super) fn order(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Result<Optio
     let Some(asked) = &seen.volume.spec.restore else {
         return Ok(None);
     };
-    if old
-        .value
-        .restore
-        .as_ref()
-        .is_some_and(|last| last.order == asked.order)
-    {
+    let last = old.value.restore.as_ref().map(|last| &last.order);
+    if last.or(old.value.restored.as_ref()) == Some(&asked.order) {
         return Ok(None);
     }
+    moving::may_change(seen)?;
     let me = id(seen.me);
     let found = find_snapshot(seen, seen.restore, &asked.snapshot, |of| {
         of.instance_id == me.to_string()

@@ -4,6 +4,7 @@ use dc_crds::VolumeStatus;
 use dc_types::report::{Detail, DiskUse};
 use dc_types::{Bytes, InstanceId};
 
+use super::moving::told;
 use super::qos::{describe, validate_qos};
 use super::{Seen, id};
 use crate::conditions::{Draft, Judged, merge};
@@ -75,14 +76,20 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
         | Detail::Vm { .. } => None,
     });
     let conditions = old.map_or(&[][..], |old| &old.conditions);
+    let drafts = [Draft::ready(words)].into_iter();
+    let drafts = drafts.chain(told::condition(seen, plan));
     VolumeStatus {
-        conditions: merge(conditions, vec![Draft::ready(words)], judged),
+        conditions: merge(conditions, drafts.collect(), judged),
         state: state.to_owned(),
         instance_id: claim.map(|_| id.to_string()),
         size: there.or_else(|| old.and_then(|old| old.size.clone())),
         attached_to: attached,
+        pool: claim.map(|claim| claim.value.pool.to_string()),
         host: claim.map(|claim| claim.value.host.to_string()),
-        restored: restored.or_else(|| old.and_then(|old| old.restored.clone())),
+        moving: told::moving(seen),
+        restored: restored
+            .or_else(|| claim.and_then(|claim| claim.value.restored.clone()))
+            .or_else(|| old.and_then(|old| old.restored.clone())),
         qos: qos.as_ref().and_then(describe),
         used: used(seen, id),
         snapshots: i64::try_from(seen.claims.snapshots_of(id).count()).unwrap_or(i64::MAX),

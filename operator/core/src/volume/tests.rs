@@ -3,6 +3,7 @@ use crate::sim::{POOL, STORAGE, Sim, delete, disk, host};
 use crate::words::Fact;
 use dc_types::plan::{Disposition, ItemBody};
 
+mod moving;
 mod stored;
 
 fn me(sim: &Sim, name: &str) -> ObjectRef {

@@ -91,15 +91,24 @@ pub fn pool_host(pool: &StoragePool) -> Option<HostName> {
 }
 
 fn pool_and_host(seen: &Seen<'_>, name: &str) -> Result<(PoolName, HostName), Fact> {
-    let missing = || Fact::PoolMissing {
-        pool: name.to_owned(),
-    };
-    let named = PoolName::new(name).map_err(|_| missing())?;
     // Once claimed it is where the claim says, whatever became of the pool's object.
     if let Some(claim) = seen.claims.volumes.get(&id(seen.me)) {
         return Ok((claim.value.pool.clone(), claim.value.host.clone()));
     }
-    let pool = seen.pool.ok_or_else(missing)?;
+    takes(seen, seen.pool.as_ref(), name)
+}
+
+/// A pool that can have a volume of this department, and its storage host; or why not.
+pub(super) fn takes(
+    seen: &Seen<'_>,
+    pool: Option<&PoolSeen<'_>>,
+    name: &str,
+) -> Result<(PoolName, HostName), Fact> {
+    let missing = || Fact::PoolMissing {
+        pool: name.to_owned(),
+    };
+    let named = PoolName::new(name).map_err(|_| missing())?;
+    let pool = pool.ok_or_else(missing)?;
     let host = pool_host(pool.pool).ok_or_else(missing)?;
     let facts = match (pool.facts, pool.presence) {
         (Some(facts), _) => facts,
@@ -125,7 +134,7 @@ fn pool_and_host(seen: &Seen<'_>, name: &str) -> Result<(PoolName, HostName), Fa
     if let Some(fact) = served_otherwise(pool.pool, facts) {
         return Err(fact);
     }
-    may_lie_in(seen, &pool)?;
+    may_lie_in(seen, pool)?;
     Ok((named, host))
 }
 

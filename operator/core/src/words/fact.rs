@@ -3,7 +3,7 @@
 use dc_crds::request::DecisionRole;
 use dc_types::report::{Consistency, Verb};
 
-use super::{Awaited, BackupFact, EncryptionFact, HomeFact, Standing};
+use super::{Awaited, BackupFact, EncryptionFact, HomeFact, MoveFact, Standing};
 use crate::place::verdict::{Change, Rule};
 use crate::quota::Over;
 
@@ -73,6 +73,7 @@ pub enum Fact {
     Home(HomeFact),
     Backup(BackupFact),
     Encryption(EncryptionFact),
+    Move(MoveFact),
     Running {
         host: String,
     },

@@ -10,6 +10,7 @@ use dc_crds::{MachineClass, StoragePool, Subnet, VirtualMachine, Volume, Zone};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::object::{self, Life};
 use dc_operator_core::sight::Removal;
+use dc_operator_core::vm::moving::SecondSeen;
 use dc_operator_core::vm::{CardSeen, DiskSeen, Reach, Way, grant_key, id, key, volume_name};
 use dc_operator_core::volume::{self, Named};
 use dc_types::report::Observation;
@@ -43,6 +44,7 @@ struct DiskRead {
     way: Option<Way>,
     volume_said: Option<Observation>,
     grant_said: Option<Observation>,
+    second: Option<SecondSeen>,
 }
 
 /// How far the removals of a machine and of its grants are.
@@ -121,6 +123,7 @@ impl Read {
             volume_said: disk.volume_said.clone(),
             grant_said: disk.grant_said.clone(),
             grant_removal: *removal,
+            second: disk.second.clone(),
         });
         disks.collect()
     }
@@ -176,6 +179,7 @@ fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
             way: None,
             volume_said: None,
             grant_said: None,
+            second: None,
             volume,
         };
     };
@@ -195,6 +199,7 @@ fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
             way: None,
             volume_said: None,
             grant_said: None,
+            second: None,
             volume,
         };
     };
@@ -210,9 +215,25 @@ fn read_disk(look: &mut Look<'_>, vm: &ObjectRef, disk: &Disk) -> DiskRead {
         way,
         volume_said: look.said(&host, &volume::key(place)),
         grant_said: look.said(&host, &grant_key(place)),
+        second: read_second(look, id),
         at: Some((place, host)),
         volume,
     }
+}
+
+/// The place that a volume is moved to.
+fn read_second(look: &mut Look<'_>, volume: InstanceId) -> Option<SecondSeen> {
+    let (place, pool, host) = look.context.parts.ledger.with_claims(|claims| {
+        let claim = &claims.moves.get(&volume)?.value;
+        Some((claim.place, claim.pool.clone(), claim.host.clone()))
+    })?;
+    look.claim(place.0);
+    look.presence(&host);
+    let facts = look.facts_once(&host);
+    Some(SecondSeen {
+        way: facts.and_then(|facts| Way::of(&facts, &pool)),
+        grant_said: look.said(&host, &grant_key(place)),
+    })
 }
 
 /// Objects of one kind are seen in the order in which they were made, so a machine that was asked for
