@@ -362,6 +362,7 @@ mod tests {
                 held: None,
                 moves: Vec::new(),
                 used: Vec::new(),
+                probed: None,
                 guest,
                 last_stop: None,
                 machine_type: None,

@@ -328,6 +328,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             held,
             moves,
             used,
+            probed,
         } => Wire::Vm(wire::VmDetail {
             guest: guest.to_wire(),
             last_stop: last_stop.map_or(wire::Stop::Unspecified as i32, |stop| stop.to_wire()),
@@ -337,6 +338,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             held: held.as_deref().map(OnWire::to_wire),
             moves: to_list(moves),
             used: to_list(used),
+            probed: probed.as_deref().map(OnWire::to_wire),
         }),
     })
 }
@@ -381,6 +383,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             held,
             moves,
             used,
+            probed,
         })) => Detail::Vm {
             guest: choice(guest, "vm.guest")?,
             last_stop: match last_stop {
@@ -393,6 +396,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             held: optional(held, "vm.held")?.map(Box::new),
             moves: list(moves, "vm.moves")?,
             used: list(used, "vm.used")?,
+            probed: optional(probed, "vm.probed")?.map(Box::new),
         },
     })
 }

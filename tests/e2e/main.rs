@@ -17,6 +17,7 @@ mod kills;
 mod ledger;
 mod life;
 mod objects;
+mod proof;
 mod reach;
 mod reader;
 mod report;
@@ -93,6 +94,10 @@ fn main() -> ExitCode {
         trial(
             "a_guest_lives_in_a_folder_of_its_host_and_the_next_one_is_told_why_it_cannot",
             folder::lives_there,
+        ),
+        trial(
+            "a_copy_of_a_guest_boots_from_its_backup_and_reaches_nothing",
+            proof::a_copy_boots,
         ),
         trial(
             "a_debian_guest_has_its_user_data_applied",

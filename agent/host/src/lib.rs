@@ -15,6 +15,7 @@ pub mod images;
 pub mod knobs;
 pub mod links;
 pub mod machine;
+pub mod probes;
 pub mod rbd;
 pub mod seed;
 pub mod targets;

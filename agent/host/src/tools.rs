@@ -30,6 +30,7 @@ use crate::hypervisor::{FakeHypervisor, Hypervisor, Libvirt, NoHypervisor};
 use crate::knobs::Knobs;
 use crate::links::{FakeNetwork, Links, RealLinks};
 use crate::machine::{FakeMachine, Machine, RealMachine};
+use crate::probes::Probing;
 use crate::seed::{FakeSeeds, SeedFolder, Seeds};
 use crate::targets::FakeTargets;
 
@@ -77,6 +78,8 @@ pub struct Tools {
     pub seeds: Arc<dyn Seeds>,
     /// What was counted of disks before; what was remembered may be lost.
     pub meter: Arc<Mutex<Meter>>,
+    /// What guests have shown that are probed.
+    pub probing: Probing,
 }
 
 impl Tools {
@@ -103,6 +106,7 @@ impl Tools {
             hypervisor: hypervisor(config),
             seeds: Arc::new(SeedFolder::new(Arc::clone(&config.host))),
             meter: Arc::default(),
+            probing: Probing::default(),
         })
     }
 
@@ -195,6 +199,7 @@ impl Fakes {
             hypervisor: Arc::new(self.hypervisor.clone()),
             seeds: Arc::new(self.seeds.clone()),
             meter: Arc::default(),
+            probing: Probing::default(),
         }
     }
 

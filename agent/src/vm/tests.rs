@@ -243,6 +243,7 @@ impl Desk {
             files,
             taps,
             freezes: _,
+            probed: _,
         } = self.seen().await;
         assert!(domains.is_empty(), "{domains:?}");
         assert!(secrets.is_empty(), "{secrets:?}");

@@ -7,8 +7,8 @@ use kube::CustomResourceExt;
 
 use crate::{
     Approval, Backup, BackupPolicy, BackupRepository, Department, ErasureCertificate, Host, Image,
-    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, StoragePool, Subnet,
-    VirtualMachine, Volume, VolumeSnapshot, Zone,
+    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, RestoreProof,
+    StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 
 /// Every kind's definition, in the order in which they depend on each other.
@@ -31,6 +31,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         BackupPolicy::crd(),
         Backup::crd(),
         Restore::crd(),
+        RestoreProof::crd(),
         RequestPolicy::crd(),
         ResourceRequest::crd(),
         Approval::crd(),

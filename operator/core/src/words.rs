@@ -13,6 +13,7 @@ mod host;
 mod machine;
 mod network;
 mod platform;
+mod proof;
 mod quota;
 mod request;
 pub mod size;
@@ -24,6 +25,7 @@ pub use backup::BackupFact;
 pub use fact::Fact;
 pub use home::HomeFact;
 pub(crate) use platform::list;
+pub use proof::ProofFact;
 pub use text::{Awaited, Words};
 
 /// How an object stands, as far as one fact shows it.
@@ -49,6 +51,7 @@ impl Fact {
             .or_else(|| machine::words(self))
             .or_else(|| home::words(self))
             .or_else(|| backup::words(self))
+            .or_else(|| proof::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

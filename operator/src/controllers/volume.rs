@@ -169,8 +169,11 @@ impl Read {
     fn new(look: &mut Look<'_>, volume: &Volume, me: &ObjectRef) -> Self {
         let spec = &volume.spec;
         look.claim(me.uid.0);
+        let is_tried = me.namespace == look.context.parts.namespace;
         let system = match look.system(&me.namespace, &spec.system) {
             Some(_) => Named::There,
+            // What is tried belongs to no system.
+            None if is_tried => Named::There,
             None => Named::Absent,
         };
         let pool = look.pool("", &spec.pool);
@@ -223,6 +226,11 @@ impl Read {
             Some((claim.value.host.clone(), vm::key(&claim.value.owner)))
         });
         let holder_said = holder.and_then(|(host, key)| look.said(&host, &key));
+        let class = match &pool {
+            // Its proof has seen to it that the pool is of the department's class.
+            Some(pool) if is_tried => pool.spec.owner_class,
+            _ => department.map_or(OwnerClass::Shared, |d| d.spec.owner_class),
+        };
         Self {
             system,
             pool,
@@ -234,7 +242,7 @@ impl Read {
             from_snapshot,
             restore,
             holder_said,
-            class: department.map_or(OwnerClass::Shared, |d| d.spec.owner_class),
+            class,
             said: own,
             claimed,
             place,

@@ -24,6 +24,7 @@ pub enum Kind {
     BackupPolicy,
     Backup,
     Restore,
+    Proof,
     /// The network of a department, by the department's name: not an object of its own.
     Network,
 }
@@ -51,6 +52,7 @@ impl Kind {
             Kind::BackupPolicy => "BackupPolicy",
             Kind::Backup => "Backup",
             Kind::Restore => "Restore",
+            Kind::Proof => "RestoreProof",
             Kind::Network => "Network",
         }
     }

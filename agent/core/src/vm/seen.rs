@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::plan::Qos;
+use dc_types::report::Probed;
 use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ pub struct Seen {
     pub freezes: BTreeMap<InstanceId, Freeze>,
     /// How much disks are used, as it is told.
     pub rates: Rates,
+    /// What guests that are probed have shown.
+    pub probed: BTreeMap<InstanceId, Probed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

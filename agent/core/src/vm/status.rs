@@ -124,6 +124,10 @@ fn detail(
         held: held.map(Box::new),
         moves: told(stored, asked, domain),
         used: used(asked, seen),
+        probed: asked.probes.is_some().then(|| {
+            let probed = seen.probed.get(&asked.vm).copied();
+            Box::new(probed.unwrap_or_default())
+        }),
     }
 }
 

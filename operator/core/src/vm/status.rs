@@ -88,6 +88,7 @@ impl GuestSeen {
                 held: _,
                 moves: _,
                 used: _,
+                probed: _,
             }) => Self {
                 guest: Some(*guest),
                 last_stop: last_stop.map(|stop| format!("{stop:?}")),

@@ -3,7 +3,7 @@
 use dc_crds::request::DecisionRole;
 use dc_types::report::{Consistency, Verb};
 
-use super::{Awaited, BackupFact, HomeFact, Standing};
+use super::{Awaited, BackupFact, HomeFact, ProofFact, Standing};
 use crate::place::verdict::{Change, Rule};
 use crate::quota::Over;
 
@@ -72,6 +72,7 @@ pub enum Fact {
     // Machines.
     Home(HomeFact),
     Backup(BackupFact),
+    Proof(ProofFact),
     Running {
         host: String,
     },
