@@ -363,6 +363,7 @@ mod tests {
                 moves: Vec::new(),
                 used: Vec::new(),
                 formatted: Vec::new(),
+                probed: None,
                 guest,
                 last_stop: None,
                 machine_type: None,

@@ -45,6 +45,7 @@ mod look;
 mod network;
 mod pace;
 mod pool;
+mod proof;
 mod queue;
 mod quota;
 mod repository;
@@ -277,6 +278,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::Backup => backup::reconcile(context, key).await,
         Kind::Restore => restore::reconcile(context, key).await,
         Kind::Showback => showback::reconcile(context, key).await,
+        Kind::Proof => proof::reconcile(context, key).await,
         Kind::Network => {
             let settled = network::reconcile(context, key);
             projected(context, Some(key));

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dc_crds::ErasureCertificate;
 use dc_crds::certificate::Signature;
+use dc_crds::proof::ProofEvidence;
+use dc_crds::{ErasureCertificate, RestoreProof};
+use dc_operator_core::proof::signed_text as proof_text;
 use dc_operator_core::volume::erasure::{Unsigned, signed_text};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
@@ -95,12 +97,22 @@ impl EvidenceKey {
         let Unsigned { name, spec } = unsigned;
         let text = signed_text(name, spec);
         let mut certificate = ErasureCertificate::new(name, spec.clone());
-        certificate.spec.signature = Signature {
+        certificate.spec.signature = self.signature(&text);
+        certificate
+    }
+
+    /// Signs what a proof has shown.
+    pub fn sign_proof(&self, namespace: &str, name: &str, evidence: &mut ProofEvidence) {
+        let text = proof_text(namespace, name, evidence);
+        evidence.signature = self.signature(&text);
+    }
+
+    fn signature(&self, text: &str) -> Signature {
+        Signature {
             algorithm: ALGORITHM.to_owned(),
             key_id: self.id(),
             value: STANDARD.encode(self.pair.sign(text.as_bytes()).as_ref()),
-        };
-        certificate
+        }
     }
 
     /// Puts the public key beside those of before.
@@ -157,11 +169,31 @@ pub fn verify(
     certificate: &ErasureCertificate,
     public_keys: &BTreeMap<String, String>,
 ) -> Result<(), VerifyError> {
+    let text = signed_text(&certificate.name_any(), &certificate.spec);
+    verify_text(&certificate.spec.signature, &text, public_keys)
+}
+
+/// Whether the evidence of a proof is what was signed; `None` when it has none yet.
+pub fn verify_proof(
+    proof: &RestoreProof,
+    public_keys: &BTreeMap<String, String>,
+) -> Option<Result<(), VerifyError>> {
+    let evidence = proof.status.as_ref()?.evidence.as_ref()?;
+    let namespace = proof.namespace().unwrap_or_default();
+    let text = proof_text(&namespace, &proof.name_any(), evidence);
+    Some(verify_text(&evidence.signature, &text, public_keys))
+}
+
+fn verify_text(
+    signature: &Signature,
+    text: &str,
+    public_keys: &BTreeMap<String, String>,
+) -> Result<(), VerifyError> {
     let Signature {
         algorithm,
         key_id,
         value,
-    } = &certificate.spec.signature;
+    } = signature;
     if algorithm != ALGORITHM {
         return Err(VerifyError::Algorithm {
             found: algorithm.clone(),
@@ -177,7 +209,6 @@ pub fn verify(
             .decode(text.trim())
             .map_err(|_| VerifyError::NotBase64)
     };
-    let text = signed_text(&certificate.name_any(), &certificate.spec);
     UnparsedPublicKey::new(&ED25519, decode(key)?)
         .verify(text.as_bytes(), &decode(value)?)
         .map_err(|_| VerifyError::Forged)

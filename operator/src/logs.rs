@@ -47,6 +47,7 @@ pub fn of_look(stores: &Stores, key: &Key) -> Span {
         | Kind::Snapshot
         | Kind::Backup
         | Kind::Restore
+        | Kind::Proof
         | Kind::Vm
         | Kind::Request
         | Kind::Approval => (Some(&*key.namespace), None),
@@ -92,6 +93,10 @@ impl Ids {
             Kind::Restore => stores.restores.get(namespace, name).map(|restore| Self {
                 system: Some(restore.spec.to.system.clone()),
                 instance: restore.metadata.uid.clone(),
+            }),
+            Kind::Proof => stores.proofs.get(namespace, name).map(|proof| Self {
+                system: None,
+                instance: proof.metadata.uid.clone(),
             }),
             Kind::System => Some(Self {
                 system: Some(name.to_owned()),

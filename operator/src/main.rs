@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use dc_crds::ErasureCertificate;
+use dc_crds::{ErasureCertificate, RestoreProof};
 use dc_operator::controllers::Controllers;
 use dc_operator::evidence;
 use dc_operator::ledger::{StoreConfig, StoreTls};
@@ -83,7 +83,7 @@ struct PasswordArgs {
 
 #[derive(Subcommand)]
 enum CertificateCommand {
-    /// Says whether a certificate of erasure is what the operator signed.
+    /// Says whether a certificate of erasure, or the evidence of a proof, is what the operator signed.
     Verify(VerifyArgs),
 }
 
@@ -91,10 +91,10 @@ enum CertificateCommand {
 struct VerifyArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// An ErasureCertificate of the cluster, by name.
+    /// An ErasureCertificate of the cluster, by name; or a RestoreProof, as namespace/name.
     #[arg(required_unless_present = "file")]
     name: Option<String>,
-    /// A certificate that was kept as YAML or JSON, instead.
+    /// One that was kept as YAML or JSON, instead.
     #[arg(long, conflicts_with = "name")]
     file: Option<PathBuf>,
     /// A public key that was kept, in base64: no cluster is asked for it.
@@ -273,21 +273,7 @@ async fn rebuild(args: RebuildArgs) -> Result<End> {
 }
 
 async fn verify(args: VerifyArgs) -> Result<End> {
-    let certificate: ErasureCertificate = match (&args.file, &args.name) {
-        (Some(path), _) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            // JSON is YAML as well.
-            serde_norway::from_str(&text)
-                .with_context(|| format!("{} is not an ErasureCertificate", path.display()))?
-        }
-        (None, name) => {
-            let name = name.as_deref().unwrap_or_default();
-            let api = Api::<ErasureCertificate>::all(client(&args.api).await?);
-            let found = api.get(name).await;
-            found.with_context(|| format!("cannot read ErasureCertificate {name}"))?
-        }
-    };
+    let evidence = read_evidence(&args).await?;
     let keys = match &args.public_key {
         Some(key) => {
             let id = evidence::id_of(key).context("--public-key is not base64")?;
@@ -295,9 +281,100 @@ async fn verify(args: VerifyArgs) -> Result<End> {
         }
         None => evidence::published(&client(&args.api).await?, &args.api.namespace).await?,
     };
+    match evidence {
+        Evidence::Erasure(certificate) => verify_erasure(&certificate, &keys),
+        Evidence::Proof(proof) => verify_proof(&proof, &keys),
+    }
+}
+
+/// What is signed.
+enum Evidence {
+    Erasure(ErasureCertificate),
+    Proof(Box<RestoreProof>),
+}
+
+/// A name with a slash is that of a RestoreProof: `<namespace>/<name>`.
+async fn read_evidence(args: &VerifyArgs) -> Result<Evidence> {
+    if let Some(path) = &args.file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        // JSON is YAML as well.
+        let object: serde_json::Value = serde_norway::from_str(&text)
+            .with_context(|| format!("{} is neither YAML nor JSON", path.display()))?;
+        let read = match object["kind"].as_str() {
+            Some("RestoreProof") => {
+                serde_json::from_value(object).map(|proof| Evidence::Proof(Box::new(proof)))
+            }
+            _ => serde_json::from_value(object).map(Evidence::Erasure),
+        };
+        return read.with_context(|| {
+            let path = path.display();
+            format!("{path} is neither an ErasureCertificate nor a RestoreProof")
+        });
+    }
+    let name = args.name.as_deref().unwrap_or_default();
+    let client = client(&args.api).await?;
+    match name.split_once('/') {
+        Some((namespace, proof)) => {
+            let found = Api::<RestoreProof>::namespaced(client, namespace)
+                .get(proof)
+                .await;
+            let found = found.with_context(|| format!("cannot read RestoreProof {name}"))?;
+            Ok(Evidence::Proof(Box::new(found)))
+        }
+        None => {
+            let found = Api::<ErasureCertificate>::all(client).get(name).await;
+            let found = found.with_context(|| format!("cannot read ErasureCertificate {name}"))?;
+            Ok(Evidence::Erasure(found))
+        }
+    }
+}
+
+fn verify_proof(proof: &RestoreProof, keys: &BTreeMap<String, String>) -> Result<End> {
+    let name = format!(
+        "{}/{}",
+        proof.namespace().unwrap_or_default(),
+        proof.name_any()
+    );
+    let status = proof.status.as_ref();
+    let (Some(verified), Some(evidence)) = (
+        evidence::verify_proof(proof, keys),
+        status.and_then(|status| status.evidence.as_ref()),
+    ) else {
+        bail!("RestoreProof {name} has not ended: there is no evidence yet");
+    };
+    verified.with_context(|| format!("{name} is not to be believed"))?;
+    println!(
+        "{name} is what the operator signed with key {}.",
+        evidence.signature.key_id
+    );
+    println!(
+        "Backup {}/{} of machine {}, snapshot {} in {}: {:?}. {}",
+        evidence.department,
+        evidence.backup,
+        evidence.machine,
+        evidence.trial.snapshot_id,
+        evidence.trial.repository,
+        evidence.result,
+        evidence.message,
+    );
+    for volume in &evidence.trial.volumes {
+        let sum = volume.sha256.as_deref().unwrap_or("(not compared)");
+        println!("{}: SHA-256 {sum}", volume.file);
+    }
+    for step in &evidence.steps {
+        let ended = step.ended_at.as_deref().unwrap_or("(not ended)");
+        println!("{:?}: {} to {ended}", step.step, step.began_at);
+    }
+    Ok(End::Stopped)
+}
+
+fn verify_erasure(
+    certificate: &ErasureCertificate,
+    keys: &BTreeMap<String, String>,
+) -> Result<End> {
     let name = certificate.name_any();
-    evidence::verify(&certificate, &keys)
-        .with_context(|| format!("{name} is not to be believed"))?;
+    evidence::verify(certificate, keys).with_context(|| format!("{name} is not to be believed"))?;
     let spec = &certificate.spec;
     println!(
         "{name} is what the operator signed with key {}.",

@@ -60,7 +60,7 @@ pub struct PolicyAmount {
     pub amount: &'static str,
 }
 
-const POLICY_AMOUNTS: [&str; 4] = ["all", "backed_up", "running", "late"];
+const POLICY_AMOUNTS: [&str; 5] = ["all", "backed_up", "running", "late", "unproven"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
@@ -236,8 +236,8 @@ impl Default for Metrics {
         );
         r.register(
             "backup_policy_machines",
-            "Machines of a backup policy: all, those that have a backup by it, late ones, and backups \
-             that run; told by the leader",
+            "Machines of a backup policy: all, those that have a backup by it, late ones, \
+             unproven ones, and backups that run; told by the leader",
             m.policy.clone(),
         );
         r.register(
@@ -333,9 +333,11 @@ impl Metrics {
             backed_up,
             running,
             late,
+            unproven,
             next: _,
         } = progress;
-        let amounts = [*machines, *backed_up, *running, late.len() as u64];
+        let (late, unproven) = (late.len() as u64, unproven.len() as u64);
+        let amounts = [*machines, *backed_up, *running, late, unproven];
         for (amount, value) in POLICY_AMOUNTS.into_iter().zip(amounts) {
             let policy = policy.to_owned();
             let label = PolicyAmount { policy, amount };

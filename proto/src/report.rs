@@ -329,6 +329,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             moves,
             used,
             formatted,
+            probed,
         } => Wire::Vm(wire::VmDetail {
             guest: guest.to_wire(),
             last_stop: last_stop.map_or(wire::Stop::Unspecified as i32, |stop| stop.to_wire()),
@@ -339,6 +340,7 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             moves: to_list(moves),
             used: to_list(used),
             formatted: formatted.iter().map(ToString::to_string).collect(),
+            probed: probed.as_deref().map(OnWire::to_wire),
         }),
     })
 }
@@ -384,6 +386,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
             moves,
             used,
             formatted,
+            probed,
         })) => Detail::Vm {
             guest: choice(guest, "vm.guest")?,
             last_stop: match last_stop {
@@ -400,6 +403,7 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
                 .iter()
                 .map(|volume| text(volume, "vm.formatted"))
                 .collect::<Result<_, _>>()?,
+            probed: optional(probed, "vm.probed")?.map(Box::new),
         },
     })
 }

@@ -9,6 +9,7 @@ mod given;
 mod ledger;
 mod lent;
 mod machines;
+mod proven;
 mod quota;
 mod rebuilding;
 mod requests;

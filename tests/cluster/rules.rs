@@ -34,6 +34,7 @@ fn object(kind: &str, name: &str, spec: &str) -> String {
             | "Subnet"
             | "Backup"
             | "Restore"
+            | "RestoreProof"
     );
     let namespace = if namespaced {
         ", namespace: so-nnmt"
@@ -206,6 +207,19 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "bandwidth: from 64Ki",
     ),
     ("Backup", "v", "{vm: m}", "spec.repository"),
+    ("RestoreProof", "p", "{}", "spec.backup"),
+    (
+        "RestoreProof",
+        "p",
+        "{backup: b, probes: {guestAgent: false}}",
+        "name at least one of console, guestAgent and command",
+    ),
+    (
+        "RestoreProof",
+        "p",
+        "{backup: b, bootSeconds: 1}",
+        "bootSeconds",
+    ),
     ("Backup", "v", "{vm: 'a/../b', repository: r}", "spec.vm"),
     (
         "Backup",
@@ -513,6 +527,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "{volume: v, backup: b, to: {name: n, system: s, pool: p}}",
         "{volume: v, backup: b, to: {name: other, system: s, pool: p}}",
         "a restore is done once",
+    ),
+    (
+        "RestoreProof",
+        "{backup: b}",
+        "{backup: c}",
+        "a proof is made once",
     ),
     (
         "BackupRepository",

@@ -18,6 +18,7 @@ mod ledger;
 mod life;
 mod moves;
 mod objects;
+mod proof;
 mod reach;
 mod reader;
 mod report;
@@ -98,6 +99,10 @@ fn main() -> ExitCode {
         trial(
             "a_volume_goes_to_another_pool_and_back_while_its_guest_writes_to_it",
             moves::there_and_back,
+        ),
+        trial(
+            "a_copy_of_a_guest_boots_from_its_backup_and_reaches_nothing",
+            proof::a_copy_boots,
         ),
         trial(
             "a_debian_guest_has_its_user_data_applied",

@@ -49,6 +49,8 @@ impl Reader {
             "vm" => (dc_crds::GROUP, dc_crds::VERSION, "VirtualMachine"),
             "volume" => (dc_crds::GROUP, dc_crds::VERSION, "Volume"),
             "volumesnapshot" => (dc_crds::GROUP, dc_crds::VERSION, "VolumeSnapshot"),
+            "backup" => (dc_crds::GROUP, dc_crds::VERSION, "Backup"),
+            "restoreproof" => (dc_crds::GROUP, dc_crds::VERSION, "RestoreProof"),
             "configmap" => ("", "v1", "ConfigMap"),
             "event" => ("events.k8s.io", "v1", "Event"),
             other => bail!("no test has read a {other} yet: name its kind here"),

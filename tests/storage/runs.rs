@@ -272,6 +272,7 @@ async fn restore_and_grant(site: &Site, backup: &BackupDone) {
         volume: volume(2),
         pool: pool(),
         size: Bytes(SIZE + MIB),
+        verify: false,
     };
     let restore = ItemBody::Restore(Box::new(restore));
     let restore = site.ask(ItemKind::Restore, id, restore).await;

@@ -36,6 +36,9 @@ pub enum BackupError {
         at: u64,
         source: io::Error,
     },
+    /// A volume that was written does not read as it was written.
+    #[error("the volume of {file} differs from the backup in the block at byte {at}")]
+    Differs { file: String, at: u64 },
     /// What was asked for cannot be done with any repository.
     #[error("{what} cannot be backed up or restored: {why}")]
     Impossible { what: String, why: String },

@@ -36,6 +36,7 @@ mod repository;
 pub mod source;
 pub mod store;
 pub mod target;
+mod verify;
 
 pub use check::Finding;
 pub use control::Control;

@@ -388,11 +388,21 @@ impl Reader {
             snapshot: backup.to_string(),
             what: file.to_owned(),
         };
-        let node = files(&self.0, backup)?.remove(file).ok_or_else(missing)?;
+        // The place has answered: what it gave does not decrypt, or no index knows of it.
+        let damaged = |error: BackupError| match error {
+            BackupError::Library { said, .. } => BackupError::Corrupt {
+                what: format!("backup {backup}"),
+                fault: said,
+            },
+            error => error,
+        };
+        let mut files = files(&self.0, backup).map_err(damaged)?;
+        let node = files.remove(file).ok_or_else(missing)?;
         let ids = node.content.into_iter().flatten();
         ids.map(|id| {
             let entry = self.0.get_index_entry(&id);
-            let entry = entry.map_err(ours("the backup could not be read"))?;
+            let entry = entry.map_err(ours("the backup could not be read"));
+            let entry = entry.map_err(damaged)?;
             Ok((id.into_inner(), u64::from(entry.data_length())))
         })
         .collect()
@@ -400,17 +410,21 @@ impl Reader {
 
     /// A blob of data, compared with its name.
     pub fn blob(&self, id: Id) -> Result<Bytes, BackupError> {
-        let bytes = self
-            .0
-            .get_blob_cached(&BlobId::from(id), BlobType::Data)
-            .map_err(ours("the backup could not be read"))?;
-        match hash(&bytes) == id {
-            true => Ok(bytes),
-            false => Err(BackupError::Corrupt {
-                what: format!("blob {}", id.to_hex().as_str()),
-                fault: "its content has another name".to_owned(),
-            }),
-        }
+        let read = self.0.get_blob_cached(&BlobId::from(id), BlobType::Data);
+        let fault = match read.map_err(ours("the backup could not be read")) {
+            Ok(bytes) if hash(&bytes) == id => return Ok(bytes),
+            Ok(_) => "its content has another name".to_owned(),
+            // Not a word of the place: what came of it cannot be decrypted or expanded.
+            Err(BackupError::Library { said, .. }) => said,
+            Err(error) => return Err(error),
+        };
+        let pack = self.0.get_index_entry(&DataId::from(id)).ok();
+        let pack = pack.map(|entry| entry.pack.into_inner().to_hex());
+        let pack = pack.as_ref().map_or("(in no index)", |hex| hex.as_str());
+        Err(BackupError::Corrupt {
+            what: format!("pack {pack}"),
+            fault: format!("blob {}: {fault}", id.to_hex().as_str()),
+        })
     }
 }
 

@@ -123,7 +123,7 @@ fn unwritten(file: &str, at: u64, source: io::Error) -> BackupError {
 }
 
 impl crate::repository::Reader {
-    fn parts(&self, backup: SnapshotId, file: &str) -> Result<Vec<Part>, BackupError> {
+    pub(crate) fn parts(&self, backup: SnapshotId, file: &str) -> Result<Vec<Part>, BackupError> {
         let mut start = 0;
         let blobs = self.blobs(backup, file)?.into_iter();
         Ok(blobs

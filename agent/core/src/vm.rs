@@ -37,6 +37,7 @@ pub mod meter;
 pub mod moves;
 pub mod plan;
 pub mod plugs;
+pub mod probes;
 pub mod record;
 pub mod seed;
 pub mod seen;

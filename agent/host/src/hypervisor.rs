@@ -93,6 +93,16 @@ pub struct DiskStats {
     pub counts: Option<DiskCounts>,
 }
 
+/// How a program in a guest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandState {
+    Runs,
+    /// With this code; one that a signal ended has 128 and the signal's number.
+    Ended(i32),
+    /// The guest's agent does not answer, or knows no such number.
+    Unknown,
+}
+
 /// How a copy of a disk ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyEnding {
@@ -128,6 +138,24 @@ pub trait Hypervisor: Send + Sync {
 
     /// How the file systems of a running guest are, as its agent says.
     async fn freeze_state(&self, vm: InstanceId) -> Result<Freeze, HypervisorError>;
+
+    /// Whether the agent of a running guest answers.
+    async fn ping(&self, vm: InstanceId) -> Result<bool, HypervisorError>;
+
+    /// Has the guest's agent start a program with its arguments; the number that it gives it, or
+    /// `None` when no agent takes it. What the program prints is not kept.
+    async fn start_command(
+        &self,
+        vm: InstanceId,
+        command: &[String],
+    ) -> Result<Option<i64>, HypervisorError>;
+
+    /// How a program stands that was started.
+    async fn command_state(
+        &self,
+        vm: InstanceId,
+        number: i64,
+    ) -> Result<CommandState, HypervisorError>;
 
     /// Limits a disk of a running guest from now on; zeros are no limit.
     async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError>;

@@ -16,6 +16,7 @@ pub mod knobs;
 pub mod links;
 pub mod luks;
 pub mod machine;
+pub mod probes;
 pub mod rbd;
 pub mod seed;
 pub mod targets;

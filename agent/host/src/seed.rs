@@ -61,6 +61,9 @@ pub trait Seeds: Send + Sync {
     /// Removes seed, UEFI variables and console log.
     async fn remove_files(&self, vm: InstanceId) -> Result<(), SeedError>;
 
+    /// Whether the machine's serial console has shown a text, in its last 4 MiB.
+    async fn console_shows(&self, vm: InstanceId, text: &str) -> Result<bool, SeedError>;
+
     /// All records that can be read. One that cannot counts as lost: history, not guests.
     async fn records(&self) -> Result<BTreeMap<InstanceId, Record>, SeedError>;
 

@@ -31,6 +31,7 @@ use crate::knobs::Knobs;
 use crate::links::{FakeNetwork, Links, RealLinks};
 use crate::luks::{FakeFormatter, Formatter, QemuFormatter};
 use crate::machine::{FakeMachine, Machine, RealMachine};
+use crate::probes::Probing;
 use crate::seed::{FakeSeeds, SeedFolder, Seeds};
 use crate::targets::FakeTargets;
 
@@ -79,6 +80,8 @@ pub struct Tools {
     pub formatter: Arc<dyn Formatter>,
     /// What was counted of disks before; what was remembered may be lost.
     pub meter: Arc<Mutex<Meter>>,
+    /// What guests have shown that are probed.
+    pub probing: Probing,
 }
 
 impl Tools {
@@ -106,6 +109,7 @@ impl Tools {
             seeds: Arc::new(SeedFolder::new(Arc::clone(&config.host))),
             formatter: Arc::new(QemuFormatter::default()),
             meter: Arc::default(),
+            probing: Probing::default(),
         })
     }
 
@@ -201,6 +205,7 @@ impl Fakes {
             seeds: Arc::new(self.seeds.clone()),
             formatter: Arc::new(self.formatter.of_new_agent()),
             meter: Arc::default(),
+            probing: Probing::default(),
         }
     }
 

@@ -346,5 +346,6 @@ fn restoring(n: u128, backup: &BackupDone, to: u128) -> RestoreItem {
         volume: volume(to),
         pool: pool(),
         size: Bytes(SIZE),
+        verify: false,
     }
 }

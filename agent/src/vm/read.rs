@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dc_agent_core::network::Place;
 use dc_agent_core::vm::hold::{Freeze, asks_guest};
+use dc_agent_core::vm::probes;
 use dc_agent_core::vm::seen::{Domain, Power, TapPlace};
 use dc_agent_core::vm::{Record, Seen};
 use dc_agent_core::{WantedOwned, names};
@@ -31,10 +32,14 @@ pub enum ReadError {
 
 /// Everything that the plan of machines depends on, now. Machines are looked at whole: what no plan
 /// speaks of is seen as well.
-pub async fn read(tools: &Tools, _wanted: &WantedOwned) -> Result<Seen, ReadError> {
+pub async fn read(tools: &Tools, wanted: &WantedOwned) -> Result<Seen, ReadError> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since_1970.unwrap_or_default().as_secs().cast_signed();
-    read_at(tools, now).await
+    let mut seen = read_at(tools, now).await?;
+    let asked = probes::asked(&wanted.as_wanted(), &seen.domains);
+    let (hypervisor, seeds) = (&tools.hypervisor, &tools.seeds);
+    seen.probed = tools.probing.look(hypervisor, seeds, &asked);
+    Ok(seen)
 }
 
 /// The same at a given time, in seconds since 1970.
@@ -64,6 +69,7 @@ pub async fn read_at(tools: &Tools, now: i64) -> Result<Seen, ReadError> {
         freezes,
         rates,
         formats: formats?,
+        probed: BTreeMap::new(),
     })
 }
 

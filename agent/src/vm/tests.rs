@@ -244,6 +244,7 @@ impl Desk {
             taps,
             freezes: _,
             formats,
+            probed: _,
         } = self.seen().await;
         assert!(domains.is_empty(), "{domains:?}");
         assert!(secrets.is_empty(), "{secrets:?}");

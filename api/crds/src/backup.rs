@@ -127,6 +127,7 @@ pub struct BackupRepositoryStatus {
     printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
     printcolumn = r#"{"name":"Size","type":"string","jsonPath":".status.size"}"#,
     printcolumn = r#"{"name":"Added","type":"string","jsonPath":".status.added"}"#,
+    printcolumn = r#"{"name":"Proven","type":"date","jsonPath":".status.provenAt"}"#,
     printcolumn = r#"{"name":"Repository","type":"string","jsonPath":".spec.repository"}"#,
     printcolumn = r#"{"name":"Policy","type":"string","jsonPath":".spec.policy"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
@@ -205,6 +206,14 @@ pub struct BackupStatus {
     pub added: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<BackupVolume>,
+    /// When a trial last showed that it comes back, RFC 3339 in UTC, and the RestoreProof that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_by: Option<String>,
+    /// The last trial that failed, if none has been well since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_proof: Option<String>,
 }
 
 /// One volume of a backup.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
+use crate::proof::{BOOT_SECONDS, Probes, RESTORE_SECONDS};
 
 /// Backups of all machines that it selects, by a schedule.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -25,6 +26,7 @@ use crate::Condition;
     printcolumn = r#"{"name":"Backed up","type":"integer","jsonPath":".status.backedUp"}"#,
     printcolumn = r#"{"name":"Running","type":"integer","jsonPath":".status.running"}"#,
     printcolumn = r#"{"name":"Late","type":"integer","jsonPath":".status.late"}"#,
+    printcolumn = r#"{"name":"Unproven","type":"integer","jsonPath":".status.unproven"}"#,
     printcolumn = r#"{"name":"Next","type":"string","jsonPath":".status.next"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
@@ -44,9 +46,77 @@ pub struct BackupPolicySpec {
     pub schedule: Schedule,
     /// What is kept of each machine's backups; the rest may go.
     pub keep: KeepRules,
+    /// How its backups are tried. Absent: weekly, as it is written at each field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prove: Option<Prove>,
     /// Begins nothing while it is true.
     #[serde(default)]
     pub suspend: bool,
+}
+
+/// RestoreProofs of its backups: the last one of each machine, and some of the others by lot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Prove {
+    /// Tries none while it is true.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How often the last backup of each machine is tried. Default 7.
+    #[serde(default = "default_every_days")]
+    #[schemars(range(min = 1, max = 366))]
+    pub every_days: u32,
+    /// How many of all others that were never tried are tried in that time. Default 1.
+    #[serde(default = "default_sample")]
+    #[schemars(range(min = 0, max = 100))]
+    pub sample: u32,
+    /// The StoragePool that they are restored to. Absent: that of each machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub pool: Option<String>,
+    /// What shows that they have come up. Default: a console that shows `login:`.
+    #[serde(default)]
+    pub probes: Probes,
+    /// As with a RestoreProof. Default: a day.
+    #[serde(default = "default_restore_seconds")]
+    #[schemars(range(min = 10, max = 2_592_000))]
+    pub restore_seconds: u32,
+    /// As with a RestoreProof. Default: half an hour.
+    #[serde(default = "default_boot_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub boot_seconds: u32,
+}
+
+impl Default for Prove {
+    fn default() -> Self {
+        Self {
+            suspend: false,
+            every_days: default_every_days(),
+            sample: default_sample(),
+            pool: None,
+            probes: Probes::default(),
+            restore_seconds: RESTORE_SECONDS,
+            boot_seconds: BOOT_SECONDS,
+        }
+    }
+}
+
+fn default_every_days() -> u32 {
+    7
+}
+
+fn default_sample() -> u32 {
+    1
+}
+
+fn default_restore_seconds() -> u32 {
+    RESTORE_SECONDS
+}
+
+fn default_boot_seconds() -> u32 {
+    BOOT_SECONDS
 }
 
 /// A machine is selected if all that is named fits it.
@@ -162,6 +232,13 @@ pub struct BackupPolicyStatus {
     /// Some of them, as `department/machine`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_machines: Vec<String>,
+    /// Machines that have backups by it of which none was shown to come back, in twice the time in
+    /// which one should be, or whose last trial failed.
+    #[serde(default)]
+    pub unproven: i64,
+    /// Some of them, as `department/machine`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unproven_machines: Vec<String>,
     /// The next time, RFC 3339 in UTC, before jitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

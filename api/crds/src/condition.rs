@@ -43,6 +43,8 @@ pub mod types {
     pub const MOVING: &str = "Moving";
     /// Of a backup: whether the rules of its policy keep it.
     pub const KEPT: &str = "Kept";
+    /// Of a backup: whether a trial has shown that it comes back.
+    pub const PROVEN: &str = "Proven";
     /// Of a machine: it runs, and what was changed since it was started waits for its next start.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
 }

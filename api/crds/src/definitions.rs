@@ -7,8 +7,8 @@ use kube::CustomResourceExt;
 
 use crate::{
     Approval, Backup, BackupPolicy, BackupRepository, Department, ErasureCertificate, Host, Image,
-    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, StoragePool, Subnet,
-    UsageRecord, VirtualMachine, Volume, VolumeSnapshot, Zone,
+    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, RestoreProof,
+    StoragePool, Subnet, UsageRecord, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 
 /// Every kind's definition, in the order in which they depend on each other.
@@ -32,6 +32,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Backup::crd(),
         Restore::crd(),
         UsageRecord::crd(),
+        RestoreProof::crd(),
         RequestPolicy::crd(),
         ResourceRequest::crd(),
         Approval::crd(),

@@ -12,6 +12,7 @@ pub mod image;
 pub mod lease;
 pub mod machine_class;
 pub mod pool;
+pub mod proof;
 pub mod quota;
 pub mod request;
 pub mod restore;
@@ -35,6 +36,7 @@ pub use host::{Host, HostSpec, HostStatus};
 pub use image::{Image, ImageSpec, ImageStatus};
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus};
 pub use pool::{StoragePool, StoragePoolSpec, StoragePoolStatus};
+pub use proof::{RestoreProof, RestoreProofSpec, RestoreProofStatus};
 pub use request::{
     Approval, ApprovalSpec, ApprovalStatus, RequestPolicy, RequestPolicySpec, RequestPolicyStatus,
     ResourceRequest, ResourceRequestSpec, ResourceRequestStatus,
@@ -58,5 +60,10 @@ pub const FINALIZER: &str = "dc.sonla.gov.vn/release";
 pub const GRANT: &str = "dc.sonla.gov.vn/grant";
 /// The department that owns a namespace: a label of the namespace.
 pub const DEPARTMENT_LABEL: &str = "dc.sonla.gov.vn/department";
+/// What a machine in the sandbox of a proof has to show, as JSON: an annotation, which counts in the
+/// operator's namespace alone.
+pub const PROBES: &str = "dc.sonla.gov.vn/probes";
+/// The proof that an object of the sandbox is for, as `<namespace>.<name>`: an annotation.
+pub const PROOF: &str = "dc.sonla.gov.vn/proof";
 /// Who set a volume to be erased: written by the API server itself, by a policy of the chart.
 pub const ERASE_ORDERED_BY: &str = "dc.sonla.gov.vn/erase-ordered-by";

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
+use crate::volume::{EraseMethod, Reclaim};
 
 /// One volume of a backup, written into a new Volume of the department.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -47,6 +48,17 @@ pub struct RestoreSpec {
         length(max = 63)
     )]
     pub volume: String,
+    /// Read the volume back when it is written, and compare it with the backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify: bool,
+    /// Whose repository is read, when it is not the namespace's own: for trials, in the operator's
+    /// namespace alone. Refused in any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+        length(max = 63)
+    )]
+    pub department: Option<String>,
     /// The Volume that is made.
     pub to: RestoreTarget,
 }
@@ -96,6 +108,12 @@ pub struct RestoreTarget {
         length(max = 18)
     )]
     pub size: Option<String>,
+    /// What happens to the bytes when the Volume is deleted.
+    #[serde(default)]
+    pub reclaim: Reclaim,
+    /// How, when `reclaim` is Erase.
+    #[serde(default)]
+    pub erase_method: EraseMethod,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,6 +137,9 @@ pub struct RestoreStatus {
     /// What was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<String>,
+    /// Of what was read back, when that was asked for: each block is as in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

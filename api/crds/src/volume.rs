@@ -72,7 +72,8 @@ pub struct VolumeSpec {
     pub restore: Option<RestoreSpec>,
     /// Whether its bytes are encrypted at rest, by a key of its own. Only of a blank volume, and for
     /// life. Its guest sees all of `size`; the pool has 2 MiB more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub encrypted: bool,
 }
 
@@ -104,7 +105,8 @@ pub struct VolumeTemplate {
     pub qos: Option<QosSpec>,
     /// Whether its bytes are encrypted at rest, by a key of its own. Only of a blank volume, and for
     /// life.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub encrypted: bool,
 }
 

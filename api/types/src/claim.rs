@@ -368,6 +368,9 @@ pub struct RestoreClaim {
     pub snapshot_id: String,
     /// The file in it.
     pub file: String,
+    /// Whether the volume is read back and compared with the backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify: bool,
     pub state: RestoreState,
 }
 

@@ -313,6 +313,21 @@ pub struct VmItem {
     /// Keep the guest from writing for the moment, so that its volumes are taken at one instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// What is asked of the guest, to show that it has come up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
+}
+
+/// What is asked of a guest; what came of it is told as [`Probed`](crate::report::Probed).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// A text that its serial console shows.
+    pub console: Option<String>,
+    /// Its guest agent answers.
+    pub agent: bool,
+    /// A program and its arguments, which the guest agent runs; it may be run more than once. Empty:
+    /// none.
+    pub command: Vec<String>,
 }
 
 /// An order to keep a guest from writing until the order is taken back.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Disposition, ItemHash, ItemKey, Portal, RbdCluster};
+use crate::plan::{Disposition, ItemHash, ItemKey, Portal, Probes, RbdCluster};
 use crate::{Bytes, Epoch, HostName, InstanceId, MiB, PoolName, Term};
 
 mod backup;
@@ -217,7 +217,36 @@ pub enum Detail {
         /// Encrypted volumes that have their header, of those of which the plan does not know it.
         #[serde(default)]
         formatted: Vec<InstanceId>,
+        /// What came of its probes; `None` when none were asked for.
+        #[serde(default)]
+        probed: Option<Box<Probed>>,
     },
+}
+
+/// What a guest has shown of itself since it was started: it stays so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Its console has shown the text.
+    pub console: bool,
+    /// Its agent has answered.
+    pub agent: bool,
+    /// How the command last ended: 0 is well. `None`: it has not ended yet.
+    pub command: Option<i32>,
+}
+
+impl Probed {
+    /// Whether all that is asked for has been shown.
+    #[must_use]
+    pub fn satisfies(&self, probes: &Probes) -> bool {
+        let Probes {
+            console,
+            agent,
+            command,
+        } = probes;
+        (console.is_none() || self.console)
+            && (!agent || self.agent)
+            && (command.is_empty() || self.command == Some(0))
+    }
 }
 
 /// How much a disk is used: a mean over a minute or more, reads and writes together.

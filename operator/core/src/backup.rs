@@ -37,6 +37,7 @@ pub mod deletion;
 pub mod manifest;
 pub mod password;
 pub mod plan;
+mod proven;
 pub mod repository;
 pub mod status;
 #[cfg(test)]

@@ -4,16 +4,18 @@
 //! - A backup of a policy is called by the time that it is for: two looks, or two leaders, make one.
 //! - Of the times that were missed the last one is made up for, once; within the policy's window.
 //! - A machine begins at the same minute each time, which its uid and the policy's decide.
+//! - A proof of a backup is called as the backup: it is made once.
 //! - Nothing is begun while the last backup of the machine by the same policy has not ended: the
 //!   machine is late then, and that is told.
 
-use dc_crds::{Backup, BackupPolicy, BackupSpec, InformationSystem, VirtualMachine};
+use dc_crds::{Backup, BackupPolicy, BackupSpec, InformationSystem, RestoreProof, VirtualMachine};
 use dc_types::ObjectUid;
 
 use crate::object;
 
 pub mod keep;
 pub mod plan;
+mod proofs;
 pub mod schedule;
 pub mod status;
 #[cfg(test)]
@@ -30,6 +32,8 @@ pub struct Seen<'a> {
     pub machines: &'a [(&'a VirtualMachine, Option<&'a InformationSystem>)],
     /// Backups that the policy made.
     pub backups: &'a [&'a Backup],
+    /// All proofs there are.
+    pub proofs: &'a [&'a RestoreProof],
     /// Whether its repository is there.
     pub repository: Repository,
     /// Seconds since 1970.

@@ -22,6 +22,7 @@ pub mod object;
 pub mod place;
 pub mod plan;
 pub mod pool;
+pub mod proof;
 pub mod quota;
 pub mod rebuild;
 pub mod request;

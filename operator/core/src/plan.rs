@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::backup_policy::NewBackup;
+use crate::proof::NewProof;
+use crate::proof::sandbox::{NewObject, OldObject};
 use crate::txn::Txn;
 use crate::volume::erasure::Unsigned;
 use crate::words::{Fact, Standing};
@@ -85,6 +87,11 @@ pub struct Plan {
     pub make: Vec<NewVolume>,
     /// Backups that a policy has due.
     pub begin: Vec<NewBackup>,
+    /// Proofs that a policy has due.
+    pub prove: Vec<NewProof>,
+    /// What of a proof's sandbox is to be made, and what is to go.
+    pub try_out: Vec<NewObject>,
+    pub remove: Vec<OldObject>,
     /// What hosts are to carry for it.
     pub carry: Vec<(HostName, Item)>,
     pub hold: Hold,

@@ -326,6 +326,7 @@ fn claim_of(found: &Found<'_, VmItem>) -> VmClaim {
         stop_deadline_s: _,
         on_stop: _,
         hold: _,
+        probes: _,
     } = found.body;
     let mut nics: Vec<_> = nics.iter().collect();
     nics.sort_by_key(|nic| nic.card);

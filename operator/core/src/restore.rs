@@ -23,7 +23,7 @@ use crate::backup::RepositorySeen;
 use crate::claims::{Claimed, Claims};
 use crate::place::Presence;
 use crate::sight::Removal;
-use crate::words::Fact;
+use crate::words::{BackupFact, Fact};
 
 pub mod plan;
 pub mod status;
@@ -50,6 +50,8 @@ pub struct Seen<'a> {
     pub said: Option<&'a Observation>,
     /// How far the release of the run is.
     pub removal: Removal,
+    /// Whose repository it may read, and why it may not.
+    pub source: Result<&'a str, &'a Fact>,
     /// Why the API server refused the Volume.
     pub refused: Option<&'a Fact>,
     pub claims: &'a Claims,
@@ -68,6 +70,22 @@ pub fn repository<'a>(restore: &'a Restore, backup: Option<&'a Backup>) -> Optio
     named.or_else(|| Some(backup?.spec.repository.as_str()))
 }
 
+/// The department whose repository is read: the namespace's own. In the operator's namespace, where
+/// none has one, trials name theirs.
+pub fn source<'a>(
+    restore: &'a Restore,
+    me: &'a ObjectRef,
+    operators: &str,
+) -> Result<&'a str, Fact> {
+    match &restore.spec.department {
+        None => Ok(&me.namespace),
+        Some(department) if me.namespace == operators => Ok(department),
+        Some(department) => Err(Fact::Backup(BackupFact::OfAnother {
+            department: department.clone(),
+        })),
+    }
+}
+
 /// The item on the storage host.
 #[must_use]
 pub fn item(claim: &Claimed<RestoreClaim>, access: &RepositoryAccess) -> Option<Item> {
@@ -81,6 +99,7 @@ pub fn item(claim: &Claimed<RestoreClaim>, access: &RepositoryAccess) -> Option<
         repository: _,
         snapshot_id,
         file,
+        verify,
         state,
     } = &claim.value;
     (*state == RestoreState::Running).then(|| Item {
@@ -95,6 +114,7 @@ pub fn item(claim: &Claimed<RestoreClaim>, access: &RepositoryAccess) -> Option<
             volume: *place,
             pool: pool.clone(),
             size: *size,
+            verify: *verify,
         })),
     })
 }

@@ -459,6 +459,7 @@ impl Sim {
             me,
             system: Named::There,
             class: self.classes.get(&object.spec.class),
+            probes: None,
             cards: &cards,
             disks: &disks,
             user_data: vm::UserData::Absent,

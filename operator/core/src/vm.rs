@@ -61,6 +61,8 @@ pub struct Seen<'a> {
     pub me: &'a ObjectRef,
     pub system: Named,
     pub class: Option<&'a MachineClass>,
+    /// What it has to show, when it is the machine of a proof.
+    pub probes: Option<&'a dc_types::plan::Probes>,
     /// In the order of the object's interfaces.
     pub cards: &'a [CardSeen<'a>],
     /// In the order of the object's disks.

@@ -15,6 +15,7 @@ mod machine;
 mod moving;
 mod network;
 mod platform;
+mod proof;
 mod quota;
 mod request;
 pub mod size;
@@ -28,6 +29,7 @@ pub use fact::Fact;
 pub use home::HomeFact;
 pub use moving::MoveFact;
 pub(crate) use platform::list;
+pub use proof::ProofFact;
 pub use text::{Awaited, Words};
 
 /// How an object stands, as far as one fact shows it.
@@ -55,6 +57,7 @@ impl Fact {
             .or_else(|| moving::words(self))
             .or_else(|| backup::words(self))
             .or_else(|| encryption::words(self))
+            .or_else(|| proof::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

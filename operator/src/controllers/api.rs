@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use dc_crds::request::TemplateKind;
 use dc_crds::{
-    Backup, ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume,
+    Backup, ErasureCertificate, FINALIZER, InformationSystem, Restore, Subnet, VirtualMachine,
+    Volume,
 };
 use dc_operator_core::object::{self, Life};
+use dc_operator_core::proof::sandbox::{OldKind, OldObject};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -149,7 +151,7 @@ where
 scoped! {
     namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
         dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval,
-        dc_crds::Backup, dc_crds::Restore;
+        dc_crds::Backup, dc_crds::Restore, dc_crds::RestoreProof;
     cluster: dc_crds::RequestPolicy, dc_crds::BackupRepository, dc_crds::BackupPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
         dc_crds::Image, dc_crds::MachineClass;
 }
@@ -168,6 +170,7 @@ fn holds(kind: Kind) -> bool {
         | Kind::Repository
         | Kind::Backup
         | Kind::Restore
+        | Kind::Proof
         | Kind::Vm => true,
         Kind::Zone
         | Kind::Class
@@ -311,6 +314,62 @@ pub async fn make_backup(context: &Context, backup: &Backup) -> Result<(), ApiEr
             Answer::Refused(_) | Answer::Failed => Err(failed("a backup", error)),
         },
     }
+}
+
+/// Makes one of its name, unless one is there: what has its name is the same.
+pub async fn make_once<K>(context: &Context, kind: Kind, object: &K) -> Result<(), ApiError>
+where
+    K: ScopedApi + Clone + DeserializeOwned + Debug + Serialize,
+{
+    context.parts.metrics.wrote(kind.name(), "create");
+    let api = api_of(&context.parts.client, object);
+    match api.create(&PostParams::default(), object).await {
+        Ok(_) => Ok(()),
+        Err(error) => match answer(&error) {
+            Answer::Overtaken => Ok(()),
+            Answer::Refused(_) | Answer::Failed => Err(failed(kind.name(), error)),
+        },
+    }
+}
+
+/// Has one object of a sandbox deleted, if it is still the one that was seen.
+pub async fn remove(context: &Context, old: &OldObject) -> Result<(), ApiError> {
+    let OldObject {
+        kind,
+        namespace,
+        name,
+        uid,
+    } = old;
+    let client = context.parts.client.clone();
+    let uid = Some(uid.clone());
+    match kind {
+        OldKind::Restore => {
+            let api: Api<Restore> = Api::namespaced(client, namespace);
+            delete(context, &api, name, uid).await
+        }
+        OldKind::Volume => {
+            let api: Api<Volume> = Api::namespaced(client, namespace);
+            delete(context, &api, name, uid).await
+        }
+        OldKind::Machine => {
+            let api: Api<VirtualMachine> = Api::namespaced(client, namespace);
+            delete(context, &api, name, uid).await
+        }
+    }
+}
+
+/// Whether one of this name is there, as the API server says now.
+pub async fn is_there<K>(context: &Context, namespace: &str, name: &str) -> Result<bool, ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let api: Api<K> = Api::namespaced(context.parts.client.clone(), namespace);
+    let found = api.get_metadata_opt(name).await;
+    let found = found.map_err(|error| failed(&K::kind(&()), error))?;
+    Ok(found.is_some())
 }
 
 fn template_api(

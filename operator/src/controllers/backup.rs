@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dc_crds::{Backup, BackupRepository, Image, InformationSystem, MachineClass, VirtualMachine};
+use dc_crds::{
+    Backup, BackupRepository, Image, InformationSystem, MachineClass, RestoreProof, VirtualMachine,
+};
 use dc_operator_core::backup::manifest::Around;
 use dc_operator_core::backup::{
     Made, RepositorySeen, Seen, group, key as item_key, plan, repository, status,
@@ -16,7 +18,7 @@ use dc_operator_core::place::Presence;
 use dc_operator_core::sight::Removal;
 use dc_operator_core::snapshot::Target;
 use dc_operator_core::vm::volume_name;
-use dc_operator_core::words::BackupFact;
+use dc_operator_core::words::{BackupFact, Fact};
 use dc_types::plan::RepositoryAccess;
 use dc_types::report::Observation;
 use dc_types::{Epoch, HostName, ObjectRef};
@@ -40,6 +42,11 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
     let logins = Opened::read(context, &backup.spec.repository).await?;
     let group = group(&backup);
     settle(context, key, &backup, Kind::Backup, |look, _| {
+        let proofs = context.stores.proofs.in_namespace(&key.namespace);
+        let proofs = proofs.iter().map(|proof| &**proof);
+        let proofs: Vec<&RestoreProof> = proofs
+            .filter(|proof| *proof.spec.backup == *key.name)
+            .collect();
         let snapshots = snapshot::Read::new(look, &group, &me);
         let read = Read::new(look, &backup, &me, &logins);
         let ledger = &context.parts.ledger;
@@ -75,7 +82,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 now: &now,
             };
             Decision {
-                status: Some(status(&seen, &plan, read.kept.as_ref(), &judged)),
+                status: Some(status(&seen, &plan, read.kept.as_ref(), &proofs, &judged)),
                 wake: snapshot::wake(key, &snapshots),
                 plan,
                 counts: Counts::Some,
@@ -125,7 +132,7 @@ struct Read {
     said: Option<Observation>,
     made: Made,
     /// Whether its policy keeps it, when it is done.
-    kept: Option<BackupFact>,
+    kept: Option<Fact>,
 }
 
 impl Read {
@@ -224,7 +231,7 @@ fn images(
 
 /// What the rules of its policy say. Its siblings are not told of each other: that one may go is
 /// found within the quarter of an hour in which everything is looked at.
-fn kept(look: &mut Look<'_>, backup: &Backup, me: &ObjectRef) -> Option<BackupFact> {
+fn kept(look: &mut Look<'_>, backup: &Backup, me: &ObjectRef) -> Option<Fact> {
     let done = |backup: &Backup| {
         let status = backup.status.as_ref();
         status.is_some_and(|status| status.snapshot_id.is_some())

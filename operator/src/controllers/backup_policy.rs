@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dc_crds::{Backup, InformationSystem, VirtualMachine};
+use dc_crds::{Backup, InformationSystem, RestoreProof, VirtualMachine};
 use dc_operator_core::backup_policy::{Repository, Seen, plan, status};
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
@@ -30,11 +30,13 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         let machines: Vec<_> = machines
             .map(|(vm, system)| (&**vm, system.as_deref()))
             .collect();
+        let proofs: Vec<&RestoreProof> = read.proofs.iter().map(|proof| &**proof).collect();
         let backups: Vec<&Backup> = read.backups.iter().map(|backup| &**backup).collect();
         let seen = Seen {
             policy: &policy,
             machines: &machines,
             backups: &backups,
+            proofs: &proofs,
             repository,
             now: Timestamp::now().as_second(),
         };
@@ -59,12 +61,16 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
 struct Read {
     machines: Vec<(Arc<VirtualMachine>, Option<Arc<InformationSystem>>)>,
     backups: Vec<Arc<Backup>>,
+    proofs: Vec<Arc<RestoreProof>>,
 }
 
 impl Read {
     fn new(context: &Context, key: &Key) -> Self {
         let stores = &context.stores;
-        let machines = stores.vms.everywhere().into_iter().map(|vm| {
+        let mut machines = stores.vms.everywhere();
+        // What is tried is no machine of anybody's.
+        machines.retain(|vm| vm.metadata.namespace.as_deref() != Some(&*context.parts.namespace));
+        let machines = machines.into_iter().map(|vm| {
             let namespace = vm.metadata.namespace.as_deref().unwrap_or_default();
             let system = stores.systems.get(namespace, &vm.spec.system);
             (vm, system)
@@ -73,6 +79,7 @@ impl Read {
         backups.retain(|backup| backup.spec.policy.as_deref() == Some(&*key.name));
         Self {
             machines: machines.collect(),
+            proofs: stores.proofs.everywhere(),
             backups,
         }
     }

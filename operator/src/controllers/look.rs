@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dc_crds::{
     Backup, BackupPolicy, BackupRepository, Department, Image, InformationSystem, MachineClass,
-    ResourceRequest, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
+    ResourceRequest, Restore, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use dc_operator_core::claims::Claims;
 use dc_operator_core::place::Presence;
@@ -61,6 +61,7 @@ impl<'a> Look<'a> {
         repository: BackupRepository = repositories, Kind::Repository;
         backup_policy: BackupPolicy = backup_policies, Kind::BackupPolicy;
         backup: Backup = backups, Kind::Backup;
+        restore: Restore = restores, Kind::Restore;
     }
 
     /// What a host says of an item.
@@ -93,6 +94,11 @@ impl<'a> Look<'a> {
     /// Notes an interest in the backups of a machine.
     pub fn backups(&mut self, vm: Uuid) {
         self.note(Thing::Backups(vm));
+    }
+
+    /// Notes an interest in a thing that is read elsewhere.
+    pub fn watch(&mut self, thing: Thing) {
+        self.note(thing);
     }
 
     /// Waits for room on hosts.

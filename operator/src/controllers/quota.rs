@@ -95,7 +95,12 @@ impl<'a> Read<'a> {
         Self {
             context,
             department: department.to_owned(),
-            limits: found.as_deref().map(limits_of),
+            limits: match found.as_deref() {
+                Some(found) => Some(limits_of(found)),
+                // What is tried is nobody's, and charged to nobody.
+                None if department == context.parts.namespace => Some(Limits::default()),
+                None => None,
+            },
             classes: classes(context),
         }
     }

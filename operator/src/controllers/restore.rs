@@ -7,7 +7,7 @@ use dc_operator_core::backup::RepositorySeen;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
-use dc_operator_core::restore::{Seen, key as item_key, plan, repository, status};
+use dc_operator_core::restore::{Seen, key as item_key, plan, repository, source, status};
 use dc_operator_core::sight::Removal;
 use dc_operator_core::volume;
 use dc_operator_core::words::BackupFact;
@@ -37,10 +37,12 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         let claim = claims.restores.get(&me.uid)?;
         Some(claim.value.repository.clone())
     });
+    let source = source(&restore, &me, &context.parts.namespace);
+    let department = source.as_ref().map_or(&*me.namespace, |name| *name);
     let named = || repository(&restore, backup.as_deref()).map(str::to_owned);
     let opened = Opened::read(context, &claimed.or_else(named).unwrap_or_default()).await?;
     settle(context, key, &restore, Kind::Restore, |look, refused| {
-        let read = Read::new(look, &restore, &me, &opened);
+        let read = Read::new(look, &restore, &me, &opened, department);
         let access = read.access.as_ref().map(Result::as_ref);
         let ledger = &context.parts.ledger;
         ledger.with_claims(|claims| {
@@ -61,6 +63,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     Some((host, epoch)) => look.removal(claims, host, &item_key(me.uid), *epoch),
                     None => Removal::NotAsked,
                 },
+                source: source.as_ref().map(|name| *name),
                 refused,
                 claims,
             };
@@ -97,7 +100,13 @@ struct Read {
 }
 
 impl Read {
-    fn new(look: &mut Look<'_>, restore: &Restore, me: &ObjectRef, opened: &Opened) -> Self {
+    fn new(
+        look: &mut Look<'_>,
+        restore: &Restore,
+        me: &ObjectRef,
+        opened: &Opened,
+        department: &str,
+    ) -> Self {
         let context = look.context;
         look.claim(me.uid.0);
         let backup = restore.spec.backup.as_ref();
@@ -113,7 +122,7 @@ impl Read {
             .or(named)
             .and_then(|name| look.repository("", &name));
         let access = repository.as_ref();
-        let access = access.map(|found| opened.access(context, found, &me.namespace));
+        let access = access.map(|found| opened.access(context, found, department));
         let volume = look.volume(&me.namespace, &restore.spec.to.name);
         let at = host.as_ref().map(|(host, _)| host.clone());
         Self {

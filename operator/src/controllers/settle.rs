@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dc_operator_core::plan::{Hold, NewVolume, Plan};
+use dc_operator_core::proof::sandbox::NewObject;
 use dc_operator_core::words::{Fact, Standing};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
@@ -104,6 +105,20 @@ where
     }
     for backup in &decision.plan.begin {
         api::make_backup(context, &backup.object()).await?;
+    }
+    for proof in &decision.plan.prove {
+        api::make_once(context, Kind::Proof, &proof.object()).await?;
+    }
+    for old in &decision.plan.remove {
+        api::remove(context, old).await?;
+    }
+    for new in &decision.plan.try_out {
+        match new {
+            NewObject::Restore(new) => {
+                api::make_once(context, Kind::Restore, &new.object()).await?
+            }
+            NewObject::Machine(new) => api::make_once(context, Kind::Vm, &new.object()).await?,
+        }
     }
     let Decision {
         plan,

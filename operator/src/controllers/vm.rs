@@ -3,6 +3,7 @@
 use dc_crds::lease::Lease;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
+use dc_operator_core::proof::sandbox::probes_of;
 use dc_operator_core::vm::{CardSeen, DiskSeen, Seen, plan, status};
 use dc_operator_core::words::{Fact, Standing};
 use dc_types::claim::VolumeKey;
@@ -31,6 +32,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
         return Ok(Settled::gone());
     };
     let user_data = context.secrets.user_data(context, &vm, &me).await?;
+    let probes = probes_of(&vm, &context.parts.namespace);
     let clock = Timestamp::now();
     let now = time_text(clock);
     let chap = |volume: InstanceId, epoch: Epoch| chap(&context.parts.ledger_key, volume, epoch);
@@ -54,6 +56,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     me: &me,
                     system: read.system,
                     class: read.class.as_deref(),
+                    probes: probes.as_ref(),
                     cards: &cards,
                     disks: &disks,
                     user_data: user_data.as_seen(),

@@ -185,8 +185,11 @@ impl Read {
     fn new(look: &mut Look<'_>, volume: &Volume, me: &ObjectRef) -> Self {
         let spec = &volume.spec;
         look.claim(me.uid.0);
+        let is_tried = me.namespace == look.context.parts.namespace;
         let system = match look.system(&me.namespace, &spec.system) {
             Some(_) => Named::There,
+            // What is tried belongs to no system.
+            None if is_tried => Named::There,
             None => Named::Absent,
         };
         let claim = look.context.parts.ledger.with_claims(|claims| {
@@ -241,6 +244,11 @@ impl Read {
         let on = holder.as_ref().map(|(host, _)| host.clone());
         let holder_said = holder.and_then(|(host, key)| look.said(&host, &key));
         let second = Second::read(look, volume, me, claimed.then_some(&*lies), on);
+        let class = match &pool {
+            // Its proof has seen to it that the pool is of the department's class.
+            Some(pool) if is_tried => pool.spec.owner_class,
+            _ => department.map_or(OwnerClass::Shared, |d| d.spec.owner_class),
+        };
         Self {
             system,
             lies,
@@ -254,7 +262,7 @@ impl Read {
             from_snapshot,
             restore,
             holder_said,
-            class: department.map_or(OwnerClass::Shared, |d| d.spec.owner_class),
+            class,
             said: own,
             claimed,
             place,

@@ -24,6 +24,7 @@ pub enum Kind {
     BackupPolicy,
     Backup,
     Restore,
+    Proof,
     /// The network of a department, by the department's name: not an object of its own.
     Network,
     /// The record of what a department holds: no object, by the department's name.
@@ -53,6 +54,7 @@ impl Kind {
             Kind::BackupPolicy => "BackupPolicy",
             Kind::Backup => "Backup",
             Kind::Restore => "Restore",
+            Kind::Proof => "RestoreProof",
             Kind::Network => "Network",
             Kind::Showback => "Showback",
         }

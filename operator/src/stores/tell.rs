@@ -7,9 +7,11 @@ use dc_crds::condition::types::READY;
 use dc_crds::{
     Approval, Backup, BackupPolicy, BackupRepository, Condition, ConditionStatus, DEPARTMENT_LABEL,
     Department, GRANT, Host, Image, InformationSystem, MachineClass, RequestPolicy,
-    ResourceRequest, Restore, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
+    ResourceRequest, Restore, RestoreProof, StoragePool, Subnet, VirtualMachine, Volume,
+    VolumeSnapshot, Zone,
 };
 use dc_operator_core::backup::status::FAILED;
+use dc_operator_core::proof::{has_ended, proof_of};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Resource;
@@ -73,7 +75,6 @@ tells_of_itself! {
     RequestPolicy => Kind::Policy,
     BackupRepository => Kind::Repository,
     BackupPolicy => Kind::BackupPolicy,
-    Restore => Kind::Restore,
 }
 
 impl Tells for Approval {
@@ -199,7 +200,10 @@ impl Tells for Backup {
         // How it ended: restores wait for it, and who sums backups up.
         let ended = |backup: Option<&Self>| {
             let status = backup.and_then(|backup| backup.status.as_ref());
-            status.map(|status| (status.snapshot_id.clone(), status.state == FAILED))
+            status.map(|status| {
+                let proven = (status.proven_at.clone(), status.failed_proof.clone());
+                (status.snapshot_id.clone(), status.state == FAILED, proven)
+            })
         };
         if changes.is_empty() && ended(old) != ended(new) {
             changes.extend(key_of(Kind::Backup, old, new).map(Change::Object));
@@ -214,6 +218,46 @@ impl Tells for Backup {
             changes
                 .extend(policy.map(|name| Change::Recount(Key::global(Kind::BackupPolicy, name))));
         }
+        changes
+    }
+}
+
+impl Tells for Restore {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Restore, old, new);
+        // How it ended, and what it says: the proof that it is for waits for that.
+        let told = |restore: Option<&Self>| {
+            let status = restore.and_then(|restore| restore.status.as_ref());
+            status.map(|status| status.state.clone())
+        };
+        if let Some(restore) = new.or(old)
+            && let Some((namespace, name)) = proof_of(&restore.metadata)
+            && (!changes.is_empty() || told(old) != told(new))
+        {
+            changes.push(Change::Look(Key::new(Kind::Proof, &namespace, &name)));
+        }
+        changes
+    }
+}
+
+impl Tells for RestoreProof {
+    fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
+        let mut changes = object(Kind::Proof, old, new);
+        let Some(proof) = new.or(old) else {
+            return changes;
+        };
+        let ended = |proof: Option<&Self>| proof.is_some_and(has_ended);
+        if changes.is_empty() && ended(old) == ended(new) {
+            return changes;
+        }
+        let namespace = proof.metadata.namespace.as_deref().unwrap_or_default();
+        changes.push(Change::Look(Key::new(
+            Kind::Backup,
+            namespace,
+            &proof.spec.backup,
+        )));
+        // Those that wait for their turn look at it.
+        changes.extend(key_of(Kind::Proof, old, new).map(Change::Object));
         changes
     }
 }

@@ -350,6 +350,9 @@ pub struct RestoreItem {
     pub pool: ::prost::alloc::string::String,
     #[prost(uint64, tag = "7")]
     pub size_bytes: u64,
+    /// Read it back, and compare it with the backup.
+    #[prost(bool, tag = "8")]
+    pub verify: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RepositoryAccess {
@@ -565,6 +568,21 @@ pub struct VmItem {
     pub on_stop: i32,
     #[prost(message, optional, tag = "17")]
     pub hold: ::core::option::Option<Hold>,
+    /// Absent: none.
+    #[prost(message, optional, tag = "18")]
+    pub probes: ::core::option::Option<Probes>,
+}
+/// What is asked of a guest, to show that it has come up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probes {
+    /// A text that its serial console shows.
+    #[prost(string, optional, tag = "1")]
+    pub console: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub agent: bool,
+    /// A program and its arguments; empty: none.
+    #[prost(string, repeated, tag = "3")]
+    pub command: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Keep the guest from writing until this is taken back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -927,7 +945,7 @@ pub struct BackupDetail {
     #[prost(message, optional, tag = "2")]
     pub done: ::core::option::Option<BackupDone>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestoreDetail {
     /// While it runs.
     #[prost(message, optional, tag = "1")]
@@ -977,7 +995,7 @@ pub struct VolumeBackedUp {
     #[prost(message, optional, tag = "4")]
     pub full: ::core::option::Option<Trouble>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestoreDone {
     #[prost(uint64, tag = "1")]
     pub written_bytes: u64,
@@ -985,6 +1003,9 @@ pub struct RestoreDone {
     pub began_at_unix_s: i64,
     #[prost(int64, tag = "3")]
     pub ended_at_unix_s: i64,
+    /// In hexadecimal, of what was read back; absent: it was not.
+    #[prost(string, optional, tag = "4")]
+    pub verified_sha256: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VmDetail {
@@ -1008,6 +1029,20 @@ pub struct VmDetail {
     /// Encrypted volumes that have their header, of those of which the plan does not know it.
     #[prost(string, repeated, tag = "9")]
     pub formatted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Absent: nothing was asked for.
+    #[prost(message, optional, tag = "10")]
+    pub probed: ::core::option::Option<Probed>,
+}
+/// What a guest has shown of itself since it was started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probed {
+    #[prost(bool, tag = "1")]
+    pub console: bool,
+    #[prost(bool, tag = "2")]
+    pub agent: bool,
+    /// How the command ended; absent: it has not.
+    #[prost(int32, optional, tag = "3")]
+    pub command: ::core::option::Option<i32>,
 }
 /// How much a disk is used: a mean over a minute or more, reads and writes together.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

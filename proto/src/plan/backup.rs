@@ -101,6 +101,7 @@ impl OnWire for RestoreItem {
             volume,
             pool,
             size,
+            verify,
         } = self;
         wire::RestoreItem {
             run: run.to_string(),
@@ -110,6 +111,7 @@ impl OnWire for RestoreItem {
             volume: volume.to_string(),
             pool: pool.to_string(),
             size_bytes: size.0,
+            verify: *verify,
         }
     }
     fn from_wire(wire: wire::RestoreItem) -> Result<Self, WireError> {
@@ -121,6 +123,7 @@ impl OnWire for RestoreItem {
             volume,
             pool,
             size_bytes,
+            verify,
         } = wire;
         Ok(Self {
             run: text(&run, "run")?,
@@ -130,6 +133,7 @@ impl OnWire for RestoreItem {
             volume: text(&volume, "volume")?,
             pool: text(&pool, "pool")?,
             size: Bytes(size_bytes),
+            verify,
         })
     }
 }

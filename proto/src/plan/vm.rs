@@ -1,6 +1,6 @@
 //! Virtual machines.
 
-use dc_types::plan::{DiskItem, DiskSource, Hold, Mirror, NicItem, Qos, SeedItem, VmItem};
+use dc_types::plan::{DiskItem, DiskSource, Hold, Mirror, NicItem, Probes, Qos, SeedItem, VmItem};
 use dc_types::{Bytes, MiB};
 
 use super::encrypted;
@@ -28,6 +28,7 @@ impl OnWire for VmItem {
             stop_deadline_s,
             on_stop,
             hold,
+            probes,
         } = self;
         wire::VmItem {
             vm: vm.to_string(),
@@ -47,6 +48,7 @@ impl OnWire for VmItem {
             stop_deadline_s: *stop_deadline_s,
             on_stop: on_stop.to_wire(),
             hold: hold.as_ref().map(OnWire::to_wire),
+            probes: probes.as_ref().map(OnWire::to_wire),
         }
     }
     fn from_wire(wire: wire::VmItem) -> Result<Self, WireError> {
@@ -68,6 +70,7 @@ impl OnWire for VmItem {
             stop_deadline_s,
             on_stop,
             hold,
+            probes,
         } = wire;
         Ok(Self {
             vm: text(&vm, "vm")?,
@@ -87,6 +90,35 @@ impl OnWire for VmItem {
             stop_deadline_s,
             on_stop: choice(on_stop, "on_stop")?,
             hold: optional(hold, "hold")?,
+            probes: optional(probes, "probes")?,
+        })
+    }
+}
+
+impl OnWire for Probes {
+    type Wire = wire::Probes;
+    fn to_wire(&self) -> wire::Probes {
+        let Self {
+            console,
+            agent,
+            command,
+        } = self;
+        wire::Probes {
+            console: console.clone(),
+            agent: *agent,
+            command: command.clone(),
+        }
+    }
+    fn from_wire(wire: wire::Probes) -> Result<Self, WireError> {
+        let wire::Probes {
+            console,
+            agent,
+            command,
+        } = wire;
+        Ok(Self {
+            console,
+            agent,
+            command,
         })
     }
 }

@@ -3,7 +3,7 @@
 use dc_types::Bytes;
 use dc_types::report::{BackupCounts, BackupDone, Progress, RestoreDone, VolumeBackedUp};
 
-use crate::field::{list, optional, to_list};
+use crate::field::{list, optional, optional_text, to_list};
 use crate::{OnWire, WireError, wire};
 
 impl OnWire for Progress {
@@ -130,11 +130,13 @@ impl OnWire for RestoreDone {
             written,
             began_at,
             ended_at,
+            verified,
         } = self;
         wire::RestoreDone {
             written_bytes: written.0,
             began_at_unix_s: *began_at,
             ended_at_unix_s: *ended_at,
+            verified_sha256: verified.map(|sum| sum.to_string()),
         }
     }
     fn from_wire(wire: wire::RestoreDone) -> Result<Self, WireError> {
@@ -142,11 +144,13 @@ impl OnWire for RestoreDone {
             written_bytes,
             began_at_unix_s,
             ended_at_unix_s,
+            verified_sha256,
         } = wire;
         Ok(Self {
             written: Bytes(written_bytes),
             began_at: began_at_unix_s,
             ended_at: ended_at_unix_s,
+            verified: optional_text(verified_sha256.as_deref(), "verified_sha256")?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a host says of a machine beyond how its guest is.
 
 use dc_types::Bytes;
-use dc_types::report::{DiskUse, HoldSeen, MoveSeen, MoveState};
+use dc_types::report::{DiskUse, HoldSeen, MoveSeen, MoveState, Probed};
 
 use crate::field::{choice, required, text};
 use crate::{OnWire, WireError, wire};
@@ -22,6 +22,34 @@ impl OnWire for HoldSeen {
             id: required(id, "id")?,
             level: choice(level, "level")?,
             state: choice(state, "state")?,
+        })
+    }
+}
+
+impl OnWire for Probed {
+    type Wire = wire::Probed;
+    fn to_wire(&self) -> wire::Probed {
+        let Self {
+            console,
+            agent,
+            command,
+        } = *self;
+        wire::Probed {
+            console,
+            agent,
+            command,
+        }
+    }
+    fn from_wire(wire: wire::Probed) -> Result<Self, WireError> {
+        let wire::Probed {
+            console,
+            agent,
+            command,
+        } = wire;
+        Ok(Self {
+            console,
+            agent,
+            command,
         })
     }
 }

@@ -51,9 +51,9 @@ pub fn backup() -> impl Strategy<Value = ItemBody> {
 }
 
 pub fn restore() -> impl Strategy<Value = ItemBody> {
-    let texts = any::<(String, String, u64)>();
+    let texts = any::<(String, String, u64, bool)>();
     (uuid(), access(), texts, uuid(), pool()).prop_map(
-        |(run, repository, (backup, file, size), volume, pool)| {
+        |(run, repository, (backup, file, size, verify), volume, pool)| {
             ItemBody::Restore(Box::new(RestoreItem {
                 run: RunId(run),
                 repository,
@@ -62,6 +62,7 @@ pub fn restore() -> impl Strategy<Value = ItemBody> {
                 volume: InstanceId(volume),
                 pool,
                 size: Bytes(size),
+                verify,
             }))
         },
     )
@@ -100,10 +101,12 @@ pub fn detail() -> impl Strategy<Value = Detail> {
         ended_at,
         counts,
     });
-    let restored = any::<(u64, i64, i64)>().prop_map(|(written, began_at, ended_at)| RestoreDone {
+    let restored = any::<(u64, i64, i64, Option<[u8; 32]>)>();
+    let restored = restored.prop_map(|(written, began_at, ended_at, verified)| RestoreDone {
         written: Bytes(written),
         began_at,
         ended_at,
+        verified: verified.map(Sha256),
     });
     prop_oneof![
         (progress(), option::of(done)).prop_map(|(progress, done)| Detail::Backup {

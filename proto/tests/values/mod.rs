@@ -376,35 +376,43 @@ fn vm() -> impl Strategy<Value = ItemBody> {
             any::<[String; 2]>(),
             prop::sample::select(vec![Restart, RestartOnFailure, Stay]),
             option::of((epoch(), any::<u32>())),
+            option::of(any::<(Option<String>, bool, std::vec::Vec<String>)>()),
         ),
     )
-        .prop_map(|(who, sizes, (disks, nics), (seed, on_stop, hold))| {
-            let (vm, department, [system, name, restart, cpu_model, machine_type]) = who;
-            let ([on, uefi], vcpus, memory, stop_deadline_s) = sizes;
-            let [hostname, user_data] = seed;
-            ItemBody::Vm(Box::new(VmItem {
-                vm: InstanceId(vm),
-                department,
-                system,
-                name,
-                power: if on { Power::On } else { Power::Off },
-                restart,
-                vcpus,
-                memory: MiB(memory),
-                cpu_model,
-                machine_type,
-                firmware: firmware(uefi),
-                disks,
-                nics,
-                seed: SeedItem {
-                    hostname,
-                    user_data: Secret(user_data),
-                },
-                stop_deadline_s,
-                on_stop,
-                hold: hold.map(|(id, deadline_s)| Hold { id, deadline_s }),
-            }))
-        })
+        .prop_map(
+            |(who, sizes, (disks, nics), (seed, on_stop, hold, probes))| {
+                let (vm, department, [system, name, restart, cpu_model, machine_type]) = who;
+                let ([on, uefi], vcpus, memory, stop_deadline_s) = sizes;
+                let [hostname, user_data] = seed;
+                ItemBody::Vm(Box::new(VmItem {
+                    vm: InstanceId(vm),
+                    department,
+                    system,
+                    name,
+                    power: if on { Power::On } else { Power::Off },
+                    restart,
+                    vcpus,
+                    memory: MiB(memory),
+                    cpu_model,
+                    machine_type,
+                    firmware: firmware(uefi),
+                    disks,
+                    nics,
+                    seed: SeedItem {
+                        hostname,
+                        user_data: Secret(user_data),
+                    },
+                    stop_deadline_s,
+                    on_stop,
+                    hold: hold.map(|(id, deadline_s)| Hold { id, deadline_s }),
+                    probes: probes.map(|(console, agent, command)| Probes {
+                        console,
+                        agent,
+                        command,
+                    }),
+                }))
+            },
+        )
 }
 
 fn firmware(uefi: bool) -> Firmware {
@@ -645,11 +653,12 @@ fn detail() -> impl Strategy<Value = Detail> {
                 vec(move_seen(), 0..3),
                 vec(disk_use(), 0..3),
                 vec(uuid(), 0..3),
+                option::of(any::<(bool, bool, Option<i32>)>()),
             ),
         )
             .prop_map(
                 |(guest, last_stop, (machine_type, started_at, restart), of_disks)| {
-                    let (held, moves, used, formatted) = of_disks;
+                    let (held, moves, used, formatted, probed) = of_disks;
                     Detail::Vm {
                         guest,
                         last_stop,
@@ -660,6 +669,13 @@ fn detail() -> impl Strategy<Value = Detail> {
                         moves,
                         used,
                         formatted: formatted.into_iter().map(InstanceId).collect(),
+                        probed: probed.map(|(console, agent, command)| {
+                            Box::new(Probed {
+                                console,
+                                agent,
+                                command,
+                            })
+                        }),
                     }
                 }
             ),

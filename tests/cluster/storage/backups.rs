@@ -36,7 +36,8 @@ impl Centre {
         let object = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "BackupPolicy",
             "metadata": {"name": name},
             "spec": {"repository": "main", "selector": selector,
-                     "schedule": {"cron": cron}, "keep": {"last": 1}}});
+                     "schedule": {"cron": cron}, "keep": {"last": 1},
+                     "prove": {"suspend": true}}});
         self.province.place.apply(&object.to_string());
     }
 

@@ -13,7 +13,7 @@ use dc_types::plan::{BackupItem, Disposition, Item, ItemBody, ItemHash, ItemKey,
 use dc_types::report::{
     BackupCounts, BackupDone, Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack,
     Observation, Orphan, OrphanKind, PoolFacts, PoolPlace, Progress, Released, Report, RestoreDone,
-    Role, Trouble, Verb, VolumeBackedUp,
+    Role, Sha256, Trouble, Verb, VolumeBackedUp,
 };
 use dc_types::{Bytes, HostName, InstanceId, PoolName, Term};
 use tokio::sync::Notify;
@@ -291,6 +291,7 @@ fn observe(item: &Item, hash: ItemHash, state: &State) -> Observation {
                 written: item.size,
                 began_at: TAKEN_AT,
                 ended_at: TAKEN_AT + 60,
+                verified: item.verify.then_some(Sha256([7; 32])),
             }),
         },
         _ => Detail::None,

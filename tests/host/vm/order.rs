@@ -113,6 +113,7 @@ impl Order {
                 stop_deadline_s: 60,
                 on_stop: OnStop::Restart,
                 hold: None,
+                probes: None,
             },
             epoch: epoch(10),
             released: false,

@@ -529,3 +529,37 @@ fn a_wrong_password_and_a_place_without_a_repository_are_told_apart() {
     assert!(matches!(none, Err(BackupError::NoRepository { .. })));
     assert!(!Path::new("memory").exists());
 }
+
+#[test]
+fn a_volume_that_was_written_is_compared_block_by_block() {
+    use sha2::{Digest, Sha256};
+    let site = Site::new();
+    let mut bytes = noise(2.5);
+    bytes.extend(vec![0; usize::try_from(2 * BLOCK).unwrap()]);
+    let backup = site.run(&first(&bytes)).backup;
+    let verify = |volume: &Vec<u8>| {
+        let control = Control::default();
+        let repository = &site.repository;
+        repository.verify_volume(Access::Locked, backup, "root.raw", volume, &control)
+    };
+    let sum: [u8; 32] = Sha256::digest(&bytes).into();
+    assert_eq!(verify(&bytes).unwrap(), sum);
+    let longer = [&bytes[..], &[1; 7]].concat();
+    assert_eq!(
+        verify(&longer).unwrap(),
+        sum,
+        "what lies beyond is not the backup's"
+    );
+    let place = |volume: &Vec<u8>| match verify(volume) {
+        Err(BackupError::Differs { at, .. }) => at,
+        other => panic!("{other:?}"),
+    };
+    for (byte, block) in [(0, 0), (BLOCK + 9, BLOCK), (4 * BLOCK - 1, 3 * BLOCK)] {
+        let mut other = bytes.clone();
+        other[usize::try_from(byte).unwrap()] ^= 1;
+        assert_eq!(place(&other), block);
+    }
+    let shorter = bytes[..bytes.len() - 1].to_vec();
+    assert_eq!(place(&shorter), shorter.len() as u64);
+    assert_eq!(site.count(Kind::Lock), 0);
+}

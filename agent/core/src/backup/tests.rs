@@ -79,6 +79,7 @@ fn restore(n: u128) -> RestoreItem {
         volume: InstanceId(Uuid::from_u128(100 + n)),
         pool: PoolName::new("p1").unwrap(),
         size: Bytes(1 << 30),
+        verify: false,
     }
 }
 
@@ -369,6 +370,7 @@ fn what_a_restore_has_done_stays_beside_the_volume_when_it_is_released() {
         written: Bytes(7),
         began_at: 1,
         ended_at: 2,
+        verified: None,
     };
     model.see(restored, RunState::Restored(done));
     assert_eq!(model.observed(restored).state, ItemState::Ready);

@@ -52,6 +52,8 @@ pub enum Cause {
     VolumeInUse,
     VolumeUnwritable,
     VolumeTooSmall,
+    /// What was written does not read as the backup says.
+    VolumeDiffers,
     BackupMissing,
     PoolUnusable,
     /// The host could not keep what it did.

@@ -71,6 +71,7 @@ pub fn validate_restore(item: &RestoreItem) -> Result<(), BackupTrouble> {
         volume: _,
         pool: _,
         size: _,
+        verify: _,
     } = item;
     validate_repository(repository)?;
     validate_id(backup)?;

@@ -84,6 +84,7 @@ pub(crate) fn vm() -> VmItem {
         stop_deadline_s: 60,
         on_stop: OnStop::Restart,
         hold: None,
+        probes: None,
     }
 }
 

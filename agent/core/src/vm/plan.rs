@@ -13,6 +13,7 @@ use super::judge::{
 use super::luks;
 use super::moves::{self, Switch, plan_copies};
 use super::plugs::{self, Plugs};
+use super::probes;
 use super::record::{Record, Stopping};
 use super::seed::render_seed;
 use super::seen::{Domain, Power, Seen, TapPlace};
@@ -382,7 +383,9 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<u32> {
                 let of_moves = moves::next_look(&record, valid.asked, domain, seen.now);
                 let plugs = plugs::compare(&valid.vm, domain);
                 let of_plugs = plugs.next_look(&record, seen.now);
-                of_moves.into_iter().chain(of_plugs).min()
+                let of_probes = probes::next_look(valid.asked, seen);
+                let looks = [of_moves, of_plugs, of_probes];
+                looks.into_iter().flatten().min()
             }),
             Verdict::DiskError => Some(RESUME_EVERY_S),
             Verdict::Wait(_) => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dc_types::plan::Qos;
+use dc_types::report::Probed;
 use dc_types::{Bytes, InstanceId};
 use uuid::Uuid;
 
@@ -35,6 +36,8 @@ pub struct Seen {
     pub rates: Rates,
     /// Encrypted volumes that are being formatted, or have been since the agent started.
     pub formats: Formats,
+    /// What guests that are probed have shown.
+    pub probed: BTreeMap<InstanceId, Probed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -126,6 +126,10 @@ fn detail(
         moves: told(stored, record, asked, domain),
         used: used(asked, seen),
         formatted: luks::formatted(asked, seen),
+        probed: asked.probes.is_some().then(|| {
+            let probed = seen.probed.get(&asked.vm).copied();
+            Box::new(probed.unwrap_or_default())
+        }),
     }
 }
 

@@ -78,15 +78,24 @@ impl Source for SnapshotSource {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let extent = Extent::new(offset, bytes.len() as u64);
-        let read = self.runtime.block_on(self.bytes.read(extent));
-        let read = read.map_err(io::Error::other)?;
-        if read.len() != bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes.copy_from_slice(&read);
-        Ok(())
+        read_at(&*self.bytes, &self.runtime, offset, bytes)
     }
+}
+
+fn read_at(
+    from: &dyn ReadExtents,
+    runtime: &Handle,
+    offset: u64,
+    bytes: &mut [u8],
+) -> io::Result<()> {
+    let extent = Extent::new(offset, bytes.len() as u64);
+    let read = runtime.block_on(from.read(extent));
+    let read = read.map_err(io::Error::other)?;
+    if read.len() != bytes.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    bytes.copy_from_slice(&read);
+    Ok(())
 }
 
 /// Must not be written from an asynchronous task.
@@ -105,6 +114,16 @@ impl VolumeTarget {
             bytes: driver.open_volume(volume).await?,
             runtime: Handle::current(),
         })
+    }
+}
+
+impl Source for VolumeTarget {
+    fn size(&self) -> u64 {
+        self.bytes.size().0
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        read_at(&*self.bytes, &self.runtime, offset, bytes)
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) fn of_run(error: BackupError) -> Ended {
         BackupError::Locked { .. } => Cause::RepositoryLocked,
         BackupError::LockLost => Cause::LockLost,
         BackupError::Corrupt { .. } => Cause::RepositoryDamaged,
+        BackupError::Differs { .. } => Cause::VolumeDiffers,
         BackupError::Source { .. } => Cause::SnapshotUnreadable,
         BackupError::Target { .. } => Cause::VolumeUnwritable,
         BackupError::Impossible { .. } => Cause::VolumeTooSmall,
@@ -61,6 +62,14 @@ pub(super) fn of_run(error: BackupError) -> Ended {
         BackupError::Library { .. } => Cause::RepositoryFailed,
     };
     failed(cause, in_full(&error))
+}
+
+/// While a volume is read back.
+pub(super) fn of_verifying(error: BackupError) -> Ended {
+    match &error {
+        BackupError::Source { .. } => failed(Cause::VolumeUnwritable, in_full(&error)),
+        _ => of_run(error),
+    }
 }
 
 pub(super) fn of_driver(error: DriverError) -> Ended {

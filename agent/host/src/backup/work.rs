@@ -10,7 +10,7 @@ use dc_backup::archive::{self, Archived, Job, Limits, Outcome, Volume};
 use dc_backup::manifest::Origin;
 use dc_backup::{Access, Password, Repository, SnapshotId as BackupId};
 use dc_types::plan::{BackupItem, BackupVolume, RepositoryAccess, RestoreItem};
-use dc_types::report::{BackupCounts, BackupDone, RestoreDone, Trouble, VolumeBackedUp};
+use dc_types::report::{BackupCounts, BackupDone, RestoreDone, Sha256, Trouble, VolumeBackedUp};
 use dc_types::{Bytes, Epoch, PoolName};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use super::bytes::{Snapshot, VolumeTarget, open_snapshot};
 use super::notes::Note;
 use super::runs::{Active, Shared, Stage};
-use super::trouble::{failed, in_full, of_driver, of_driver_at, of_opening, of_run};
+use super::trouble::{failed, in_full, of_driver, of_driver_at, of_opening, of_run, of_verifying};
 
 /// How many blobs of a restore are held at a time.
 const WRITERS: usize = 4;
@@ -201,14 +201,23 @@ impl Work {
         let file = &item.file;
         let written =
             repository.restore_volume(Access::Locked, backup, file, &target, WRITERS, control);
+        let written = written.map_err(of_run)?;
+        let verified = match item.verify {
+            true => {
+                let sum = repository.verify_volume(Access::Locked, backup, file, &target, control);
+                Some(Sha256(sum.map_err(of_verifying)?))
+            }
+            false => None,
+        };
         // Nobody is let in while it is open.
         drop(target);
         let filled = Filled {
             run: item.run,
             done: RestoreDone {
-                written: Bytes(written.map_err(of_run)?),
+                written: Bytes(written),
                 began_at,
                 ended_at: now(),
+                verified,
             },
         };
         let note = VolumeNote::Filled(filled);

@@ -20,7 +20,7 @@ use dc_types::{Bytes, InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CommandState, CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 use crate::knobs::Knobs;
 
 mod definition;
@@ -46,6 +46,8 @@ struct State {
     deaf: BTreeSet<InstanceId>,
     /// Guests with no agent in them.
     mute: BTreeSet<InstanceId>,
+    /// With which code programs end in a guest, where it is not 0.
+    commands_end: BTreeMap<InstanceId, i32>,
     /// Guests that let go of no disk.
     clinging: BTreeSet<InstanceId>,
     facts: Option<HypervisorFacts>,
@@ -350,6 +352,25 @@ impl Hypervisor for FakeHypervisor {
                 (false, false) => Freeze::Thawed,
             },
         )
+    }
+
+    async fn ping(&self, vm: InstanceId) -> Result<bool, HypervisorError> {
+        Ok(self.freeze_state(vm).await? != Freeze::Unanswered)
+    }
+
+    async fn start_command(
+        &self,
+        vm: InstanceId,
+        _: &[String],
+    ) -> Result<Option<i64>, HypervisorError> {
+        Ok(self.ping(vm).await?.then_some(1))
+    }
+
+    async fn command_state(&self, vm: InstanceId, _: i64) -> Result<CommandState, HypervisorError> {
+        self.knobs.gate("libvirt.command_state").await?;
+        let state = self.state();
+        let code = state.commands_end.get(&vm).copied();
+        Ok(CommandState::Ended(code.unwrap_or_default()))
     }
 
     async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError> {

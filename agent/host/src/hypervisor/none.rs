@@ -9,7 +9,7 @@ use dc_types::{Bytes, InstanceId, MiB};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CommandState, CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 
 pub struct NoHypervisor {
     /// Kept so that those who wait for a change wait, rather than being told that none can come.
@@ -76,6 +76,22 @@ impl Hypervisor for NoHypervisor {
 
     async fn freeze_state(&self, _: InstanceId) -> Result<Freeze, HypervisorError> {
         Ok(Freeze::Unanswered)
+    }
+
+    async fn ping(&self, _: InstanceId) -> Result<bool, HypervisorError> {
+        Ok(false)
+    }
+
+    async fn start_command(
+        &self,
+        _: InstanceId,
+        _: &[String],
+    ) -> Result<Option<i64>, HypervisorError> {
+        Ok(None)
+    }
+
+    async fn command_state(&self, _: InstanceId, _: i64) -> Result<CommandState, HypervisorError> {
+        Ok(CommandState::Unknown)
     }
 
     async fn limit(&self, _: InstanceId, _: &str, _: &Qos) -> Result<(), HypervisorError> {

@@ -22,7 +22,7 @@ use virt::error::{Error as VirtError, ErrorNumber};
 use virt::sys;
 
 use super::capabilities::{cpu_models, machine_types};
-use super::{CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
+use super::{CommandState, CopyEnding, Domains, Hypervisor, HypervisorError, HypervisorFacts};
 
 mod connection;
 mod copy;
@@ -235,6 +235,39 @@ impl Hypervisor for Libvirt {
         self.connection
             .call("freeze state", QUICK, move |connection| {
                 Ok(guest::freeze_state(&get(connection, vm)?))
+            })
+            .await
+    }
+
+    async fn ping(&self, vm: InstanceId) -> Result<bool, HypervisorError> {
+        self.connection
+            .call("ping", QUICK, move |connection| {
+                Ok(guest::ping(&get(connection, vm)?))
+            })
+            .await
+    }
+
+    async fn start_command(
+        &self,
+        vm: InstanceId,
+        command: &[String],
+    ) -> Result<Option<i64>, HypervisorError> {
+        let command = command.to_vec();
+        self.connection
+            .call("guest exec", QUICK, move |connection| {
+                Ok(guest::start(&get(connection, vm)?, &command))
+            })
+            .await
+    }
+
+    async fn command_state(
+        &self,
+        vm: InstanceId,
+        number: i64,
+    ) -> Result<CommandState, HypervisorError> {
+        self.connection
+            .call("guest exec status", QUICK, move |connection| {
+                Ok(guest::state(&get(connection, vm)?, number))
             })
             .await
     }

@@ -22,6 +22,7 @@ pub struct FakeSeeds {
 struct State {
     seeds: BTreeMap<InstanceId, Seed>,
     records: BTreeMap<InstanceId, Record>,
+    consoles: BTreeMap<InstanceId, String>,
 }
 
 impl FakeSeeds {
@@ -36,6 +37,11 @@ impl FakeSeeds {
     #[must_use]
     pub fn seed(&self, vm: InstanceId) -> Option<Seed> {
         self.state().seeds.get(&vm).cloned()
+    }
+
+    /// What the machine's console shows from now on.
+    pub fn show(&self, vm: InstanceId, text: &str) {
+        self.state().consoles.insert(vm, text.to_owned());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,8 +77,16 @@ impl Seeds for FakeSeeds {
     async fn remove_files(&self, vm: InstanceId) -> Result<(), SeedError> {
         self.act("remove_files", |state| {
             state.seeds.remove(&vm);
+            state.consoles.remove(&vm);
         })
         .await
+    }
+
+    async fn console_shows(&self, vm: InstanceId, text: &str) -> Result<bool, SeedError> {
+        self.knobs.gate("seed.console_shows").await?;
+        let state = self.state();
+        let console = state.consoles.get(&vm);
+        Ok(console.is_some_and(|shown| shown.contains(text)))
     }
 
     async fn records(&self) -> Result<BTreeMap<InstanceId, Record>, SeedError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +84,20 @@ impl Seeds for SeedFolder {
         .await
     }
 
+    async fn console_shows(&self, vm: InstanceId, text: &str) -> Result<bool, SeedError> {
+        let (path, text) = (self.files(vm).console, text.to_owned());
+        blocking(move || {
+            let shown = match read_end(&path) {
+                Ok(shown) => shown,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                Err(source) => return Err(io("read", &path)(source)),
+            };
+            let mut parts = shown.windows(text.len().max(1));
+            Ok(parts.any(|part| part == text.as_bytes()))
+        })
+        .await
+    }
+
     async fn records(&self) -> Result<BTreeMap<InstanceId, Record>, SeedError> {
         let folder = self.records_folder();
         blocking(move || {
@@ -114,6 +128,18 @@ impl Seeds for SeedFolder {
         let path = self.files(vm).record;
         blocking(move || remove(&path, |path| fs::remove_file(path))).await
     }
+}
+
+/// How much of a console is searched: more than a guest writes between two looks.
+const CONSOLE: u64 = 4 << 20;
+
+fn read_end(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE)))?;
+    let mut shown = Vec::new();
+    file.take(CONSOLE).read_to_end(&mut shown)?;
+    Ok(shown)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -4,6 +4,9 @@ use dc_agent_core::storage::{Expose, Watermark};
 use dc_host::Rule;
 use dc_types::plan::{Chap, GrantAccess, GrantItem};
 
+use dc_types::report::Sha256;
+use sha2::Digest;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,9 +15,15 @@ async fn a_restored_volume_holds_the_backup_and_is_never_written_again() {
     // Larger, and with something else in it.
     bench.make_volume(2, SIZE + MIB).await;
     bench.write(2, 0, bytes(5, SIZE + MIB)).await;
-    let key = bench.put_restore(restoring(1, &done, 2));
+    let compared = RestoreItem {
+        verify: true,
+        ..restoring(1, &done, 2)
+    };
+    let key = bench.put_restore(compared);
     let restored = bench.restore(key).await;
     assert_eq!(restored.written, Bytes(SIZE));
+    let sum = sha2::Sha256::digest(bytes(3, SIZE)).into();
+    assert_eq!(restored.verified, Some(Sha256(sum)));
     let read = bench.read(2).await;
     assert!(read[..SIZE as usize] == bytes(3, SIZE));
     assert!(read[SIZE as usize..].iter().all(|byte| *byte == 0));

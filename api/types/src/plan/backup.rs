@@ -60,6 +60,10 @@ pub struct RestoreItem {
     pub pool: PoolName,
     /// Of the volume.
     pub size: Bytes,
+    /// Read the volume back when it is written, and compare each block with what the backup says
+    /// of it: the answer has the digest of what was read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify: bool,
 }
 
 /// A repository, and what opens it.

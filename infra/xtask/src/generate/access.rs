@@ -37,6 +37,7 @@ const NAMESPACED_KINDS: &[&str] = &[
     "approvals",
     "backups",
     "restores",
+    "restoreproofs",
 ];
 /// What everybody who signs in may look up before asking for something.
 const CATALOGUE: &[&str] = &[
@@ -102,7 +103,7 @@ fn operator() -> Vec<Value> {
         // Volumes from a machine's templates, and for restores.
         rule(DC, &["volumes"], &["create", "delete"]),
         // What is due by a policy.
-        rule(DC, &["backups"], &["create"]),
+        rule(DC, &["backups", "restoreproofs"], &["create"]),
         // What was granted.
         rule(
             DC,
@@ -121,8 +122,12 @@ fn operator() -> Vec<Value> {
     ];
     // Its own keys, certificates and join tokens.
     let own = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": {"name": "dc-operator", "namespace": "{{ .Release.Namespace }}"},
-        "rules": [rule("", &["configmaps", "secrets"], ALL)]});
+    "metadata": {"name": "dc-operator", "namespace": "{{ .Release.Namespace }}"},
+    "rules": [
+        rule("", &["configmaps", "secrets"], ALL),
+        // Sandboxes, in which backups are tried. Nowhere else may it delete a machine.
+        rule(DC, &["restores", "virtualmachines", "volumes"], &["create", "delete"]),
+    ]});
     let account = json!([{"kind": "ServiceAccount", "name": "dc-operator",
                           "namespace": "{{ .Release.Namespace }}"}]);
     vec![

@@ -1,13 +1,13 @@
 //! What people read of a backup. Once it tells how the backup ended it is the record of it, and is
 //! kept when nothing else knows of it any more.
 
-use dc_crds::BackupStatus;
 use dc_crds::backup::BackupVolume;
+use dc_crds::{BackupStatus, RestoreProof};
 use dc_types::claim::{BackedUp, BackupClaim, BackupState, HoldPhase, SnapshotState};
 use dc_types::report::{BackupDone, Detail};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Seen, file, is_recorded};
+use super::{Seen, file, is_recorded, proven};
 use crate::claims::Claimed;
 use crate::conditions::{Draft, Judged, merge};
 use crate::object::{self, Life};
@@ -19,12 +19,14 @@ use crate::words::{BackupFact, Fact, all_words};
 pub const DONE: &str = "Done";
 pub const FAILED: &str = "Failed";
 
-/// `kept`: whether the rules of its policy keep it; `None` while it is not done.
+/// `kept`: whether the rules of its policy keep it; `None` while it is not done. `proofs`: those that
+/// name it.
 #[must_use]
 pub fn status(
     seen: &Seen<'_>,
     plan: &Plan,
-    kept: Option<&BackupFact>,
+    kept: Option<&Fact>,
+    proofs: &[&RestoreProof],
     judged: &Judged<'_>,
 ) -> BackupStatus {
     let old = seen.backup.status.clone().unwrap_or_default();
@@ -42,10 +44,15 @@ pub fn status(
         None => drafts.push(Draft::ready(Fact::Creating.words())),
     }
     if let Some(kept) = kept.filter(|_| status.snapshot_id.is_some()) {
-        let words = Fact::Backup(kept.clone()).words();
         drafts.push(Draft {
             type_: dc_crds::condition::types::KEPT,
-            ..Draft::ready(words)
+            ..Draft::ready(kept.words())
+        });
+    }
+    if status.snapshot_id.is_some() {
+        drafts.push(Draft {
+            type_: dc_crds::condition::types::PROVEN,
+            ..Draft::ready(proven::tell(&mut status, seen.me, proofs).words())
         });
     }
     status.conditions = merge(&status.conditions, drafts, judged);

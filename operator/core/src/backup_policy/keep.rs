@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use super::schedule;
-use crate::words::BackupFact;
+use crate::words::{BackupFact, Fact, ProofFact};
 
 /// The seconds (of `taken`, since 1970) that are kept. The last backup of each day, week, month or
 /// year counts, as restic's `forget` has it; days are those of `zone`.
@@ -61,27 +61,47 @@ fn monday(day: Date) -> Date {
 /// What is to be told of one backup that is done. `siblings` are all that are done of its machine by
 /// its policy, itself among them.
 #[must_use]
-pub fn verdict(backup: &Backup, policy: Option<&BackupPolicy>, siblings: &[&Backup]) -> BackupFact {
+pub fn verdict(backup: &Backup, policy: Option<&BackupPolicy>, siblings: &[&Backup]) -> Fact {
     let (Some(name), Some(policy)) = (&backup.spec.policy, policy) else {
-        return BackupFact::NotScheduled;
+        return Fact::Backup(BackupFact::NotScheduled);
     };
-    // While its rules cannot be understood everything is kept.
-    let Ok(zone) = schedule::zone(&policy.spec.schedule.time_zone) else {
-        return BackupFact::NotScheduled;
-    };
-    let Some(mine) = taken_at(backup) else {
-        return BackupFact::NotScheduled;
-    };
+    let keeps = rules_keep(backup, policy, siblings);
+    let policy = name.clone();
+    match keeps {
+        None => Fact::Backup(BackupFact::NotScheduled),
+        Some(true) => Fact::Backup(BackupFact::Kept { policy }),
+        Some(false) if is_last_proven(backup, siblings) => {
+            Fact::Proof(ProofFact::KeptAsProven { policy })
+        }
+        Some(false) => Fact::Backup(BackupFact::MayGo { policy }),
+    }
+}
+
+/// Whether it stays, by whatever rule.
+#[must_use]
+pub fn is_kept(backup: &Backup, policy: &BackupPolicy, siblings: &[&Backup]) -> bool {
+    rules_keep(backup, policy, siblings).unwrap_or(true) || is_last_proven(backup, siblings)
+}
+
+/// `None` while the rules cannot be understood: then everything is kept.
+fn rules_keep(backup: &Backup, policy: &BackupPolicy, siblings: &[&Backup]) -> Option<bool> {
+    let zone = schedule::zone(&policy.spec.schedule.time_zone).ok()?;
+    let mine = taken_at(backup)?;
     let taken: Vec<i64> = siblings
         .iter()
         .filter_map(|other| taken_at(other))
         .collect();
-    let keeps = kept(&policy.spec.keep, &zone, &taken).contains(&mine);
-    let policy = name.clone();
-    match keeps {
-        true => BackupFact::Kept { policy },
-        false => BackupFact::MayGo { policy },
-    }
+    Some(kept(&policy.spec.keep, &zone, &taken).contains(&mine))
+}
+
+/// Whether none of those that were shown to come back is younger.
+fn is_last_proven(backup: &Backup, siblings: &[&Backup]) -> bool {
+    let proven = |backup: &Backup| {
+        let status = backup.status.as_ref();
+        status.is_some_and(|status| status.proven_at.is_some())
+    };
+    let mut others = siblings.iter().filter(|other| proven(other));
+    proven(backup) && !others.any(|other| taken_at(other) > taken_at(backup))
 }
 
 fn taken_at(backup: &Backup) -> Option<i64> {

@@ -8,12 +8,12 @@ use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::schedule::{ValidSchedule, validate};
-use super::{NewBackup, Repository, Seen, jitter_s, selects};
+use super::{NewBackup, Repository, Seen, jitter_s, proofs, selects};
 use crate::backup::is_recorded;
 use crate::backup::status::{FAILED, time};
 use crate::object;
 use crate::plan::Plan;
-use crate::words::{BackupFact, Fact};
+use crate::words::{BackupFact, Fact, ProofFact};
 
 /// What a Kubernetes name may have.
 const NAME_MAX: usize = 63;
@@ -29,6 +29,8 @@ pub struct Progress {
     pub running: u64,
     /// `department/machine`, in the order of their names.
     pub late: Vec<String>,
+    /// The same, of those whose backups were not shown to come back.
+    pub unproven: Vec<String>,
     /// The next time, seconds since 1970.
     pub next: Option<i64>,
 }
@@ -50,7 +52,9 @@ pub fn plan(seen: &Seen<'_>) -> (Plan, Progress) {
         Ok(schedule) => schedule,
         Err(fact) => return (Plan::found(Fact::Backup(fact)), Progress::default()),
     };
-    let (plan, progress) = of_machines(seen, &schedule);
+    let (plan, mut progress) = of_machines(seen, &schedule);
+    let due = proofs::due(seen);
+    progress.unproven = due.unproven;
     let found = match () {
         () if seen.repository == Repository::Absent => Some(BackupFact::RepositoryMissing {
             repository: spec.repository.clone(),
@@ -62,13 +66,25 @@ pub fn plan(seen: &Seen<'_>) -> (Plan, Progress) {
         }),
         () => None,
     };
+    let unproven = (!progress.unproven.is_empty()).then(|| ProofFact::Unproven {
+        machines: progress.unproven.iter().take(NAMED).cloned().collect(),
+        all: progress.unproven.len(),
+    });
     let begins = seen.repository == Repository::There && !spec.suspend;
     let plan = Plan {
         begin: match begins {
             true => plan.begin,
             false => Vec::new(),
         },
-        found: found.map(Fact::Backup).into_iter().collect(),
+        prove: match begins {
+            true => due.prove,
+            false => Vec::new(),
+        },
+        found: found
+            .map(Fact::Backup)
+            .into_iter()
+            .chain(unproven.map(Fact::Proof))
+            .collect(),
         ..plan
     };
     (plan, progress)

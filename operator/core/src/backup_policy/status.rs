@@ -8,7 +8,7 @@ use crate::conditions::{Draft, Judged, merge};
 use crate::plan::Plan;
 use crate::words::{BackupFact, Fact, all_words};
 
-/// How many late machines are named.
+/// How many late or unproven machines are named.
 const NAMED: usize = 20;
 
 #[must_use]
@@ -23,6 +23,7 @@ pub fn status(
         backed_up,
         running,
         late,
+        unproven,
         next,
     } = progress;
     let next = next.map(time);
@@ -41,6 +42,8 @@ pub fn status(
         running: count(*running),
         late: count(late.len() as u64),
         late_machines: late.iter().take(NAMED).cloned().collect(),
+        unproven: count(unproven.len() as u64),
+        unproven_machines: unproven.iter().take(NAMED).cloned().collect(),
         next,
     }
 }

@@ -48,6 +48,7 @@ fn policy() -> BackupPolicy {
             selector: MachineSelector::default(),
             schedule: schedule("0 1 * * *"),
             keep: rules(0, 30, 0, 12, 0),
+            prove: None,
             suspend: false,
         },
     );
@@ -89,6 +90,7 @@ fn look(
         policy,
         machines: &machines,
         backups: &backups,
+        proofs: &[],
         repository: Repository::There,
         now,
     })
@@ -383,9 +385,16 @@ fn a_backup_says_whether_it_may_go_and_one_by_hand_never_may() {
     let siblings = [&old, &new];
     let name = || "nightly".to_owned();
     let says = |one| verdict(one, Some(&policy), &siblings);
-    assert_eq!(says(&old), BackupFact::MayGo { policy: name() });
-    assert_eq!(says(&new), BackupFact::Kept { policy: name() });
-    assert_eq!(verdict(&old, None, &siblings), BackupFact::NotScheduled);
+    assert_eq!(
+        says(&old),
+        Fact::Backup(BackupFact::MayGo { policy: name() })
+    );
+    assert_eq!(
+        says(&new),
+        Fact::Backup(BackupFact::Kept { policy: name() })
+    );
+    let free = Fact::Backup(BackupFact::NotScheduled);
+    assert_eq!(verdict(&old, None, &siblings), free);
     let by_hand = backup("2020-01-01T00:00:00Z", None);
-    assert_eq!(says(&by_hand), BackupFact::NotScheduled);
+    assert_eq!(says(&by_hand), free);
 }

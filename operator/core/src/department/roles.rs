@@ -60,6 +60,8 @@ impl Tenant {
         ];
         // Made, never changed; what is done is the platform's to remove.
         const BACKUPS: [&str; 2] = ["backups", "restores"];
+        // The platform's to make: what they tell is evidence.
+        const PROOFS: [&str; 1] = ["restoreproofs"];
         const REQUESTS: [&str; 2] = ["approvals", "resourcerequests"];
         const READ: [&str; 3] = ["get", "list", "watch"];
         const ALL: [&str; 7] = [
@@ -71,7 +73,7 @@ impl Tenant {
         const USAGE: [&str; 1] = ["usagerecords"];
         let read = rule(
             dc_crds::GROUP,
-            &[&OURS[..], &REQUESTS, &BACKUPS, &USAGE].concat(),
+            &[&OURS[..], &REQUESTS, &BACKUPS, &USAGE, &PROOFS].concat(),
             &READ,
         );
         match self {
@@ -84,6 +86,7 @@ impl Tenant {
                     &BACKUPS,
                     &["get", "list", "watch", "create"],
                 ),
+                rule(dc_crds::GROUP, &PROOFS, &READ),
                 rule(dc_crds::GROUP, &["resourcerequests"], &ALL),
                 rule("", &["secrets"], &ALL),
                 events,

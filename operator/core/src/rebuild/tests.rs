@@ -102,6 +102,7 @@ fn vm(n: u128, on: &str, at: u64) -> Item {
         stop_deadline_s: 60,
         on_stop: OnStop::Restart,
         hold: None,
+        probes: None,
     };
     item(
         ItemKind::Vm,

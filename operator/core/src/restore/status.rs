@@ -39,11 +39,13 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> RestoreStatu
             written,
             began_at,
             ended_at,
+            verified,
         }) = &claim.value.state
         {
             status.written = Some(human(written.0));
             status.began_at = Some(time(*began_at));
             status.ended_at = Some(time(*ended_at));
+            status.sha256 = verified.map(|sum| sum.to_string());
         }
     }
     let volume = seen.restore.spec.to.name.clone();

@@ -3,7 +3,7 @@
 use dc_crds::VolumeSpec;
 use dc_crds::condition::types;
 use dc_crds::restore::{RepositorySnapshot, RestoreSpec, RestoreTarget};
-use dc_crds::volume::{Access, EraseMethod, Reclaim, SourceSpec};
+use dc_crds::volume::{Access, SourceSpec};
 use dc_types::claim::{RestoreClaim, RestoreState, VolumeClaim};
 use dc_types::{Bytes, InstanceId};
 
@@ -31,12 +31,15 @@ struct Source {
 
 pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
     let one = |fact| vec![Fact::Backup(fact)];
+    seen.source.map_err(|fact| vec![fact.clone()])?;
     let source = source(seen).map_err(one)?;
     let RestoreTarget {
         name,
         system,
         pool,
         size,
+        reclaim,
+        erase_method,
     } = &seen.restore.spec.to;
     let size = match size {
         None => source.size,
@@ -74,8 +77,8 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
                     ..SourceSpec::default()
                 },
                 access: Access::default(),
-                reclaim: Reclaim::default(),
-                erase_method: EraseMethod::default(),
+                reclaim: *reclaim,
+                erase_method: *erase_method,
                 qos: None,
                 restore: None,
                 encrypted: false,
@@ -124,6 +127,7 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
         repository: source.repository,
         snapshot_id: source.snapshot_id,
         file: file(&seen.restore.spec.volume),
+        verify: seen.restore.spec.verify,
         state: RestoreState::Running,
     };
     Ok(Next::Claim(Box::new(restore), claim))
@@ -149,6 +153,8 @@ fn source(seen: &Seen<'_>) -> Result<Source, BackupFact> {
         backup,
         snapshot,
         volume,
+        verify: _,
+        department: _,
         to,
     } = &seen.restore.spec;
     if let Some(RepositorySnapshot { repository, id }) = snapshot {

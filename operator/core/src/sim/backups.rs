@@ -59,11 +59,15 @@ impl Sim {
             backup: Some(backup.into()),
             snapshot: None,
             volume: volume.into(),
+            verify: false,
+            department: None,
             to: RestoreTarget {
                 name: to.into(),
                 system: "portal".into(),
                 pool: POOL.into(),
                 size: None,
+                reclaim: dc_crds::volume::Reclaim::default(),
+                erase_method: dc_crds::volume::EraseMethod::default(),
             },
         };
         let mut restore = Restore::new(name, spec);
@@ -128,7 +132,7 @@ impl Sim {
         let object = self.backups[name].clone();
         let (plan, status) = self.with_backup(&object, |seen| {
             let plan = backup::plan(seen);
-            let status = backup::status(seen, &plan, None, &JUDGED);
+            let status = backup::status(seen, &plan, None, &[], &JUDGED);
             (plan, status)
         });
         let (mut changed, hold) = self.carry_out(&format!("backup {name}"), plan);
@@ -155,6 +159,7 @@ impl Sim {
         let claim = claims.restores.get(&me.uid);
         let on = claim.map_or_else(|| host(STORAGE), |claim| claim.value.host.clone());
         let key = restore::key(me.uid);
+        let source = restore::source(object, &me, "dc-system");
         let backup = object.spec.backup.as_ref();
         let backup = backup.and_then(|name| self.backups.get(name));
         let named = restore::repository(object, backup).unwrap_or_default();
@@ -183,6 +188,7 @@ impl Sim {
             removal: claim.map_or(Removal::NotAsked, |claim| {
                 self.removal(&on, &key, claim.epoch)
             }),
+            source: source.as_ref().map(|name| *name),
             refused: None,
             claims,
         })

@@ -11,7 +11,7 @@ use dc_crds::{Host, MachineClass, StoragePool, Subnet, Zone};
 use dc_types::plan::{DiskItem, Firmware, Formatted, Item, ItemBody, Portal, Power};
 use dc_types::report::{
     Accelerator, BackupDone, Detail, DiskUse, Guest, HostFacts, ItemState, Observation, PoolFacts,
-    PoolPlace, RestoreDone, Trouble,
+    PoolPlace, RestoreDone, Sha256, Trouble,
 };
 use dc_types::{Bytes, MiB, PoolName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -56,6 +56,7 @@ pub fn observe(item: &Item) -> Observation {
                 })
                 .map(|disk| disk.volume)
                 .collect(),
+            probed: None,
         },
         ItemBody::Snapshot(_) => Detail::Snapshot {
             size: Bytes(0),
@@ -77,6 +78,7 @@ pub fn observe(item: &Item) -> Observation {
                 written: restore.size,
                 began_at: 1_700_000_000,
                 ended_at: 1_700_000_060,
+                verified: restore.verify.then_some(Sha256([7; 32])),
             }),
         },
         ItemBody::Image(_) | ItemBody::Grant(_) | ItemBody::Network(_) | ItemBody::Endpoint(_) => {

@@ -169,6 +169,7 @@ pub fn machine(
             stop_deadline_s: valid.stop_deadline_s,
             on_stop: valid.on_stop,
             hold: hold(seen, *vm),
+            probes: seen.probes.cloned(),
         })),
     })
 }

@@ -89,6 +89,7 @@ impl GuestSeen {
                 moves: _,
                 used: _,
                 formatted: _,
+                probed: _,
             }) => Self {
                 guest: Some(*guest),
                 last_stop: last_stop.map(|stop| format!("{stop:?}")),

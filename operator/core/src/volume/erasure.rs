@@ -182,8 +182,15 @@ fn method_of(disposition: Disposition) -> ErasedBy {
 /// spaces.
 #[must_use]
 pub fn signed_text(name: &str, spec: &ErasureCertificateSpec) -> String {
-    let mut value = serde_json::to_value(spec).expect("a spec is always representable as JSON");
-    let fields = value.as_object_mut().expect("a spec is an object");
+    signed_json(name, spec)
+}
+
+/// The same of anything that is evidence and has a field `signature`.
+#[must_use]
+pub fn signed_json<T: serde::Serialize>(name: &str, evidence: &T) -> String {
+    let value = serde_json::to_value(evidence);
+    let mut value = value.expect("evidence is always representable as JSON");
+    let fields = value.as_object_mut().expect("evidence is an object");
     fields.remove("signature");
     fields.insert("name".to_owned(), name.into());
     // Keys of serde_json's maps are sorted, unless a crate asks for their order to be kept.

@@ -70,6 +70,10 @@ pub enum BackupFact {
         volume: String,
         has: Vec<String>,
     },
+    /// It names another department's repository.
+    OfAnother {
+        department: String,
+    },
     TooSmall {
         size: String,
         need: String,
@@ -305,6 +309,17 @@ fn restore(fact: &BackupFact) -> Option<Words> {
             format!(
                 "volume: Backup {backup} không có {volume}; chỉ có {}",
                 list(has)
+            ),
+        ),
+        BackupFact::OfAnother { department } => Words::new(
+            Troubled,
+            "OfAnother",
+            format!(
+                "department: what is {department}'s is restored there, by {department}; leave it out"
+            ),
+            format!(
+                "department: dữ liệu của {department} chỉ được khôi phục tại {department}; hãy bỏ \
+                 trường này"
             ),
         ),
         BackupFact::TooSmall { size, need } => Words::new(

@@ -3,7 +3,7 @@
 use dc_crds::request::DecisionRole;
 use dc_types::report::{Consistency, Verb};
 
-use super::{Awaited, BackupFact, EncryptionFact, HomeFact, MoveFact, Standing};
+use super::{Awaited, BackupFact, EncryptionFact, HomeFact, MoveFact, ProofFact, Standing};
 use crate::place::verdict::{Change, Rule};
 use crate::quota::Over;
 
@@ -74,6 +74,7 @@ pub enum Fact {
     Backup(BackupFact),
     Encryption(EncryptionFact),
     Move(MoveFact),
+    Proof(ProofFact),
     Running {
         host: String,
     },

@@ -17,7 +17,7 @@ pub struct Words {
 /// what a person reads.
 pub(super) const MESSAGE_MAX: usize = 2048;
 /// Between English and Vietnamese.
-const SEPARATOR: &str = " · ";
+pub(super) const SEPARATOR: &str = " · ";
 
 impl Words {
     pub(super) fn new(

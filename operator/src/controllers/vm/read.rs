@@ -59,6 +59,8 @@ impl Read {
         let found = look.system(namespace, &vm.spec.system);
         let system = match found {
             Some(_) => Named::There,
+            // What is tried belongs to no system.
+            None if *namespace == look.context.parts.namespace => Named::There,
             None => Named::Absent,
         };
         let system_lease = found.and_then(|system| system.spec.lease.clone());

@@ -28,6 +28,7 @@ fn restore_item(n: u128) -> Item {
         volume: volume_id(1),
         pool: pool(),
         size: Bytes(GIB),
+        verify: false,
     };
     Item {
         key: ItemKey::new(ItemKind::Restore, run.0),
@@ -44,6 +45,7 @@ fn filled(n: u128) -> Filled {
             written: Bytes(GIB),
             began_at: 1,
             ended_at: 2,
+            verified: None,
         },
     }
 }

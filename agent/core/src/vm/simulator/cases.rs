@@ -331,6 +331,7 @@ fn a_release_stops_the_machine_and_leaves_nothing() {
     assert_eq!(released(&simulator).len(), 1);
     let Seen {
         now: _,
+        probed: _,
         freezes: _,
         formats: _,
         rates: _,

@@ -36,6 +36,11 @@ impl FakeHypervisor {
         }
     }
 
+    /// From now on programs that are started in the guest end with this code.
+    pub fn set_command_ends(&self, vm: InstanceId, code: i32) {
+        self.state().commands_end.insert(vm, code);
+    }
+
     #[must_use]
     pub fn is_frozen(&self, vm: InstanceId) -> bool {
         let state = self.state();

@@ -20,6 +20,7 @@ fn restore(n: u128) -> Item {
         volume: id(n),
         pool: dc_types::PoolName::new("san").unwrap(),
         size: Bytes(1 << 30),
+        verify: false,
     };
     Item {
         key: ItemKey::new(ItemKind::Restore, body.run.0),
