@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use dc_crds::request::TemplateKind;
 use dc_crds::{
-    Backup, ErasureCertificate, FINALIZER, InformationSystem, Restore, Subnet, VirtualMachine,
-    Volume,
+    Backup, ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume,
 };
 use dc_operator_core::object::{self, Life};
-use dc_operator_core::proof::sandbox::{OldKind, OldObject};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -27,6 +25,10 @@ use tokio::time::Instant;
 
 use super::Context;
 use crate::stores::Kind;
+
+mod sandbox;
+
+pub use sandbox::{is_there, remove};
 
 /// The name under which the API server knows our fields.
 pub const MANAGER: &str = "dc-operator";
@@ -330,46 +332,6 @@ where
             Answer::Refused(_) | Answer::Failed => Err(failed(kind.name(), error)),
         },
     }
-}
-
-/// Has one object of a sandbox deleted, if it is still the one that was seen.
-pub async fn remove(context: &Context, old: &OldObject) -> Result<(), ApiError> {
-    let OldObject {
-        kind,
-        namespace,
-        name,
-        uid,
-    } = old;
-    let client = context.parts.client.clone();
-    let uid = Some(uid.clone());
-    match kind {
-        OldKind::Restore => {
-            let api: Api<Restore> = Api::namespaced(client, namespace);
-            delete(context, &api, name, uid).await
-        }
-        OldKind::Volume => {
-            let api: Api<Volume> = Api::namespaced(client, namespace);
-            delete(context, &api, name, uid).await
-        }
-        OldKind::Machine => {
-            let api: Api<VirtualMachine> = Api::namespaced(client, namespace);
-            delete(context, &api, name, uid).await
-        }
-    }
-}
-
-/// Whether one of this name is there, as the API server says now.
-pub async fn is_there<K>(context: &Context, namespace: &str, name: &str) -> Result<bool, ApiError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug,
-{
-    let api: Api<K> = Api::namespaced(context.parts.client.clone(), namespace);
-    let found = api.get_metadata_opt(name).await;
-    let found = found.map_err(|error| failed(&K::kind(&()), error))?;
-    Ok(found.is_some())
 }
 
 fn template_api(

@@ -70,20 +70,6 @@ struct FakeDomain {
     asked: BTreeSet<String>,
 }
 
-impl FakeDomain {
-    fn is_active(&self) -> bool {
-        self.power.is_active()
-    }
-
-    fn end(&mut self, off: Off) {
-        self.live = None;
-        self.disks.clear();
-        self.frozen = false;
-        self.asked.clear();
-        self.power = Power::Off(off);
-    }
-}
-
 impl FakeHypervisor {
     #[must_use]
     pub fn new(knobs: Knobs) -> Self {
@@ -368,9 +354,7 @@ impl Hypervisor for FakeHypervisor {
 
     async fn command_state(&self, vm: InstanceId, _: i64) -> Result<CommandState, HypervisorError> {
         self.knobs.gate("libvirt.command_state").await?;
-        let state = self.state();
-        let code = state.commands_end.get(&vm).copied();
-        Ok(CommandState::Ended(code.unwrap_or_default()))
+        Ok(CommandState::Ended(self.command_ends(vm)))
     }
 
     async fn limit(&self, vm: InstanceId, device: &str, qos: &Qos) -> Result<(), HypervisorError> {

@@ -124,9 +124,20 @@ impl Machine<'_> {
     /// Its last backup, when it is to be tried now.
     fn latest_due(&self, now: i64, every: i64) -> Option<&Backup> {
         let (_, last) = self.backups.last()?;
-        let runs = self.proofs.iter().any(|proof| !has_ended(proof));
+        // One that has ended counts once its backup tells what came of it.
+        let mut proofs = self.proofs.iter();
+        let runs = proofs.any(|proof| !has_ended(proof) || !self.is_told(proof));
         let rests = self.proven().is_some_and(|(at, _)| now < at + every);
         (!runs && !self.was_tried(last) && (!rests || self.has_failed())).then_some(*last)
+    }
+
+    fn is_told(&self, proof: &RestoreProof) -> bool {
+        let mut backups = self.backups.iter();
+        backups.any(|(_, backup)| {
+            let status = backup.status.as_ref();
+            backup.metadata.name.as_deref() == Some(&*proof.spec.backup)
+                && status.is_some_and(|s| s.proven_at.is_some() || s.failed_proof.is_some())
+        })
     }
 
     fn was_tried(&self, backup: &Backup) -> bool {

@@ -3,7 +3,21 @@
 use dc_agent_core::vm::seen::{Off, Power};
 use dc_types::InstanceId;
 
-use super::FakeHypervisor;
+use super::{FakeDomain, FakeHypervisor};
+
+impl FakeDomain {
+    pub(super) fn is_active(&self) -> bool {
+        self.power.is_active()
+    }
+
+    pub(super) fn end(&mut self, off: Off) {
+        self.live = None;
+        self.disks.clear();
+        self.frozen = false;
+        self.asked.clear();
+        self.power = Power::Off(off);
+    }
+}
 
 impl FakeHypervisor {
     /// The guest ends by itself: it powers off or crashes.
@@ -39,6 +53,11 @@ impl FakeHypervisor {
     /// From now on programs that are started in the guest end with this code.
     pub fn set_command_ends(&self, vm: InstanceId, code: i32) {
         self.state().commands_end.insert(vm, code);
+    }
+
+    pub(super) fn command_ends(&self, vm: InstanceId) -> i32 {
+        let state = self.state();
+        state.commands_end.get(&vm).copied().unwrap_or_default()
     }
 
     #[must_use]
