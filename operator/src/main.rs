@@ -289,7 +289,7 @@ async fn verify(args: VerifyArgs) -> Result<End> {
 
 /// What is signed.
 enum Evidence {
-    Erasure(ErasureCertificate),
+    Erasure(Box<ErasureCertificate>),
     Proof(Box<RestoreProof>),
 }
 
@@ -305,7 +305,7 @@ async fn read_evidence(args: &VerifyArgs) -> Result<Evidence> {
             Some("RestoreProof") => {
                 serde_json::from_value(object).map(|proof| Evidence::Proof(Box::new(proof)))
             }
-            _ => serde_json::from_value(object).map(Evidence::Erasure),
+            _ => serde_json::from_value(object).map(|found| Evidence::Erasure(Box::new(found))),
         };
         return read.with_context(|| {
             let path = path.display();
@@ -325,7 +325,7 @@ async fn read_evidence(args: &VerifyArgs) -> Result<Evidence> {
         None => {
             let found = Api::<ErasureCertificate>::all(client).get(name).await;
             let found = found.with_context(|| format!("cannot read ErasureCertificate {name}"))?;
-            Ok(Evidence::Erasure(found))
+            Ok(Evidence::Erasure(Box::new(found)))
         }
     }
 }

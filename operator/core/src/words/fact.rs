@@ -10,7 +10,6 @@ use crate::quota::Over;
 /// What was found. Named after its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    // Everywhere.
     Ready,
     Creating,
     Deleting,
