@@ -594,11 +594,6 @@ async fn a_policy_has_the_last_backup_tried_once_and_shows_who_is_unproven() {
     })
     .await
     .unwrap();
-    // No rule keeps it once there is a newer one; it stays as the last that was proven.
-    let kept = |status: &dc_crds::BackupStatus| {
-        let kept = find(&status.conditions, types::KEPT);
-        kept.is_some_and(|kept| kept.reason == "KeptAsProven")
-    };
     let backups: Api<Backup> = Api::namespaced(centre.province.place.client(), DEPARTMENT);
     until("a newer backup", DEADLINE, async || {
         let found = backups.list(&ListParams::default()).await.unwrap().items;
@@ -616,16 +611,6 @@ async fn a_policy_has_the_last_backup_tried_once_and_shows_who_is_unproven() {
     })
     .await
     .unwrap();
-    // Siblings are not told of each other; a label is looked at.
-    let poke = kube::api::Patch::Merge(
-        json!({"metadata": {"finalizers": ["dc.sonla.gov.vn/release", "dc.sonla.gov.vn/test"]}}),
-    );
-    let params = kube::api::PatchParams::default();
-    backups.patch(&second, &params, &poke).await.unwrap();
-    centre.backup(&second, kept).await;
-    let undo =
-        kube::api::Patch::Merge(json!({"metadata": {"finalizers": ["dc.sonla.gov.vn/release"]}}));
-    backups.patch(&second, &params, &undo).await.unwrap();
     let all = proofs.list(&ListParams::default()).await.unwrap().items;
     assert_eq!(all.len(), 2, "a proven machine rests");
     centre.close().await;

@@ -23,9 +23,12 @@ pub(super) struct Due {
     pub unproven: Vec<String>,
 }
 
+/// When one was taken; of two of the same second, the one for the later time is younger.
+type Age<'a> = (i64, &'a str);
+
 /// One machine's backups that are done, the oldest first.
 struct Machine<'a> {
-    backups: Vec<(i64, &'a Backup)>,
+    backups: Vec<(Age<'a>, &'a Backup)>,
     proofs: Vec<&'a RestoreProof>,
 }
 
@@ -84,7 +87,8 @@ fn machines<'a>(seen: &Seen<'a>) -> BTreeMap<(&'a str, &'a str), Machine<'a>> {
             backups: Vec::new(),
             proofs: Vec::new(),
         });
-        machine.backups.push((taken, backup));
+        let of = backup.spec.scheduled_at.as_deref().unwrap_or_default();
+        machine.backups.push(((taken, of), backup));
         let proofs = of_backup.get(&(namespace, name)).into_iter().flatten();
         machine.proofs.extend(proofs);
     }
@@ -94,9 +98,9 @@ fn machines<'a>(seen: &Seen<'a>) -> BTreeMap<(&'a str, &'a str), Machine<'a>> {
     machines
 }
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     /// When one of its backups was last shown to come back, and when that one was taken.
-    fn proven(&self) -> Option<(i64, i64)> {
+    fn proven(&self) -> Option<(i64, Age<'a>)> {
         let proven = self.backups.iter().filter_map(|(taken, backup)| {
             let at = backup.status.as_ref()?.proven_at.as_ref()?;
             Some((second(at)?, *taken))
@@ -114,7 +118,7 @@ impl Machine<'_> {
     }
 
     fn is_unproven(&self, now: i64, every: i64) -> bool {
-        let Some((first, _)) = self.backups.first() else {
+        let Some(((first, _), _)) = self.backups.first() else {
             return false;
         };
         let since = self.proven().map_or(*first, |(at, _)| at);

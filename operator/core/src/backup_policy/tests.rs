@@ -13,7 +13,7 @@ use super::plan::name;
 use super::schedule::{validate, zone};
 use super::*;
 use crate::plan::Plan;
-use crate::words::{BackupFact, Fact};
+use crate::words::{BackupFact, Fact, ProofFact};
 
 const ZONE: &str = "Asia/Ho_Chi_Minh";
 
@@ -395,6 +395,16 @@ fn a_backup_says_whether_it_may_go_and_one_by_hand_never_may() {
     );
     let free = Fact::Backup(BackupFact::NotScheduled);
     assert_eq!(verdict(&old, None, &siblings), free);
+    // The last that was shown to come back stays; only the last.
+    let mut proven = old.clone();
+    proven.status.as_mut().unwrap().proven_at = Some("2026-11-26T00:00:00Z".into());
+    let siblings = [&proven, &new];
+    let as_proven = Fact::Proof(ProofFact::KeptAsProven { policy: name() });
+    assert_eq!(verdict(&proven, Some(&policy), &siblings), as_proven);
+    let mut newer = new.clone();
+    newer.status.as_mut().unwrap().proven_at = Some("2026-11-27T00:00:00Z".into());
+    let both = verdict(&proven, Some(&policy), &[&proven, &newer]);
+    assert_eq!(both, Fact::Backup(BackupFact::MayGo { policy: name() }));
     let by_hand = backup("2020-01-01T00:00:00Z", None);
     assert_eq!(says(&by_hand), free);
 }
