@@ -17,6 +17,7 @@ use dc_types::{Bytes, InstanceId, SnapshotId};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
+use crate::conformance::bytes::all_are;
 use crate::inside::inside;
 use crate::site::{MIB, POOL_FOLDER, PoolConfig, XFS, attach, host_with, mount_pool, pool, volume};
 
@@ -171,10 +172,7 @@ fn a_snapshot_of_a_real_volume_is_archived_by_what_changed_and_restored() {
             restore(&*driver, backup, copy).await.unwrap();
             let (restored, taken) = (file(copy), snapshot_file(origin, id));
             assert!(restored[..taken.len()] == taken[..], "{id}");
-            assert!(
-                restored[taken.len()..].iter().all(|byte| *byte == 0),
-                "{id}"
-            );
+            assert!(all_are(&restored[taken.len()..], 0), "{id}");
         }
         driver
             .create_volume(small, Bytes(MIB), &blank)

@@ -7,7 +7,7 @@
 //! [`PoolFacts::lacks`]: dc_types::report::PoolFacts::lacks
 
 mod bench;
-mod bytes;
+pub mod bytes;
 mod cutoffs;
 mod directory;
 mod extents;

@@ -7,6 +7,7 @@ use dc_host::targets::{FENCE_LIMIT, Targets, TargetsError, fence};
 use dc_lab::wait::{Look, until};
 use dc_types::plan::{Disposition, ItemKind, VolumeSource};
 
+use crate::conformance::bytes::all_are;
 use crate::inside::{inside, run};
 use crate::login::{Answer, HalfLogin};
 use crate::site::{DEADLINE, MIB, Site, initiator, key, volume_path};
@@ -174,7 +175,7 @@ fn a_fence_waits_for_a_write_in_flight_and_says_when_it_is_slow() {
             // A daemon without any target closes the connection; with others it says "not found".
             assert!(initiator(1, 6).attempt(&["read 0 512"]).is_err());
             let bytes = std::fs::read(volume_path(1)).unwrap();
-            assert!(bytes.iter().all(|&byte| byte == 9));
+            assert!(all_are(&bytes, 9));
             drop(guest);
         },
     );

@@ -6,6 +6,7 @@ use std::process::Command;
 use dc_types::Bytes;
 use dc_types::plan::{ImageFormat, ImageItem, ImageSource, ItemKind, VolumeSource};
 
+use crate::conformance::bytes::all_are;
 use crate::inside::{inside, run};
 use crate::site::{MIB, Site, image, key, pool, volume_path};
 
@@ -96,7 +97,7 @@ fn a_packed_qcow2_becomes_raw_once_and_volumes_have_its_bytes() {
             assert!(fs::read(volume_path(1)).unwrap() == pattern());
             let longer = fs::read(volume_path(2)).unwrap();
             assert!(longer[..20 << 20] == pattern());
-            assert!(longer[20 << 20..].iter().all(|&byte| byte == 0));
+            assert!(all_are(&longer[20 << 20..], 0));
             assert_eq!(fs::read_dir("/mnt/pool/tmp").unwrap().count(), 0);
             // The source is not needed any more.
             fs::remove_file(packed.path()).unwrap();

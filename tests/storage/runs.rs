@@ -20,6 +20,7 @@ use dc_types::report::{BackupDone, Detail, ItemState, Observation};
 use dc_types::{Bytes, ObjectRef, ObjectUid, RunId};
 use uuid::Uuid;
 
+use crate::conformance::bytes::all_are;
 use crate::inside::{inside, run};
 use crate::site::{
     DEADLINE, MIB, POOL_FOLDER, PoolConfig, XFS, attach, epoch, host_with, mount_pool, pool,
@@ -242,7 +243,7 @@ fn an_agent_backs_up_what_changed_and_restores_it_before_anybody_is_let_in() {
         let folder = format!("{POOL_FOLDER}/snapshots/{}", volume(1));
         let taken = fs::read(format!("{folder}/{}.raw", snapshot(2))).unwrap();
         assert!(restored[..taken.len()] == taken[..]);
-        assert!(restored[taken.len()..].iter().all(|byte| *byte == 0));
+        assert!(all_are(&restored[taken.len()..], 0));
 
         for key in [saved, next] {
             site.release(key).await;

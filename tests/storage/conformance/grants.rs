@@ -11,6 +11,7 @@ use dc_types::report::Verb;
 use dc_types::{Bytes, InstanceId};
 
 use super::bench::{Bench, MIB, SIZE, epoch, initiator};
+use super::bytes::all_are;
 use super::rig::Rig;
 use crate::holder::{Holder, Writer};
 use crate::site::DEADLINE;
@@ -173,10 +174,7 @@ pub async fn whoever_is_fenced_writes_no_more<R: Rig>(bench: &mut Bench<R>) {
     bench.wait_until_free(volume).await;
     bench.fence(volume).await;
     let bytes = bench.read(volume).await;
-    assert!(
-        bytes.iter().all(|&byte| byte == 9),
-        "a fenced writer's bytes landed"
-    );
+    assert!(all_are(&bytes, 9), "a fenced writer's bytes landed");
 }
 
 pub async fn a_volume_that_is_held_is_not_changed_under_its_holder<R: Rig>(bench: &mut Bench<R>) {
@@ -340,7 +338,7 @@ fn see_steady(bytes: &[u8], wrote: u64) {
         let at = usize::try_from(block * BLOCK).unwrap();
         let found = &bytes[at..at + BLOCK as usize];
         assert!(
-            found.iter().all(|&byte| byte == expected),
+            all_are(&found, expected),
             "block {block} of {wrote} writes is not {expected}"
         );
     }

@@ -10,7 +10,7 @@ use dc_types::Bytes;
 use dc_types::plan::{Disposition, VolumeSource};
 
 use super::bench::{Bench, MIB, SIZE, epoch, owner};
-use super::bytes::assert_same;
+use super::bytes::{all_are, assert_same};
 use super::rig::Rig;
 
 pub async fn a_blank_volume_is_thin_and_reads_as_zero<R: Rig>(bench: &mut Bench<R>) {
@@ -28,7 +28,7 @@ pub async fn a_blank_volume_is_thin_and_reads_as_zero<R: Rig>(bench: &mut Bench<
     assert_eq!(open.size(), size);
     for start in [0, 5000 * MIB, 10_000 * MIB - 4096] {
         let bytes = open.read(Extent::new(start, 4096)).await.unwrap();
-        assert!(bytes.iter().all(|&byte| byte == 0));
+        assert!(all_are(&bytes, 0));
     }
     let beyond = open.read(Extent::new(10_000 * MIB - 1, 2)).await;
     assert!(beyond.is_err(), "it reads beyond its end");

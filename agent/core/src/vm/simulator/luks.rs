@@ -6,6 +6,7 @@ use dc_types::{Epoch, InstanceId};
 
 use super::Simulator;
 use crate::vm::fixture::{self, World, epoch};
+use crate::vm::seen::{Off, Power};
 use crate::vm::status;
 use crate::vm::step::Act;
 use crate::vm::xml::secret::{key_uuid, secret_uuid};
@@ -141,6 +142,20 @@ fn without_its_key_a_machine_goes_on_and_does_not_start() {
     simulator.forget_keys();
     assert_eq!(simulator.plan(), []);
     assert_eq!(simulator.reason(), "KeyAwaited");
+}
+
+#[test]
+fn a_machine_that_waits_for_its_key_leaves_no_secret_with_libvirt() {
+    let mut simulator = new(Formatted::Done);
+    simulator.settle();
+    assert!(!simulator.seen.secrets.is_empty());
+    simulator.forget_keys();
+    for domain in simulator.seen.domains.values_mut() {
+        domain.power = Power::Off(Off::Crashed);
+    }
+    simulator.settle();
+    assert_eq!(simulator.reason(), "KeyAwaited");
+    assert!(simulator.seen.secrets.is_empty());
 }
 
 #[test]
