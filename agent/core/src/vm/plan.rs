@@ -118,8 +118,10 @@ fn plan_machine(wanted: &Wanted<'_>, valid: &ValidVm<'_>, seen: &Seen) -> Vec<Ac
         Verdict::Refuse(_) => Vec::new(),
         Verdict::Wait(_) => {
             // A start that waits makes its secrets anew: until then nobody needs them.
-            let is_off = !domain.is_some_and(|domain| domain.power.is_active());
-            let stale = is_off.then(|| stale_secrets(vm, seen)).unwrap_or_default();
+            let stale = match domain.is_some_and(|domain| domain.power.is_active()) {
+                true => Vec::new(),
+                false => stale_secrets(vm, seen),
+            };
             settled([stale, luks::acts(&valid.vm, seen)].concat())
         }
         Verdict::Held(_) | Verdict::DiskError | Verdict::Passing | Verdict::Panicked => {
