@@ -338,7 +338,7 @@ fn see_steady(bytes: &[u8], wrote: u64) {
         let at = usize::try_from(block * BLOCK).unwrap();
         let found = &bytes[at..at + BLOCK as usize];
         assert!(
-            all_are(&found, expected),
+            all_are(found, expected),
             "block {block} of {wrote} writes is not {expected}"
         );
     }

@@ -248,7 +248,7 @@ pub async fn a_counter_written_meanwhile_has_no_gap_in_any_snapshot<R: Rig>(benc
             for at in 0..count {
                 let block = &bytes[place_of(at) as usize..][..4096];
                 let expected = (at % 250 + 1) as u8;
-                assert!(all_are(&block, expected), "block {at} is torn");
+                assert!(all_are(block, expected), "block {at} is torn");
             }
             assert!(count >= last, "a snapshot forgot what an older one had");
             match count >= (last + 64).min(BLOCKS) {
