@@ -83,8 +83,8 @@ impl MasterKeys {
         Ok(VolumeKey {
             volume,
             master: id.clone(),
-            nonce: hex(&nonce),
-            wrapped: Secret(hex(&sealed)),
+            nonce: hex::encode(nonce),
+            wrapped: Secret(hex::encode(&sealed)),
             formatted: Formatted::Never,
         })
     }
@@ -108,8 +108,11 @@ impl MasterKeys {
             volume: name.to_owned(),
             id: id.clone(),
         };
-        let nonce = bytes(nonce).and_then(|nonce| nonce.try_into().ok());
-        let (nonce, mut sealed) = nonce.zip(bytes(&wrapped.0)).ok_or_else(unreadable)?;
+        let nonce = hex::decode(nonce).ok();
+        let nonce = nonce.and_then(|nonce| nonce.try_into().ok());
+        let (nonce, mut sealed) = nonce
+            .zip(hex::decode(&wrapped.0).ok())
+            .ok_or_else(unreadable)?;
         let opened = cipher(master)
             .open_in_place(
                 Nonce::assume_unique_for_key(nonce),
@@ -118,7 +121,7 @@ impl MasterKeys {
             )
             .map_err(|_| unreadable())?;
         match opened.len() == KEY_BYTES {
-            true => Ok(Secret(hex(opened))),
+            true => Ok(Secret(hex::encode(opened))),
             false => Err(unreadable()),
         }
     }
@@ -132,20 +135,6 @@ fn bound_to(volume: InstanceId) -> String {
 fn cipher(master: &RecoveryKey) -> LessSafeKey {
     let key = UnboundKey::new(&AES_256_GCM, &master.wrapping_key());
     LessSafeKey::new(key.expect("32 bytes are the length of such a key"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes();
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        let plain = pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
-        plain.then(|| u8::from_str_radix(pair, 16).ok()).flatten()
-    });
-    pairs.collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use dc_lab::chart;
 use dc_lab::control_plane::{ControlPlane, Durability, TestControlPlane};
-use etcd_client::{Client, GetOptions, Txn, TxnOp};
+use etcd_client::{Client, GetOptions};
+use futures::{StreamExt, TryStreamExt, stream};
 
 /// A control plane with the chart, and nothing else in it.
 pub struct Lent(Option<Furnished>);
@@ -104,18 +105,22 @@ impl Furnished {
             let same = now.get(key) == Some(value);
             anyhow::ensure!(same, "{} has changed", String::from_utf8_lossy(key));
         }
-        let left: Vec<_> = now.into_keys().collect();
-        let left = left.into_iter().filter(|key| !self.first.contains_key(key));
-        let deletions: Vec<_> = left.map(|key| TxnOp::delete(key, None)).collect();
-        for some in deletions.chunks(OPERATIONS) {
-            store.txn(Txn::new().and_then(some)).await?;
-        }
+        let left = now.into_keys();
+        let left: Vec<_> = left.filter(|key| !self.first.contains_key(key)).collect();
+        // Each at a revision of its own, as the API server itself deletes: of several at one revision a
+        // watch that begins among them is not told of the rest, and what it follows has them for ever.
+        let deletions = stream::iter(left).map(|key| {
+            let mut kv = store.kv_client();
+            async move { kv.delete(key, None).await }
+        });
+        let mut deletions = deletions.buffer_unordered(AT_ONCE);
+        while deletions.try_next().await?.is_some() {}
         Ok(self)
     }
 }
 
-/// As many as etcd takes in one transaction.
-const OPERATIONS: usize = 128;
+/// Deletions that are on their way to etcd.
+const AT_ONCE: usize = 64;
 
 /// What the API server and the controller manager write whenever they like.
 fn moves_by_itself(key: &[u8]) -> bool {

@@ -8,9 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dc_crds::request::TemplateKind;
-use dc_crds::{
-    Backup, ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume,
-};
+use dc_crds::{ErasureCertificate, FINALIZER, InformationSystem, Subnet, VirtualMachine, Volume};
 use dc_operator_core::object::{self, Life};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
@@ -305,19 +303,6 @@ pub async fn make_volume(context: &Context, volume: &Volume) -> Result<(), ApiEr
     }
 }
 
-/// Makes a backup that is due. One of its name is the same one: it is called by its time.
-pub async fn make_backup(context: &Context, backup: &Backup) -> Result<(), ApiError> {
-    context.parts.metrics.wrote("Backup", "create");
-    let api = api_of(&context.parts.client, backup);
-    match api.create(&PostParams::default(), backup).await {
-        Ok(_) => Ok(()),
-        Err(error) => match answer(&error) {
-            Answer::Overtaken => Ok(()),
-            Answer::Refused(_) | Answer::Failed => Err(failed("a backup", error)),
-        },
-    }
-}
-
 /// Makes one of its name, unless one is there: what has its name is the same.
 pub async fn make_once<K>(context: &Context, kind: Kind, object: &K) -> Result<(), ApiError>
 where
@@ -469,9 +454,11 @@ where
         .map_err(|error| failed(&kind, error))
 }
 
-/// Deletes an object, if it is still the one that was seen; a missing one is fine.
+/// Deletes an object, if it is still the one that was seen; a missing one is fine. `on_behalf` is as
+/// for [`apply`].
 pub async fn delete<K>(
     context: &Context,
+    on_behalf: &'static str,
     api: &Api<K>,
     name: &str,
     uid: Option<String>,
@@ -479,7 +466,7 @@ pub async fn delete<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    context.parts.metrics.wrote("Department", "delete");
+    context.parts.metrics.wrote(on_behalf, "delete");
     let seen = DeleteParams {
         preconditions: Some(Preconditions {
             uid,

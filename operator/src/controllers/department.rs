@@ -213,11 +213,11 @@ async fn apply(context: &Context, step: &ObjectStep) -> Result<(), ApiError> {
         }
         ObjectStep::DeleteNamespace { name, uid } => {
             let api: Api<Namespace> = Api::all(client.clone());
-            api::delete(context, &api, name, Some(uid.clone())).await
+            api::delete(context, "Department", &api, name, Some(uid.clone())).await
         }
         ObjectStep::DeleteBinding { namespace, name } => {
             let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-            api::delete(context, &api, name, None).await
+            api::delete(context, "Department", &api, name, None).await
         }
     }
 }

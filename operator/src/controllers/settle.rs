@@ -104,7 +104,7 @@ where
         decision = decide(&mut look, Some(&fact));
     }
     for backup in &decision.plan.begin {
-        api::make_backup(context, &backup.object()).await?;
+        api::make_once(context, Kind::Backup, &backup.object()).await?;
     }
     for proof in &decision.plan.prove {
         api::make_once(context, Kind::Proof, &proof.object()).await?;

@@ -165,11 +165,7 @@ pub fn end_of_certificate(der: &[u8]) -> Result<i64, AuthorityError> {
 /// SHA-256 of a certificate's DER form.
 #[must_use]
 pub fn fingerprint(der: &[u8]) -> String {
-    hex(&Sha256::digest(der))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(der))
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -24,15 +24,15 @@ pub async fn remove(context: &Context, old: &OldObject) -> Result<(), ApiError> 
     match kind {
         OldKind::Restore => {
             let api: Api<Restore> = Api::namespaced(client, namespace);
-            delete(context, &api, name, uid).await
+            delete(context, "RestoreProof", &api, name, uid).await
         }
         OldKind::Volume => {
             let api: Api<Volume> = Api::namespaced(client, namespace);
-            delete(context, &api, name, uid).await
+            delete(context, "RestoreProof", &api, name, uid).await
         }
         OldKind::Machine => {
             let api: Api<VirtualMachine> = Api::namespaced(client, namespace);
-            delete(context, &api, name, uid).await
+            delete(context, "RestoreProof", &api, name, uid).await
         }
     }
 }
