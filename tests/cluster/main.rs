@@ -10,6 +10,7 @@ mod ledger;
 mod lent;
 mod machines;
 mod proven;
+mod published;
 mod quota;
 mod rebuilding;
 mod requests;

@@ -41,6 +41,14 @@ pub struct Quota {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10_000_000))]
     pub snapshots: Option<u32>,
+    /// Network cards that publish anything: so many addresses answer from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub public_addresses: Option<u32>,
+    /// Services that machines publish: one that two cards publish is two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub published_services: Option<u32>,
 }
 
 /// The most of one class of storage.
@@ -65,7 +73,8 @@ pub struct StorageQuota {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaLine {
-    /// virtualMachines, vcpus, memory, subnets, snapshots, or `storage/<class>`.
+    /// virtualMachines, vcpus, memory, subnets, snapshots, publicAddresses, publishedServices, or
+    /// `storage/<class>`.
     pub resource: String,
     /// What its claims hold.
     pub used: String,

@@ -36,13 +36,17 @@ pub struct VmClaim {
     pub cards: Vec<CardClaim>,
 }
 
-/// Addresses of one card; for life.
+/// One card: its addresses, for life, and what of it is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardClaim {
     pub subnet: SubnetUid,
     pub mac: Mac,
     pub v4: Option<Ipv4Addr>,
     pub v6: Option<Ipv6Addr>,
+    /// Names of its zone's services that may be reached from outside: what its object names and is
+    /// not here stays closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<String>,
 }
 
 /// The pool and host that hold a volume.

@@ -43,6 +43,10 @@ pub enum Thing {
     Subnets,
     /// One for each volume of a VolumeSnapshot.
     Snapshots,
+    /// Cards that publish something.
+    PublicAddresses,
+    /// What they publish, each service of each card.
+    PublishedServices,
 }
 
 /// How much of each thing; what is not named is none. Counts, or bytes.
@@ -105,6 +109,8 @@ impl Limits {
             storage,
             subnets,
             snapshots,
+            public_addresses,
+            published_services,
         } = quota;
         let bytes = |size: &str| size.parse::<Bytes>().map_or(0, |bytes| bytes.0);
         let counts = [
@@ -113,6 +119,8 @@ impl Limits {
             (Thing::Memory, memory.as_deref().map(bytes)),
             (Thing::Subnets, subnets.map(u64::from)),
             (Thing::Snapshots, snapshots.map(u64::from)),
+            (Thing::PublicAddresses, public_addresses.map(u64::from)),
+            (Thing::PublishedServices, published_services.map(u64::from)),
         ];
         let counts = counts
             .into_iter()
@@ -179,6 +187,8 @@ pub fn used(claims: &Claims, department: &str, classes: &PoolClasses) -> Amounts
         (Thing::Memory, charge.memory.0 << 20),
         (Thing::Subnets, charge.subnets),
         (Thing::Snapshots, charge.snapshots),
+        (Thing::PublicAddresses, charge.exposed.addresses),
+        (Thing::PublishedServices, charge.exposed.services),
     ]);
     for (pool, bytes) in &charge.pools {
         match classes.of(pool.as_str()) {

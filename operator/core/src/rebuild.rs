@@ -115,6 +115,7 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
         ItemBody::Grant(grant) => Some((grant.volume, grant)),
         _ => None,
     }));
+    let open = open(inventories);
     let vms = by_id(inventories, |body| match body {
         ItemBody::Vm(vm) => Some((vm.vm, vm.as_ref())),
         _ => None,
@@ -130,7 +131,7 @@ pub fn rebuild(inventories: &[Inventory], objects: &Objects) -> Outcome {
     );
     moves::rebuild(&mut outcome, &volumes, &vms, &grants, &places);
     snapshots::rebuild(&mut outcome, inventories, &volumes, &places, objects);
-    let placed = rebuild_vms(&mut outcome, &vms, &grants);
+    let placed = rebuild_vms(&mut outcome, &vms, &grants, &open);
     grants.rebuild(&mut outcome, &placed, &places);
     networks::rebuild(&mut outcome, inventories, objects);
     outcome
@@ -269,6 +270,7 @@ fn rebuild_vms(
     outcome: &mut Outcome,
     vms: &ById<'_, VmItem>,
     grants: &Grants<'_>,
+    open: &Open,
 ) -> BTreeMap<InstanceId, HostName> {
     let mut placed = BTreeMap::new();
     for (id, several) in vms {
@@ -297,7 +299,7 @@ fn rebuild_vms(
                 taken.item.object, taken.host,
             ));
         }
-        let claim = claim_of(taken);
+        let claim = claim_of(taken, open);
         for key in held_keys(&claim) {
             outcome.hold(key, claim.owner.uid, &claim.owner);
         }
@@ -307,7 +309,26 @@ fn rebuild_vms(
     placed
 }
 
-fn claim_of(found: &Found<'_, VmItem>) -> VmClaim {
+/// Names of the services of each card of each machine that hosts let in from outside.
+type Open = BTreeMap<(InstanceId, u32), BTreeSet<String>>;
+
+/// What is open goes on to be: nobody who reaches a machine is to notice.
+fn open(inventories: &[Inventory]) -> Open {
+    let mut open = Open::new();
+    for item in inventories.iter().flat_map(|inventory| &inventory.items) {
+        if let ItemBody::Endpoint(endpoint) = &item.body {
+            let names = endpoint
+                .published
+                .iter()
+                .map(|service| service.name.clone());
+            let card = (endpoint.vm, endpoint.card);
+            open.entry(card).or_default().extend(names);
+        }
+    }
+    open
+}
+
+fn claim_of(found: &Found<'_, VmItem>, open: &Open) -> VmClaim {
     let VmItem {
         vm,
         vcpus,
@@ -335,6 +356,10 @@ fn claim_of(found: &Found<'_, VmItem>) -> VmClaim {
         mac: nic.mac,
         v4: nic.v4,
         v6: nic.v6,
+        publish: match open.get(&(*vm, nic.card)) {
+            Some(names) => names.iter().cloned().collect(),
+            None => vec![],
+        },
     };
     VmClaim {
         vm: *vm,

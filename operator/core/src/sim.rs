@@ -43,7 +43,7 @@ mod volumes;
 
 pub use backups::{REPOSITORY, repository};
 use ledger::Ledger;
-pub use objects::{card, delete, disk, fail, observe, zone};
+pub use objects::{SERVICES, card, delete, disk, fail, observe, zone};
 use objects::{vm_spec, volume_spec};
 
 pub const NAMESPACE: &str = "so-nnmt";

@@ -11,6 +11,7 @@ use dc_operator_core::network::{
 use dc_operator_core::object;
 use dc_operator_core::place::zone_type;
 use dc_operator_core::words::Standing;
+use dc_types::claim::CardClaim;
 use dc_types::{DepartmentName, Service, SubnetUid};
 
 use super::look::Look;
@@ -122,21 +123,29 @@ fn vms_seen<'a>(
             let vm = vm.filter(|vm| object::uid(&vm.metadata) == Some(owner.uid));
             VmSeen {
                 claim,
-                published: vm.map(|vm| services(&vm, subnets)).unwrap_or_default(),
+                published: vm
+                    .map(|vm| services(&vm, &claim.value.cards, subnets))
+                    .unwrap_or_default(),
             }
         })
         .collect()
 }
 
-/// What each card publishes; nothing where a name is not the zone's.
-fn services(vm: &VirtualMachine, subnets: &Subnets) -> Vec<Vec<Service>> {
-    let cards = vm.spec.interfaces.iter();
+/// What each card publishes: what its object names now and its claim has. What is taken out of the
+/// object is closed at once, what is new in it is open once it is claimed. Nothing where a name is not
+/// the zone's.
+fn services(vm: &VirtualMachine, claimed: &[CardClaim], subnets: &Subnets) -> Vec<Vec<Service>> {
+    let cards = vm.spec.interfaces.iter().zip(claimed);
     cards
-        .map(|card| {
+        .map(|(card, claimed)| {
             let named = |subnet: &Subnet| subnet.metadata.name.as_ref() == Some(&card.subnet);
             let found = subnets.iter().find(|(subnet, _)| named(subnet));
             let zone = found.and_then(|(_, zone)| zone.as_deref());
-            let services = zone.map(|zone| published(zone, &card.publish));
+            let named = card.publish.iter().cloned();
+            let open: Vec<String> = named
+                .filter(|name| claimed.publish.contains(name))
+                .collect();
+            let services = zone.map(|zone| published(zone, &open));
             services.and_then(Result::ok).unwrap_or_default()
         })
         .collect()

@@ -101,6 +101,8 @@ pub fn resource(language: Language, resource: &str) -> String {
         "subnets" => language.pick("Mạng con", "Subnets"),
         "addresses" => language.pick("Địa chỉ mạng", "Addresses"),
         "snapshots" => language.pick("Bản chụp ổ đĩa", "Snapshots of volumes"),
+        "publicAddresses" => language.pick("Địa chỉ công khai", "Public addresses"),
+        "publishedServices" => language.pick("Dịch vụ công bố", "Published services"),
         other => match other.strip_prefix("storage/") {
             Some(class) => {
                 return format!("{} ({class})", language.pick("Lưu trữ", "Storage"));

@@ -8,6 +8,8 @@ use dc_types::claim::{
 };
 use dc_types::{Bytes, MiB, PoolName};
 
+use crate::quota::wish::Exposed;
+
 /// What is held on behalf of one department.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
@@ -17,6 +19,7 @@ pub struct Charge {
     pub subnets: u64,
     /// One for each volume.
     pub snapshots: u64,
+    pub exposed: Exposed,
     /// Sizes of volumes, by pool; of one that moves in both.
     pub pools: BTreeMap<PoolName, Bytes>,
 }
@@ -60,6 +63,9 @@ impl Charges {
             turn.of(&mut charge.vms, 1);
             turn.of(&mut charge.vcpus, u64::from(vm.vcpus));
             turn.of(&mut charge.memory.0, vm.memory.0);
+            let exposed = Exposed::of(&vm.cards);
+            turn.of(&mut charge.exposed.addresses, exposed.addresses);
+            turn.of(&mut charge.exposed.services, exposed.services);
         });
     }
 

@@ -114,6 +114,7 @@ impl Fixture {
                 mac: Mac([0x52, 0x54, 0, 0, 0, n]),
                 v4: Some([10, 1, 0, n].into()),
                 v6: None,
+                publish: vec!["https".into()],
             }],
         };
         self.vms.push(claimed(claim, revision));

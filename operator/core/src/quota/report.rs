@@ -19,12 +19,14 @@ pub struct Row {
 }
 
 /// What is always shown, whether or not it is limited or held.
-const ALWAYS: [Thing; 5] = [
+const ALWAYS: [Thing; 7] = [
     Thing::VirtualMachines,
     Thing::Vcpus,
     Thing::Memory,
     Thing::Subnets,
     Thing::Snapshots,
+    Thing::PublicAddresses,
+    Thing::PublishedServices,
 ];
 
 /// Every thing that is limited, held or wanted, in one order.
@@ -75,6 +77,8 @@ pub fn name(thing: &Thing) -> String {
         Thing::Storage(class) => format!("storage/{class}"),
         Thing::Subnets => "subnets".to_owned(),
         Thing::Snapshots => "snapshots".to_owned(),
+        Thing::PublicAddresses => "publicAddresses".to_owned(),
+        Thing::PublishedServices => "publishedServices".to_owned(),
     }
 }
 
@@ -82,9 +86,12 @@ pub fn name(thing: &Thing) -> String {
 #[must_use]
 pub fn amount_text(thing: &Thing, amount: u64) -> String {
     match thing {
-        Thing::VirtualMachines | Thing::Vcpus | Thing::Subnets | Thing::Snapshots => {
-            amount.to_string()
-        }
+        Thing::VirtualMachines
+        | Thing::Vcpus
+        | Thing::Subnets
+        | Thing::Snapshots
+        | Thing::PublicAddresses
+        | Thing::PublishedServices => amount.to_string(),
         Thing::Memory | Thing::Storage(_) => Bytes(amount).to_string(),
     }
 }

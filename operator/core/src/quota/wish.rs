@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use dc_crds::vm::Interface;
 use dc_crds::{MachineClass, Subnet, VirtualMachine, Volume, VolumeSnapshot};
+use dc_types::claim::{CardClaim, VmClaim};
 use dc_types::{Bytes, InstanceId, MiB, ObjectRef, ObjectUid, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -267,7 +269,12 @@ fn of_vm(
     let size = objects.sizes.of(&vm.spec.class);
     let (vcpus, memory) = size.unwrap_or_default();
     let held = claims.vms.get(&InstanceId(uid.0)).map(|claim| &claim.value);
-    let mut asks = of_machine(vcpus, memory, held.map(|vm| (vm.vcpus, vm.memory)));
+    let size = MachineSize {
+        vcpus,
+        memory,
+        exposed: Exposed::of(&vm.spec.interfaces),
+    };
+    let mut asks = of_machine(size, held.map(MachineSize::held));
     if held.is_some_and(|vm_claim| vm_claim.volumes.len() >= vm.spec.disks.len()) {
         return asks;
     }
@@ -285,14 +292,78 @@ fn of_vm(
     asks
 }
 
-/// What a machine of this size wants beyond the vCPUs and memory of its claim.
+/// What of a machine is charged beside its volumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MachineSize {
+    pub vcpus: u32,
+    pub memory: MiB,
+    pub exposed: Exposed,
+}
+
+impl MachineSize {
+    #[must_use]
+    pub fn held(claim: &VmClaim) -> Self {
+        Self {
+            vcpus: claim.vcpus,
+            memory: claim.memory,
+            exposed: Exposed::of(&claim.cards),
+        }
+    }
+}
+
+/// What the outside may reach of a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exposed {
+    /// Cards that publish something.
+    pub addresses: u64,
+    /// What they publish, each service of each card.
+    pub services: u64,
+}
+
+impl Exposed {
+    #[must_use]
+    pub fn of<'a, C: Publishes + 'a>(cards: impl IntoIterator<Item = &'a C>) -> Self {
+        let mut exposed = Self::default();
+        for card in cards {
+            // A name that is written twice opens one service.
+            let names: BTreeSet<&String> = card.publish().iter().collect();
+            exposed.addresses += u64::from(!names.is_empty());
+            exposed.services += names.len() as u64;
+        }
+        exposed
+    }
+}
+
+/// A card, as it is wished, found valid or claimed.
+pub trait Publishes {
+    /// Names of services.
+    fn publish(&self) -> &[String];
+}
+
+impl Publishes for Interface {
+    fn publish(&self) -> &[String] {
+        &self.publish
+    }
+}
+
+impl Publishes for CardClaim {
+    fn publish(&self) -> &[String] {
+        &self.publish
+    }
+}
+
+/// What a machine of this size wants beyond what its claim holds.
 #[must_use]
-pub fn of_machine(vcpus: u32, memory: MiB, held: Option<(u32, MiB)>) -> Amounts {
-    let (held_vcpus, held_memory) = held.unwrap_or_default();
+pub fn of_machine(size: MachineSize, held: Option<MachineSize>) -> Amounts {
+    let has = held.unwrap_or_default();
+    let more = |asked: u64, has: u64| asked.saturating_sub(has);
+    let (asked, had) = (size.exposed, has.exposed);
     Amounts::of([
         (Thing::VirtualMachines, u64::from(held.is_none())),
-        (Thing::Vcpus, u64::from(vcpus.saturating_sub(held_vcpus))),
-        (Thing::Memory, memory.0.saturating_sub(held_memory.0) << 20),
+        (Thing::Vcpus, more(size.vcpus.into(), has.vcpus.into())),
+        (Thing::Memory, more(size.memory.0, has.memory.0) << 20),
+        (Thing::PublicAddresses, more(asked.addresses, had.addresses)),
+        (Thing::PublishedServices, more(asked.services, had.services)),
     ])
 }
 

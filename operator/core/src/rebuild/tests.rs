@@ -424,6 +424,7 @@ fn a_snapshot_comes_back_as_people_read_it_and_an_unfinished_one_is_taken_anew()
 }
 
 mod moves;
+mod published;
 mod restores;
 
 /// What a person is told of volumes and grants.

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use dc_crds::request::{DecisionRole, Exposure, PolicyRule, TemplateKind, When};
+use dc_crds::vm::Interface;
 use dc_types::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::content::{Asked, read};
 use super::{Live, Seen};
-use crate::quota::wish::of_machine;
+use crate::quota::wish::{Exposed, MachineSize, of_machine};
 use crate::quota::{Amounts, Thing};
 
 /// What a wish is like, as far as policies ask.
@@ -60,10 +63,9 @@ pub fn likeness(seen: &Seen<'_>) -> Likeness {
                 named.insert(volume.system);
             }
             Ok(Asked::Vm(vm)) => {
-                let before = live.as_ref().and_then(|live| live.spec["class"].as_str());
-                let before = before.map(|class| seen.sizes.of(class).unwrap_or_default());
-                let (vcpus, memory) = seen.sizes.of(&vm.class).unwrap_or_default();
-                like.asks.add_all(&of_machine(vcpus, memory, before));
+                let before = live.as_ref().map(|live| size_of_live(seen, &live.spec));
+                let size = size(seen, &vm.class, Exposed::of(&vm.interfaces));
+                like.asks.add_all(&of_machine(size, before));
                 for template in vm.disks.iter().filter_map(|disk| disk.template.as_ref()) {
                     if live.is_none() {
                         add_volume(seen, &mut like.asks, &template.pool, &template.size, None);
@@ -96,6 +98,22 @@ fn level_of(seen: &Seen<'_>, system: &str) -> u8 {
     level.map_or(UNDETERMINED, |level| {
         u8::try_from(level).unwrap_or(UNDETERMINED)
     })
+}
+
+fn size(seen: &Seen<'_>, class: &str, exposed: Exposed) -> MachineSize {
+    let (vcpus, memory) = seen.sizes.of(class).unwrap_or_default();
+    MachineSize {
+        vcpus,
+        memory,
+        exposed,
+    }
+}
+
+/// What of it does not read is nothing: all that is asked is then more.
+fn size_of_live(seen: &Seen<'_>, spec: &Value) -> MachineSize {
+    let cards = Vec::<Interface>::deserialize(&spec["interfaces"]);
+    let exposed = Exposed::of(&cards.unwrap_or_default());
+    size(seen, spec["class"].as_str().unwrap_or_default(), exposed)
 }
 
 fn add_volume(seen: &Seen<'_>, asks: &mut Amounts, pool: &str, size: &str, live: Option<&Live>) {

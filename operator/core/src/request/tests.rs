@@ -346,7 +346,8 @@ fn policies_say_whose_answer_is_needed() {
     let needs = |change: &dyn Fn(&mut Desk)| {
         let mut desk = Desk::new();
         desk.policy(small.clone());
-        let all = json!({"vcpus": 10, "memory": "10Gi", "virtualMachines": 10});
+        let all = json!({"vcpus": 10, "memory": "10Gi", "virtualMachines": 10,
+                         "publicAddresses": 10, "publishedServices": 10});
         desk.limits = Limits::read(Some(&serde_json::from_value(all).unwrap()));
         change(&mut desk);
         desk.with_seen(|seen| policy::needs(seen).roles.into_iter().collect::<Vec<_>>())

@@ -6,7 +6,7 @@ use dc_crds::pool::{Driver, IscsiDriver, OwnerClass, StoragePoolSpec};
 use dc_crds::subnet::SubnetSpec;
 use dc_crds::vm::{Disk, Interface, VirtualMachineSpec};
 use dc_crds::volume::{EraseMethod, Reclaim, SourceSpec, VolumeSpec, VolumeTemplate};
-use dc_crds::zone::{PoolV4, PoolV6, ZoneKind, ZoneSpec};
+use dc_crds::zone::{IngressRule, PoolV4, PoolV6, ProtocolName, ServiceSpec, ZoneKind, ZoneSpec};
 use dc_crds::{Host, MachineClass, StoragePool, Subnet, Zone};
 use dc_types::plan::{DiskItem, Firmware, Formatted, Item, ItemBody, Portal, Power};
 use dc_types::report::{
@@ -140,9 +140,24 @@ pub fn zone(name: &str, v4: &str, v6: &str) -> Zone {
             pool_v6: Some(PoolV6 {
                 cidr: v6.parse().unwrap(),
             }),
-            ingress: vec![],
+            ingress: vec![IngressRule {
+                from: ZoneKind::Outside,
+                services: SERVICES.into_iter().zip(80..).map(service).collect(),
+            }],
         },
     )
+}
+
+/// What its zone lets in from outside.
+pub const SERVICES: [&str; 3] = ["http", "https", "smtp"];
+
+fn service((name, port): (&str, u16)) -> ServiceSpec {
+    ServiceSpec {
+        name: name.into(),
+        protocol: ProtocolName::Tcp,
+        port: Some(port),
+        end_port: None,
+    }
 }
 
 pub fn volume_spec(size: &str) -> VolumeSpec {

@@ -10,14 +10,14 @@ use super::{Seen, ValidVm, home};
 use crate::claims::Claimed;
 use crate::place::{Request, verdict};
 use crate::quota;
-use crate::quota::wish::of_machine;
+use crate::quota::wish::{MachineSize, of_machine};
 use crate::txn::Txn;
 use crate::words::Fact;
 use crate::words::size::human_memory;
 
 /// Places the machine and claims all it needs; `volumes` are claimed already, in disk order.
 pub fn claim(seen: &Seen<'_>, valid: &ValidVm, volumes: &[InstanceId]) -> Result<Txn, Fact> {
-    let asks = of_machine(valid.vcpus, valid.memory, None);
+    let asks = of_machine(valid.size(), None);
     seen.allowance
         .check(seen.claims, quota::Asker::of(seen.me), &asks)?;
     let cards = claim_cards(seen, valid)?;
@@ -87,6 +87,7 @@ pub fn held_keys(claim: &VmClaim) -> Vec<String> {
         mac,
         v4,
         v6,
+        publish: _,
     } in &claim.cards
     {
         held.push(keys::mac(*mac));
@@ -114,6 +115,7 @@ fn claim_cards(seen: &Seen<'_>, valid: &ValidVm) -> Result<Vec<CardClaim>, Fact>
             mac: choose_mac(&mut taken, valid.id, card, asked.mac)?,
             v4: choose_v4(&mut taken, asker, asked.prefixes.v4, asked.v4)?,
             v6: choose_v6(&mut taken, asker, asked.prefixes.v6, asked.v6)?,
+            publish: asked.publish.clone(),
         });
     }
     Ok(cards)
@@ -126,7 +128,7 @@ pub enum Amend {
     Refused(Fact),
 }
 
-/// Another class, or disks that were added. Disks that were taken away wait until the host has
+/// Another class, services that are published or no longer, or disks that were added. Disks that were taken away wait until the host has
 /// let go of them: see `dropped`.
 #[must_use]
 pub fn amend(
@@ -136,14 +138,17 @@ pub fn amend(
     volumes: &[InstanceId],
 ) -> Amend {
     let mut claim = old.value.clone();
+    let asks = of_machine(valid.size(), Some(MachineSize::held(&claim)));
+    let asker = quota::Asker::of(seen.me);
+    if !asks.is_empty()
+        && let Err(fact) = seen.allowance.check(seen.claims, asker, &asks)
+    {
+        return Amend::Refused(fact);
+    }
+    for (held, asked) in claim.cards.iter_mut().zip(&valid.cards) {
+        held.publish.clone_from(&asked.publish);
+    }
     if (claim.vcpus, claim.memory) != (valid.vcpus, valid.memory) {
-        let asks = of_machine(valid.vcpus, valid.memory, Some((claim.vcpus, claim.memory)));
-        if let Err(fact) = seen
-            .allowance
-            .check(seen.claims, quota::Asker::of(seen.me), &asks)
-        {
-            return Amend::Refused(fact);
-        }
         let vcpus = valid.vcpus.saturating_sub(claim.vcpus);
         let memory = dc_types::MiB(valid.memory.0.saturating_sub(claim.memory.0));
         let misses = seen.index.verdict_for_growth(&claim.host, vcpus, memory);

@@ -15,7 +15,7 @@ use crate::lease::Term;
 use crate::object::{self, Life};
 use crate::place::Presence;
 use crate::plan::{Maker, NewVolume, Plan};
-use crate::quota::wish::{Asker, of_machine};
+use crate::quota::wish::{Asker, MachineSize, of_machine};
 use crate::sight::{self, Sight};
 use crate::txn::Txn;
 use crate::volume::{encryption, pending_restore};
@@ -102,8 +102,8 @@ fn allowed_whole(seen: &Seen<'_>, valid: &ValidVm, make: &[NewVolume]) -> Result
         return Ok(());
     }
     let held = seen.claims.vms.get(&valid.id);
-    let held = held.map(|claim| (claim.value.vcpus, claim.value.memory));
-    let mut asks = of_machine(valid.vcpus, valid.memory, held);
+    let held = held.map(|claim| MachineSize::held(&claim.value));
+    let mut asks = of_machine(valid.size(), held);
     for volume in make {
         let size = encryption::whole_size(&volume.spec);
         if let (Some(thing), Ok(size)) = (seen.allowance.storage(&volume.spec.pool), size) {

@@ -279,7 +279,7 @@ fn what_is_wrong_is_said_with_the_field() {
             "MacInvalid",
         ),
         (
-            |vm| vm.spec.interfaces[0].publish = vec!["https".into()],
+            |vm| vm.spec.interfaces[0].publish = vec!["postgres".into()],
             "ServiceNotNamed",
         ),
         (

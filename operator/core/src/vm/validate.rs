@@ -1,5 +1,7 @@
 //! What one VirtualMachine asks, checked against what it names.
 
+use std::collections::BTreeSet;
+
 use dc_crds::vm::{
     CloudInit, Disk, FirmwareKind, Interface, OnGuestStop, PowerState, VirtualMachineSpec,
 };
@@ -14,6 +16,7 @@ use crate::lease::{self, Term};
 use crate::network;
 use crate::object::{self, Life};
 use crate::place::zone_type;
+use crate::quota::wish::{Exposed, MachineSize, Publishes};
 use crate::volume::Named;
 use crate::words::Fact;
 
@@ -64,6 +67,26 @@ pub struct ValidCard {
     pub v4: Option<std::net::Ipv4Addr>,
     pub v6: Option<std::net::Ipv6Addr>,
     pub mac: Option<Mac>,
+    /// In one order, each name once.
+    pub publish: Vec<String>,
+}
+
+impl ValidVm {
+    /// What of it is charged beside its volumes.
+    #[must_use]
+    pub fn size(&self) -> MachineSize {
+        MachineSize {
+            vcpus: self.vcpus,
+            memory: self.memory,
+            exposed: Exposed::of(&self.cards),
+        }
+    }
+}
+
+impl Publishes for ValidCard {
+    fn publish(&self) -> &[String] {
+        &self.publish
+    }
 }
 
 /// Everything that is wrong with it, or what it waits for.
@@ -329,6 +352,7 @@ fn validate_card(
         zone: object.spec.zone.clone(),
         named: network::from_outside(zone).map(|s| s.name).collect(),
     })?;
+    let publish: BTreeSet<&String> = publish.iter().collect();
     Ok(ValidCard {
         subnet: claim.value.subnet,
         subnet_name: subnet,
@@ -337,5 +361,6 @@ fn validate_card(
         v4: *ipv4,
         v6: *ipv6,
         mac,
+        publish: publish.into_iter().cloned().collect(),
     })
 }

@@ -137,6 +137,14 @@ fn names(thing: &Thing) -> (String, String) {
             "snapshots, one for each volume".into(),
             "bản chụp ổ đĩa, mỗi ổ đĩa một".into(),
         ),
+        Thing::PublicAddresses => (
+            "public addresses, one for each card that publishes something".into(),
+            "địa chỉ công khai, mỗi card mạng có công bố dịch vụ một".into(),
+        ),
+        Thing::PublishedServices => (
+            "published services, those of each card".into(),
+            "dịch vụ công bố, tính theo từng card mạng".into(),
+        ),
     }
 }
 
@@ -149,6 +157,8 @@ fn field(thing: &Thing) -> String {
         Thing::Storage(class) => format!("spec.quota.storage[{class}]"),
         Thing::Subnets => "spec.quota.subnets".to_owned(),
         Thing::Snapshots => "spec.quota.snapshots".to_owned(),
+        Thing::PublicAddresses => "spec.quota.publicAddresses".to_owned(),
+        Thing::PublishedServices => "spec.quota.publishedServices".to_owned(),
     }
 }
 

@@ -19,12 +19,18 @@ const MEMORY_EACH_GIB: u32 = 4;
 const SUBNETS: u32 = 6;
 /// Of a machine with two disks, one before a change and a few to go back to.
 const SNAPSHOTS_EACH: u32 = 8;
+/// For a body that publishes nothing yet: its web server and a second one, http and https each.
+const SPARE_PUBLIC: u32 = 2;
+const SERVICES_EACH: u32 = 2;
 
 pub fn of(systems: &[&System]) -> Quota {
     let mut machines = SPARE_MACHINES;
+    let mut public = SPARE_PUBLIC;
     let mut storage = BTreeMap::from([("standard", SPARE_STORAGE)]);
     for machine in systems.iter().flat_map(|system| machines::machines(system)) {
         machines += 2;
+        let cards = machine.spec.interfaces.iter();
+        public += 2 * cards.filter(|card| !card.publish.is_empty()).count() as u32;
         let templates = machine
             .spec
             .disks
@@ -49,5 +55,7 @@ pub fn of(systems: &[&System]) -> Quota {
             .collect(),
         subnets: Some(SUBNETS),
         snapshots: Some(machines * SNAPSHOTS_EACH),
+        public_addresses: Some(public),
+        published_services: Some(public * SERVICES_EACH),
     }
 }
