@@ -53,21 +53,26 @@ fn protection(desk: &Desk) -> Result<()> {
             other => Look::NotYet(format!("{other:?}")),
         })
     };
+    let machine = json!({"system": "a01", "class": "small", "interfaces": [{"subnet": "web"}],
+        "disks": [{"name": "root", "volume": "kept-data"}]});
+    let volume = json!({"system": "a01", "pool": "san-1", "size": "1Gi"});
+    let objects = vec![
+        object("Volume", OURS, "kept-data", volume),
+        object("VirtualMachine", OURS, "kept", machine),
+    ];
+    desk.kubectl()?.apply_text(&list(objects), "test")?;
     shown(
         "what has no policy",
-        &[("data", "NoMachine"), ("web-1-root", "NoPolicy")],
+        &[("data", "NoMachine"), ("kept-data", "NoPolicy")],
     )?;
     let policies = [policy("ours", &[OURS]), policy("theirs", &[THEIRS])];
     let mut both = policy("both", &[OURS, THEIRS]);
     both["spec"]["suspend"] = json!(true);
     let kubectl = desk.kubectl()?;
     kubectl.apply_text(&list([policies.to_vec(), vec![both]].concat()), "test")?;
-    let seen = shown(
-        "what has one",
-        &[("data", "NoMachine"), ("web-1-root", "-")],
-    )?;
+    let seen = shown("what has one", &[("data", "NoMachine"), ("kept-data", "-")])?;
     let items = seen["items"].as_array().context("no items")?;
-    let root = items.iter().find(|item| item["volume"] == "web-1-root");
+    let root = items.iter().find(|item| item["volume"] == "kept-data");
     let root = root.context("no root")?;
     ensure!(
         root["policies"] == json!(["ours"]) && root["protected"] == true,

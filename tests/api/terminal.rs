@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Make;
 use super::browser::{Browser, Screen};
-use super::desk::{ADMINISTRATOR, CENTRE, Desk, LEADER, OURS, STRANGER};
+use super::desk::{ADMINISTRATOR, AUDITOR, CENTRE, Desk, LEADER, OURS, STRANGER};
 use super::requests::new_request;
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
@@ -139,6 +139,12 @@ fn keeps(desk: &Desk) -> Result<()> {
     ensure!(
         bare.contains("at-terminal") && bare.contains("NoMachine"),
         "{bare}"
+    );
+    let report = ["volume", "protection", "--unprotected", "--everywhere"];
+    let report = said(&run(desk, AUDITOR, &report)?)?;
+    ensure!(
+        report.contains("so-y-te") && report.contains(OURS),
+        "{report}"
     );
     let of = ["--system", "a01", "--volume", "at-terminal"];
     json(&[&["snapshot", "create", "snap-at-terminal"], &of[..]].concat())?;

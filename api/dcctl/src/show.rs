@@ -128,6 +128,7 @@ fn columns(kind: Kind) -> &'static [Column] {
             ("UNUSUAL", "/unusual"),
         ],
         Kind::Protection => &[
+            ("DEPARTMENT", "/department"),
             ("VOLUME", "/volume"),
             ("MACHINE", "/virtualMachine"),
             ("PROTECTED", "/protected"),

@@ -55,6 +55,9 @@ pub enum Volume {
         /// Only those that no policy backs up.
         #[arg(long)]
         unprotected: bool,
+        /// Of all departments that you may see.
+        #[arg(long)]
+        everywhere: bool,
     },
 }
 
@@ -196,16 +199,36 @@ impl Desk {
                 self.show(KIND, changed)
             }
             Volume::Delete { name } => self.take_away(KIND, &name).await,
-            Volume::Protection { unprotected } => {
-                let path = self.path(Kind::Protection, None)?;
-                let meant: &[(&str, &str)] = match unprotected {
-                    true => &[("protected", "false")],
-                    false => &[],
-                };
-                let found = self.api.all(&path, meant).await?;
-                self.show(Kind::Protection, Value::Array(found))
+            Volume::Protection {
+                unprotected,
+                everywhere,
+            } => self.protection(unprotected, everywhere).await,
+        }
+    }
+
+    /// Of one department, or of each; then it says of which each is.
+    async fn protection(&self, unprotected: bool, everywhere: bool) -> Result<()> {
+        let meant: &[(&str, &str)] = match unprotected {
+            true => &[("protected", "false")],
+            false => &[],
+        };
+        let departments = match everywhere {
+            false => vec![self.of_department()?],
+            true => {
+                let all = self.api.all("/departments", &[]).await?;
+                let names = all.iter().filter_map(|one| one["name"].as_str());
+                names.map(|name| format!("/departments/{name}")).collect()
+            }
+        };
+        let mut found = Vec::new();
+        for department in departments {
+            let path = format!("{department}/{}", Kind::Protection.plural());
+            for mut one in self.api.all(&path, meant).await? {
+                one["department"] = json!(department.trim_start_matches("/departments/"));
+                found.push(one);
             }
         }
+        self.show(Kind::Protection, Value::Array(found))
     }
 
     pub async fn snapshot(&self, command: Snapshot) -> Result<()> {

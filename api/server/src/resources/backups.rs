@@ -1,7 +1,7 @@
 //! Backups: of a machine, all its volumes at one instant; made and looked at. What removes them is the
 //! platform's.
 
-use dc_crds::condition::types::{KEPT, PROVEN};
+use dc_crds::condition::types::{KEPT, PROVEN, USUAL};
 use dc_crds::{Backup, BackupSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -51,6 +51,9 @@ pub struct BackupView {
     /// Whether the rules of its policy keep it. What they do not keep may be removed; absent until it
     /// is done.
     pub kept: Option<view::Ready>,
+    /// Whether its run was like those before it. False: somebody should look, and `message` says why;
+    /// absent where that is not watched.
+    pub usual: Option<view::Ready>,
 }
 
 /// One volume of a backup.
@@ -117,6 +120,7 @@ impl Kind for Backups {
         let condition = |type_| view::condition(&object.metadata, &status.conditions, type_);
         let proven = condition(PROVEN);
         let done = status.snapshot_id.is_some();
+        let watched = status.conditions.iter().any(|one| one.type_ == USUAL);
         let volumes = status.volumes.iter().map(|one| BackedUpVolume {
             volume: one.volume.clone(),
             size: one.size.clone(),
@@ -139,6 +143,7 @@ impl Kind for Backups {
                 failed: status.failed_proof.clone(),
             },
             kept: done.then(|| condition(KEPT)),
+            usual: watched.then(|| condition(USUAL)),
             state: status.state,
             progress: status.progress,
             consistency: status.consistency.map(Consistency::of),

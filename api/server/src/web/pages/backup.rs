@@ -77,6 +77,12 @@ async fn shown(
         div.live {
             div.head { h1 { (view.meta.name) } (backups::standing(language, &view)) }
             (why(language, &view.meta.ready))
+            @if let (true, Some(usual)) = (backups::is_unusual(&view), &view.usual) {
+                div.refusal role="alert" {
+                    h2 { (language.pick("Bất thường, hãy kiểm tra máy ảo", "Unusual: look into the machine")) }
+                    p { (words::message(language, &usual.message)) }
+                }
+            }
             (facts(language, &of, &view))
             (evidence(language, &of, &view))
             (volumes(language, &view))

@@ -34,7 +34,7 @@ use crate::serve::deed::Deed;
 use crate::serve::once::{digest, once_for};
 use crate::serve::read::see;
 use crate::serve::{Answered, Place};
-pub use parts::{proven, standing};
+pub use parts::{is_unusual, proven, standing};
 
 /// The field of a new backup's name, of the machine and of the repository.
 const NAME: &str = "backup";

@@ -94,6 +94,8 @@ struct Row<'a> {
     last: Option<BackupView>,
     running: Option<BackupView>,
     count: usize,
+    /// One of its backups is unlike those before it.
+    unusual: bool,
     policies: Vec<&'a PolicyView>,
 }
 
@@ -111,6 +113,7 @@ fn rows<'a>(
         let mine = backups.iter().filter(|backup| backup.spec.vm == machine);
         let mine: Vec<BackupView> = mine.map(|backup| Backups::view(backup)).collect();
         let count = mine.iter().filter(|one| one.snapshot_id.is_some()).count();
+        let unusual = mine.iter().any(is_unusual);
         let mut last = None;
         let mut running = None;
         // The youngest first.
@@ -128,6 +131,7 @@ fn rows<'a>(
             last,
             running,
             count,
+            unusual,
         }
     };
     names.into_iter().map(row).collect()
@@ -185,6 +189,12 @@ pub fn machines(
     }
 }
 
+/// Somebody should look at it.
+pub fn is_unusual(view: &BackupView) -> bool {
+    let usual = view.usual.as_ref();
+    usual.is_some_and(|usual| usual.status == Verdict::False)
+}
+
 fn taken(language: Language, of: &Of, last: Option<&BackupView>) -> Markup {
     html! {
         @match last {
@@ -202,11 +212,8 @@ fn at_present(language: Language, row: &Row<'_>) -> Markup {
         let mut policies = row.policies.iter();
         policies.any(|policy| names(policy).contains(&row.machine))
     };
-    let unusual = row.policies.iter().flat_map(|policy| &policy.unusual);
-    let last = row.last.as_ref().map(|last| &last.meta.name);
-    let unusual = unusual.into_iter().any(|name| Some(name) == last);
     html! {
-        @if unusual { (marked(Tone::Bad, language.pick("Bất thường", "Unusual"))) " " }
+        @if row.unusual { (marked(Tone::Bad, language.pick("Bất thường", "Unusual"))) " " }
         @if named(|policy| &policy.failing) {
             (marked(Tone::Bad, language.pick("Bị lỗi", "Failing"))) " "
         }
@@ -256,7 +263,12 @@ pub fn table(language: Language, of: &Of, backups: &[Arc<Backup>]) -> Markup {
                             td data-label=(taken) {
                                 @match &view.taken_at { Some(at) => (time(language, at)), None => "–" }
                             }
-                            td data-label=(state) { (standing(language, &view)) }
+                            td data-label=(state) {
+                                (standing(language, &view))
+                                @if is_unusual(&view) {
+                                    " " (marked(Tone::Bad, language.pick("Bất thường", "Unusual")))
+                                }
+                            }
                             td data-label=(tried) { (proven(language, &view)) }
                             td data-label=(size) { (view.size.as_deref().unwrap_or("–")) }
                             td data-label=(added) { (view.added.as_deref().unwrap_or("–")) }
