@@ -68,6 +68,7 @@ fn main() -> ExitCode {
     trials.extend(snapshots::trials(&trial));
     trials.extend(protection::trials(&trial));
     trials.extend(backups::trials(&trial));
+    trials.extend(protection::trials_that_leave_records(&trial));
     trials.extend(pages::trials(&trial));
     trials.extend(clicks::trials(&trial));
     trials.extend(terminal::trials(&trial));

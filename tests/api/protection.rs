@@ -10,16 +10,18 @@ use super::backups::{names, of_platform};
 use super::desk::{AUDITOR, Desk, OPERATOR, OURS, STRANGER, THEIRS, list, object};
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
-    vec![
-        trial(
-            "each_volume_says_what_backs_it_up_and_policies_show_nothing_of_others",
-            protection,
-        ),
-        trial(
-            "a_run_unlike_those_before_it_is_told_until_somebody_has_looked",
-            unusual,
-        ),
-    ]
+    vec![trial(
+        "each_volume_says_what_backs_it_up_and_policies_show_nothing_of_others",
+        protection,
+    )]
+}
+
+/// They leave backups behind that others would count.
+pub fn trials_that_leave_records(trial: Make<'_>) -> Vec<Trial> {
+    vec![trial(
+        "a_run_unlike_those_before_it_is_told_until_somebody_has_looked",
+        unusual,
+    )]
 }
 
 /// Its time comes once a year, and not while a test runs: what was due before a policy was made is not

@@ -123,7 +123,8 @@ fn rows<'a>(
             place.get_or_insert(one);
         }
         let of = policies.iter();
-        let of = of.filter(|policy| policy.virtual_machines.contains(&machine));
+        let of =
+            of.filter(|policy| !policy.suspended && policy.virtual_machines.contains(&machine));
         Row {
             is_there: there.contains(&machine),
             policies: of.collect(),
