@@ -1,10 +1,11 @@
 //! What Prometheus may know of the operator. Labels come from closed sets, or name hosts and pools.
 
+mod backups;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dc_operator_core::backup_policy::Progress;
 use dc_operator_core::quota::report::{self, Row};
 use dc_types::report::Guest;
 use prometheus_client::encoding::text::encode;
@@ -18,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::leader::Leader;
 use crate::ledger::{Health, Ledger};
 use crate::observed::Observed;
+pub use backups::Backups;
 
 /// From 1 ms, the least a reconcile with no I/O takes, to 33 s, when somebody should look.
 const DURATIONS: (f64, f64, u16) = (0.001, 2.0, 16);
@@ -52,15 +54,6 @@ pub struct ApiWrite {
 pub struct Department {
     pub department: String,
 }
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PolicyAmount {
-    pub policy: String,
-    /// One of [`POLICY_AMOUNTS`].
-    pub amount: &'static str,
-}
-
-const POLICY_AMOUNTS: [&str; 5] = ["all", "backed_up", "running", "late", "unproven"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
@@ -132,8 +125,7 @@ pub struct Metrics {
     quota: Family<QuotaAmount, Gauge>,
     /// What was shown last of each department, so that a line that is gone is taken away.
     quota_shown: Arc<Mutex<HashMap<String, Vec<QuotaAmount>>>>,
-    unprotected: Family<Department, Gauge>,
-    policy: Family<PolicyAmount, Gauge>,
+    pub backups: Backups,
     pool_orphans: Family<PoolName, Gauge>,
     pool_usable: Family<PoolName, Gauge>,
 }
@@ -167,8 +159,7 @@ impl Default for Metrics {
             pool: Family::default(),
             quota: Family::default(),
             quota_shown: Arc::default(),
-            unprotected: Family::default(),
-            policy: Family::default(),
+            backups: Backups::default(),
             pool_orphans: Family::default(),
             pool_usable: Family::default(),
             registry: Arc::default(),
@@ -229,17 +220,7 @@ impl Default for Metrics {
             "What departments use, wait for and may use: counts, or bytes; told by the leader",
             m.quota.clone(),
         );
-        r.register(
-            "unprotected_machines",
-            "Machines that no backup policy is for; told by the leader",
-            m.unprotected.clone(),
-        );
-        r.register(
-            "backup_policy_machines",
-            "Machines of a backup policy: all, those that have a backup by it, late ones, \
-             unproven ones, and backups that run; told by the leader",
-            m.policy.clone(),
-        );
+        m.backups.register(r);
         r.register(
             "pool_orphans",
             "What lies in a pool and nobody claims",
@@ -317,47 +298,9 @@ impl Metrics {
         }
     }
 
-    /// Shows how many machines of a department no policy backs up.
-    pub fn unprotected(&self, department: &str, machines: usize) {
-        let department = department.to_owned();
-        let label = Department { department };
-        self.unprotected
-            .get_or_create(&label)
-            .set(signed(machines as u64));
-    }
-
-    /// Shows how the machines of a policy stand.
-    pub fn policy(&self, policy: &str, progress: &Progress) {
-        let Progress {
-            machines,
-            backed_up,
-            running,
-            late,
-            unproven,
-            next: _,
-        } = progress;
-        let (late, unproven) = (late.len() as u64, unproven.len() as u64);
-        let amounts = [*machines, *backed_up, *running, late, unproven];
-        for (amount, value) in POLICY_AMOUNTS.into_iter().zip(amounts) {
-            let policy = policy.to_owned();
-            let label = PolicyAmount { policy, amount };
-            self.policy.get_or_create(&label).set(signed(value));
-        }
-    }
-
-    /// A policy is gone.
-    pub fn forget_policy(&self, policy: &str) {
-        for amount in POLICY_AMOUNTS {
-            let policy = policy.to_owned();
-            self.policy.remove(&PolicyAmount { policy, amount });
-        }
-    }
-
     /// A department is gone.
     pub fn forget_quota(&self, department: &str) {
-        self.unprotected.remove(&Department {
-            department: department.to_owned(),
-        });
+        self.backups.forget_department(department);
         for gone in lock(&self.quota_shown)
             .remove(department)
             .unwrap_or_default()
@@ -370,8 +313,7 @@ impl Metrics {
     pub fn forget_quotas(&self) {
         lock(&self.quota_shown).clear();
         self.quota.clear();
-        self.unprotected.clear();
-        self.policy.clear();
+        self.backups.clear();
     }
 
     /// The whole text, with what is counted at the moment of asking.

@@ -4,6 +4,7 @@
 //! so they run one after another. The last ones change how the API runs.
 
 mod apart;
+mod backups;
 mod bounds;
 mod browser;
 mod changes;
@@ -12,6 +13,7 @@ mod contract;
 mod desk;
 mod following;
 mod pages;
+mod protection;
 mod requests;
 mod snapshots;
 mod tenants;
@@ -64,6 +66,9 @@ fn main() -> ExitCode {
     trials.extend(usage::trials(&trial));
     trials.extend(requests::trials(&trial));
     trials.extend(snapshots::trials(&trial));
+    trials.extend(protection::trials(&trial));
+    trials.extend(backups::trials(&trial));
+    trials.extend(protection::trials_that_leave_records(&trial));
     trials.extend(pages::trials(&trial));
     trials.extend(clicks::trials(&trial));
     trials.extend(terminal::trials(&trial));

@@ -314,6 +314,12 @@ fn others(desk: &Desk) -> Result<()> {
             "/machines/no-such-object",
             "/volumes/data",
             "/snapshots/no-such-object",
+            "/backups",
+            "/backups?machine=web-1",
+            "/backups/theirs",
+            "/backups/no-such-object",
+            "/restores/theirs",
+            "/proofs/no-such-object",
         ] {
             let mut seen = Vec::new();
             for department in [THEIRS, NOBODYS] {
@@ -337,6 +343,17 @@ fn others(desk: &Desk) -> Result<()> {
                 session.post(&at("/volumes/data/snapshots"), &[csrf, ("snapshot", "x")]),
                 session.post(&at("/machines/web-1/snapshots"), &[csrf, ("snapshot", "x")]),
                 session.post(&at("/snapshots/x/delete"), &[csrf]),
+                session.post(
+                    &at("/backups"),
+                    &[
+                        csrf,
+                        ("backup", "x"),
+                        ("machine", "web-1"),
+                        ("repository", "main"),
+                    ],
+                ),
+                session.post(&at("/backups/theirs/restores"), &[csrf, ("name", "x")]),
+                session.post(&at("/restores/theirs/stop"), &[csrf]),
                 session.post(
                     &at("/requests/theirs/wanted"),
                     &[csrf, ("wanted", "Withdrawn")],

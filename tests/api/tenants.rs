@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Make;
+use super::backups::{new_backup, new_proof, new_restore};
 use super::desk::{
     ADMINISTRATOR, AUDITOR, Answer, CENTRE, Desk, NOBODYS, OPERATOR, OURS, STRANGER, THEIRS,
     new_machine, new_volume, send,
@@ -87,6 +88,12 @@ fn others(desk: &Desk) -> Result<()> {
         let path = format!("{THEIRS}/volumesnapshots");
         let made = desk.post(STRANGER, &path, &new_snapshot("theirs")).await?;
         made.expect(201)?;
+        let path = format!("{THEIRS}/backups");
+        let made = desk.post(STRANGER, &path, &new_backup("theirs")).await?;
+        made.expect(201)?;
+        let path = format!("{THEIRS}/restores");
+        let restore = new_restore("theirs", "theirs");
+        desk.post(STRANGER, &path, &restore).await?.expect(201)?;
         let mut asked = Vec::new();
         for kind in [
             "informationsystems",
@@ -96,6 +103,10 @@ fn others(desk: &Desk) -> Result<()> {
             "subnets",
             "resourcerequests",
             "approvals",
+            "backups",
+            "restores",
+            "restoreproofs",
+            "backuppolicies",
         ] {
             asked.push((Method::GET, kind.to_owned(), None));
             for name in ["a01", "web-1", "data", "web", "theirs", "no-such-object"] {
@@ -106,6 +117,7 @@ fn others(desk: &Desk) -> Result<()> {
         asked.push((Method::GET, "changes".to_owned(), None));
         asked.push((Method::GET, "showback".to_owned(), None));
         asked.push((Method::GET, "showback?from=soon".to_owned(), None));
+        asked.push((Method::GET, "protection".to_owned(), None));
         for name in ["web-1", "no-such-object"] {
             let path = format!("virtualmachines/{name}");
             asked.push((
@@ -133,6 +145,13 @@ fn others(desk: &Desk) -> Result<()> {
         for name in ["theirs", "new"] {
             let snapshot = new_snapshot(name);
             asked.push((Method::POST, "volumesnapshots".to_owned(), Some(snapshot)));
+            let backup = new_backup(name);
+            asked.push((Method::POST, "backups".to_owned(), Some(backup)));
+            let restore = new_restore(name, "theirs");
+            asked.push((Method::POST, "restores".to_owned(), Some(restore)));
+            asked.push((Method::DELETE, format!("restores/{name}"), None));
+            let proof = new_proof(name, "theirs");
+            asked.push((Method::POST, "restoreproofs".to_owned(), Some(proof)));
             let request = new_request(name);
             asked.push((Method::POST, "resourcerequests".to_owned(), Some(request)));
             let path = format!("volumesnapshots/{name}");

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::Make;
 use super::browser::{Browser, Screen};
-use super::desk::{ADMINISTRATOR, CENTRE, Desk, LEADER, OURS, STRANGER};
+use super::desk::{ADMINISTRATOR, AUDITOR, CENTRE, Desk, LEADER, OURS, STRANGER};
 use super::requests::new_request;
 
 pub fn trials(trial: Make<'_>) -> Vec<Trial> {
     vec![
         trial("a_request_is_written_and_granted_at_a_terminal", asks),
+        trial("backups_and_volumes_are_kept_at_a_terminal", keeps),
         trial("somebody_signs_in_at_a_terminal_with_a_code", signs_in),
     ]
 }
@@ -114,6 +115,78 @@ fn asks(desk: &Desk) -> Result<()> {
     ensure!(granted["history"][1]["why"] == "as agreed", "{granted}");
     let shell = said(&command(desk).args(["completions", "bash"]).output()?)?;
     ensure!(shell.contains("dcctl"), "{shell}");
+    Ok(())
+}
+
+fn keeps(desk: &Desk) -> Result<()> {
+    let ours = |args: &[&str]| run(desk, ADMINISTRATOR, args);
+    let json = |args: &[&str]| -> Result<Value> {
+        let args = [args, &["-o", "json"]].concat();
+        Ok(serde_json::from_str(&said(&ours(&args)?)?)?)
+    };
+    let place = ["--system", "a01", "--pool", "san-1"];
+    let made = json(
+        &[
+            &["volume", "create", "at-terminal", "--size", "1Gi"],
+            &place[..],
+        ]
+        .concat(),
+    )?;
+    ensure!(made["name"] == "at-terminal", "{made}");
+    let grown = json(&["volume", "grow", "at-terminal", "--size", "2Gi"])?;
+    ensure!(grown["size"] == "2Gi", "{grown}");
+    let bare = said(&ours(&["volume", "protection", "--unprotected"])?)?;
+    ensure!(
+        bare.contains("at-terminal") && bare.contains("NoMachine"),
+        "{bare}"
+    );
+    let report = ["volume", "protection", "--unprotected", "--everywhere"];
+    let report = said(&run(desk, AUDITOR, &report)?)?;
+    ensure!(
+        report.contains("so-y-te") && report.contains(OURS),
+        "{report}"
+    );
+    let of = ["--system", "a01", "--volume", "at-terminal"];
+    json(&[&["snapshot", "create", "snap-at-terminal"], &of[..]].concat())?;
+    let taken = said(&ours(&["snapshot", "list"])?)?;
+    ensure!(taken.contains("snap-at-terminal"), "{taken}");
+    refused(&ours(&["snapshot", "create", "both"])?, "--volume")?;
+    let of = ["--machine", "web-1", "--repository", "main"];
+    let backup = json(&[&["backup", "create", "bak-at-terminal"], &of[..]].concat())?;
+    ensure!(backup["virtualMachine"] == "web-1", "{backup}");
+    let table = said(&ours(&["backup", "list", "--machine", "web-1"])?)?;
+    ensure!(
+        table.contains("PROVEN") && table.contains("bak-at-terminal"),
+        "{table}"
+    );
+    let yaml = said(&ours(&["backup", "get", "bak-at-terminal", "-o", "yaml"])?)?;
+    ensure!(yaml.contains("repository: main"), "{yaml}");
+    refused(&ours(&["backup", "prove", "bak-at-terminal"])?, "forbidden")?;
+    said(&ours(&["backup", "policies"])?)?;
+    said(&ours(&["backup", "proofs"])?)?;
+    let of = [
+        "--backup",
+        "bak-at-terminal",
+        "--volume",
+        "web-1-root",
+        "--verify",
+    ];
+    let args = [&["restore", "create", "rest-at-terminal"], &of[..], &place].concat();
+    let order = json(&args)?;
+    ensure!(order["to"]["newVolume"]["verify"] == true, "{order}");
+    let list = said(&ours(&["restore", "list"])?)?;
+    ensure!(list.contains("rest-at-terminal"), "{list}");
+    said(&ours(&["restore", "cancel", "rest-at-terminal"])?)?;
+    said(&ours(&["snapshot", "delete", "snap-at-terminal"])?)?;
+    said(&ours(&["volume", "delete", "at-terminal"])?)?;
+    refused(&run(desk, STRANGER, &["backup", "list"])?, "not-found")?;
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&command(desk).args(["completions", shell]).output()?)?;
+        ensure!(
+            script.contains("protection") && script.contains("restore"),
+            "{shell}"
+        );
+    }
     Ok(())
 }
 

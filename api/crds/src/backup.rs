@@ -128,6 +128,7 @@ pub struct BackupRepositoryStatus {
     printcolumn = r#"{"name":"Size","type":"string","jsonPath":".status.size"}"#,
     printcolumn = r#"{"name":"Added","type":"string","jsonPath":".status.added"}"#,
     printcolumn = r#"{"name":"Proven","type":"date","jsonPath":".status.provenAt"}"#,
+    printcolumn = r#"{"name":"Usual","type":"string","jsonPath":".status.conditions[?(@.type==\"Usual\")].reason"}"#,
     printcolumn = r#"{"name":"Repository","type":"string","jsonPath":".spec.repository"}"#,
     printcolumn = r#"{"name":"Policy","type":"string","jsonPath":".spec.policy"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
@@ -204,6 +205,9 @@ pub struct BackupStatus {
     /// What the repository has grown by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<String>,
+    /// The same for programs. Absent when it is not known what the run did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<RunFigures>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<BackupVolume>,
     /// When a trial last showed that it comes back, RFC 3339 in UTC, and the RestoreProof that did.
@@ -214,6 +218,18 @@ pub struct BackupStatus {
     /// The last trial that failed, if none has been well since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_proof: Option<String>,
+}
+
+/// What a run did, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFigures {
+    /// Of all volumes.
+    pub size_bytes: i64,
+    /// What was read of them: what had changed, rounded up to blocks.
+    pub read_bytes: i64,
+    /// What the repository has grown by: what of it was new there, compressed.
+    pub added_bytes: i64,
 }
 
 /// One volume of a backup.

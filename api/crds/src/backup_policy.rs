@@ -27,6 +27,8 @@ use crate::proof::{BOOT_SECONDS, Probes, RESTORE_SECONDS};
     printcolumn = r#"{"name":"Running","type":"integer","jsonPath":".status.running"}"#,
     printcolumn = r#"{"name":"Late","type":"integer","jsonPath":".status.late"}"#,
     printcolumn = r#"{"name":"Unproven","type":"integer","jsonPath":".status.unproven"}"#,
+    printcolumn = r#"{"name":"Failing","type":"integer","jsonPath":".status.failing"}"#,
+    printcolumn = r#"{"name":"Unusual","type":"integer","jsonPath":".status.unusual"}"#,
     printcolumn = r#"{"name":"Next","type":"string","jsonPath":".status.next"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
@@ -49,6 +51,10 @@ pub struct BackupPolicySpec {
     /// How its backups are tried. Absent: weekly, as it is written at each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prove: Option<Prove>,
+    /// When a run is so unlike those before it that somebody should look. Absent: as it is written at
+    /// each field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// Begins nothing while it is true.
     #[serde(default)]
     pub suspend: bool,
@@ -87,6 +93,75 @@ pub struct Prove {
     #[serde(default = "default_boot_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub boot_seconds: u32,
+}
+
+/// A run of a machine is compared with those before it. What encrypts a machine's files shows as much
+/// more that has changed, and as less that can be compressed or is known in the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("quantity(self.leastChange).compareTo(quantity('1Mi')) >= 0 && quantity(self.leastChange).compareTo(quantity('64Ti')) <= 0").message("watch.leastChange: from 1Mi to 64Ti"))]
+#[x_kube(validation = Rule::new("self.least <= self.runs").message("watch: least is not more than runs"))]
+pub struct Watch {
+    /// Compares none while it is true.
+    #[serde(default)]
+    pub suspend: bool,
+    /// With how many of the runs before. Default 10.
+    #[serde(default = "default_runs")]
+    #[schemars(range(min = 1, max = 100))]
+    pub runs: u32,
+    /// With fewer than so many nothing is said. Default 3.
+    #[serde(default = "default_least")]
+    #[schemars(range(min = 1, max = 100))]
+    pub least: u32,
+    /// How many times as much has changed as their median. Default 5.
+    #[serde(default = "default_changed_times")]
+    #[schemars(range(min = 2, max = 1000))]
+    pub changed_times: u32,
+    /// Less than this is never much. Default 1Gi.
+    #[serde(default = "default_least_change")]
+    #[schemars(
+        regex(pattern = "^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|k|M|G|T)?$"),
+        length(max = 18)
+    )]
+    pub least_change: String,
+    /// By how many percent of what was read the repository has grown by more than their median.
+    /// Default 30.
+    #[serde(default = "default_stored_percent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub stored_percent: u32,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            suspend: false,
+            runs: default_runs(),
+            least: default_least(),
+            changed_times: default_changed_times(),
+            least_change: default_least_change(),
+            stored_percent: default_stored_percent(),
+        }
+    }
+}
+
+fn default_runs() -> u32 {
+    10
+}
+
+fn default_least() -> u32 {
+    3
+}
+
+fn default_changed_times() -> u32 {
+    5
+}
+
+fn default_least_change() -> String {
+    "1Gi".to_owned()
+}
+
+fn default_stored_percent() -> u32 {
+    30
 }
 
 impl Default for Prove {
@@ -239,6 +314,21 @@ pub struct BackupPolicyStatus {
     /// Some of them, as `department/machine`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproven_machines: Vec<String>,
+    /// Machines whose last backup by it has failed, or does not get on.
+    #[serde(default)]
+    pub failing: i64,
+    /// Some of them, as `department/machine`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing_machines: Vec<String>,
+    /// Machines with a backup that is unlike those before it, at which nobody has looked.
+    #[serde(default)]
+    pub unusual: i64,
+    /// Some of their backups, as `department/backup`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusual_backups: Vec<String>,
+    /// When the oldest of the machines' last backups was taken, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_last_backup: Option<String>,
     /// The next time, RFC 3339 in UTC, before jitter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

@@ -45,6 +45,8 @@ pub mod types {
     pub const KEPT: &str = "Kept";
     /// Of a backup: whether a trial has shown that it comes back.
     pub const PROVEN: &str = "Proven";
+    /// Of a backup: whether its run was like those before it.
+    pub const USUAL: &str = "Usual";
     /// Of a machine: it runs, and what was changed since it was started waits for its next start.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
 }

@@ -150,4 +150,7 @@ pub struct DepartmentStatus {
     /// Some of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unprotected_machines: Vec<String>,
+    /// Volumes that no BackupPolicy backs up: of such machines, or of none.
+    #[serde(default)]
+    pub unprotected_volumes: i64,
 }

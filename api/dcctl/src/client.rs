@@ -88,6 +88,15 @@ impl Api {
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
         send(self.ask(Method::PATCH, path).json(body)).await
     }
+
+    /// Accepted: it is gone once hosts have given back what it holds.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let key = Uuid::new_v4().to_string();
+        let request = self.ask(Method::DELETE, path);
+        receive(request.header("idempotency-key", key))
+            .await
+            .map(drop)
+    }
 }
 
 /// The body of a success, or the problem in words.

@@ -5,6 +5,7 @@ mod audit;
 mod client;
 mod login;
 mod show;
+mod things;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -65,7 +66,22 @@ enum Command {
         /// Only what is in this state.
         #[arg(long)]
         state: Option<String>,
+        /// Only what is of this machine.
+        #[arg(long)]
+        machine: Option<String>,
     },
+    /// Makes, shows, grows and deletes volumes.
+    #[command(subcommand, visible_alias = "vol")]
+    Volume(things::Volume),
+    /// Takes, shows and deletes snapshots.
+    #[command(subcommand, visible_alias = "snap")]
+    Snapshot(things::Snapshot),
+    /// Backs machines up, and shows backups, their policies and proofs.
+    #[command(subcommand)]
+    Backup(things::Backup),
+    /// Restores what backups hold, shows how far that is, and stops it.
+    #[command(subcommand)]
+    Restore(things::Restore),
     /// Writes a request, from a file of YAML or JSON as the API takes it.
     Request {
         /// `-` for standard input.
@@ -145,6 +161,16 @@ enum Kind {
     Approvals,
     #[value(alias = "event")]
     Events,
+    #[value(alias = "backup", alias = "bak")]
+    Backups,
+    #[value(alias = "restore", alias = "rest")]
+    Restores,
+    #[value(alias = "proof")]
+    Proofs,
+    #[value(alias = "policy", alias = "bpol")]
+    Policies,
+    /// Of volumes: how each is backed up.
+    Protection,
 }
 
 impl Kind {
@@ -159,6 +185,11 @@ impl Kind {
             Self::Requests => "resourcerequests",
             Self::Approvals => "approvals",
             Self::Events => "events",
+            Self::Backups => "backups",
+            Self::Restores => "restores",
+            Self::Proofs => "restoreproofs",
+            Self::Policies => "backuppolicies",
+            Self::Protection => "protection",
         }
     }
 }
@@ -224,7 +255,19 @@ impl Desk {
                 name,
                 system,
                 state,
-            } => self.get(kind, name, system, state).await,
+                machine,
+            } => {
+                let filters = [
+                    ("system", system),
+                    ("state", state),
+                    ("virtualMachine", machine),
+                ];
+                self.get(kind, name, &filters).await
+            }
+            Command::Volume(command) => self.volume(command).await,
+            Command::Snapshot(command) => self.snapshot(command).await,
+            Command::Backup(command) => self.backup(command).await,
+            Command::Restore(command) => self.restore(command).await,
             Command::Request { file, submit } => {
                 let mut request = read(&file)?;
                 if submit {
@@ -266,8 +309,7 @@ impl Desk {
         &self,
         kind: Kind,
         name: Option<String>,
-        system: Option<String>,
-        state: Option<String>,
+        filters: &[(&str, Option<String>)],
     ) -> Result<()> {
         if let (Kind::Events, Some(name)) = (kind, &name) {
             let path = self.path(kind, None)?;
@@ -278,10 +320,9 @@ impl Desk {
         if name.is_some() {
             return self.show(kind, self.api.get(&path).await?);
         }
-        let filters = [("system", &system), ("state", &state)];
         let filters = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_deref()?)));
+            .iter()
+            .filter_map(|(name, value)| Some((*name, value.as_deref()?)));
         let filters: Vec<(&str, &str)> = filters.collect();
         let found = self.api.all(&path, &filters).await?;
         self.show(kind, Value::Array(found))

@@ -87,6 +87,56 @@ fn columns(kind: Kind) -> &'static [Column] {
             ("APPROVER", "/approver"),
             ("COUNTS", "/ready/reason"),
         ],
+        Kind::Backups => &[
+            ("NAME", "/name"),
+            ("STATE", "/state"),
+            ("MACHINE", "/virtualMachine"),
+            ("TAKEN", "/takenAt"),
+            ("SIZE", "/size"),
+            ("ADDED", "/added"),
+            ("PROVEN", "/proven/reason"),
+            ("POLICY", "/policy"),
+            ("REASON", "/ready/reason"),
+        ],
+        Kind::Restores => &[
+            ("NAME", "/name"),
+            ("STATE", "/state"),
+            ("BACKUP", "/backup"),
+            ("VOLUME", "/to/newVolume/of"),
+            ("TO", "/to/newVolume/name"),
+            ("PROGRESS", "/progress"),
+            ("REASON", "/ready/reason"),
+        ],
+        Kind::Proofs => &[
+            ("NAME", "/name"),
+            ("STATE", "/state"),
+            ("BACKUP", "/backup"),
+            ("MACHINE", "/virtualMachine"),
+            ("RESULT", "/verdict/result"),
+            ("FAILED AT", "/verdict/failedAt"),
+            ("REASON", "/ready/reason"),
+        ],
+        Kind::Policies => &[
+            ("NAME", "/name"),
+            ("SCHEDULE", "/schedule/cron"),
+            ("NEXT", "/next"),
+            ("REPOSITORY", "/repository"),
+            ("BACKED UP", "/backedUp"),
+            ("LATE", "/late"),
+            ("FAILING", "/failing"),
+            ("UNPROVEN", "/unproven"),
+            ("UNUSUAL", "/unusual"),
+        ],
+        Kind::Protection => &[
+            ("DEPARTMENT", "/department"),
+            ("VOLUME", "/volume"),
+            ("MACHINE", "/virtualMachine"),
+            ("PROTECTED", "/protected"),
+            ("POLICIES", "/policies"),
+            ("LAST", "/lastBackup/takenAt"),
+            ("PROVEN", "/lastBackup/provenAt"),
+            ("WHY", "/reason"),
+        ],
         Kind::Events => &[
             ("AT", "/at"),
             ("KIND", "/kind"),
@@ -158,6 +208,11 @@ fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(all)) if all.is_empty() => "-".to_owned(),
+        Some(Value::Array(all)) if all.iter().all(Value::is_string) => {
+            let names: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+            names.join(",")
+        }
         Some(other) => other.to_string(),
     };
     harmless(&text).replace('\n', " ")

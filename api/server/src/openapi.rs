@@ -18,6 +18,8 @@ use crate::problem::ProblemBody;
 use crate::resources::catalogue::{self, CatalogueView};
 use crate::resources::departments::DepartmentView;
 use crate::resources::events::EventView;
+use crate::resources::policies::{self, PolicyView};
+use crate::resources::protection::{self, ProtectionView};
 use crate::resources::showback::{self, Showback};
 use crate::resources::{self, Change, Create, Kind, Table};
 use crate::serve::{ROOT, follow, list_path, object_path};
@@ -41,6 +43,8 @@ pub fn document() -> OpenApi {
     resources::all(&mut document);
     document.events();
     document.showback();
+    document.policies();
+    document.protection();
     document.changes();
     let Document { paths, schemas } = document;
     let mut all = PathsBuilder::new();
@@ -155,6 +159,41 @@ impl Document {
         self.add(list_path(showback::PATH), HttpMethod::Get, get);
     }
 
+    fn policies(&mut self) {
+        let plural = policies::RESOURCE.plural;
+        let item = self.refer::<PolicyView>();
+        let list = operation(
+            "backuppolicies.list",
+            "Backup policies that are for machines of the department, and how these stand",
+        )
+        .parameter(in_path("department"))
+        .parameters(Some(pages()))
+        .response("200", ok("A page, by name", list_of(item.clone())));
+        self.add(list_path(plural), HttpMethod::Get, list);
+        let one = operation("backuppolicies.get", "One of the backuppolicies")
+            .parameters(Some([in_path("department"), in_path("name")]))
+            .response("200", ok("The policy", content(item)));
+        self.add(object_path(plural), HttpMethod::Get, one);
+    }
+
+    fn protection(&mut self) {
+        let item = self.refer::<ProtectionView>();
+        let meant = in_query(
+            "protected",
+            "Only what a policy backs up, or only what none does",
+            plain(Type::Boolean),
+        );
+        let list = operation(
+            "protection.list",
+            "Which volumes are backed up, when last, and why the others are not",
+        )
+        .parameter(in_path("department"))
+        .parameters(Some(pages()))
+        .parameter(meant)
+        .response("200", ok("A page, by volume", list_of(item)));
+        self.add(list_path(protection::PATH), HttpMethod::Get, list);
+    }
+
     fn changes(&mut self) {
         let summary = "Changes as they come, as server-sent events";
         let text = ContentBuilder::new()
@@ -187,6 +226,7 @@ impl Table for Document {
             in_query("system", "Only what belongs to this system", named()),
             in_query("state", "Only what is in this state", plain(Type::String)),
             in_query("ready", "Only what stands so", verdicts()),
+            in_query("virtualMachine", "Only what is of this machine", named()),
         ]))
         .response("200", ok("A page, by name", list_of(item.clone())));
         self.add(list_path(plural), HttpMethod::Get, list);

@@ -5,11 +5,16 @@
 //! kind is one more file and one more line in [`all`].
 
 pub mod approvals;
+pub mod backups;
 pub mod catalogue;
 pub mod departments;
 pub mod events;
 pub mod machines;
+pub mod policies;
+pub mod proofs;
+pub mod protection;
 pub mod requests;
+pub mod restores;
 pub mod showback;
 pub mod snapshots;
 pub mod subnets;
@@ -54,6 +59,8 @@ pub trait Kind: Send + Sync + 'static {
 pub struct Facts<'a> {
     pub system: Option<&'a str>,
     pub state: Option<&'a str>,
+    /// The machine that it is of.
+    pub virtual_machine: Option<&'a str>,
 }
 
 /// A kind that departments may make.
@@ -131,6 +138,13 @@ pub fn all(table: &mut impl Table) {
     table.read::<snapshots::Snapshots>();
     table.create::<snapshots::Snapshots>();
     table.delete::<snapshots::Snapshots>();
+    table.read::<backups::Backups>();
+    table.create::<backups::Backups>();
+    table.read::<restores::Restores>();
+    table.create::<restores::Restores>();
+    table.delete::<restores::Restores>();
+    table.read::<proofs::Proofs>();
+    table.create::<proofs::Proofs>();
     table.read::<requests::Requests>();
     table.create::<requests::Requests>();
     table.change::<requests::Requests>();

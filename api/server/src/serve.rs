@@ -24,7 +24,9 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::door::{self, Caller};
 use crate::problem::Problem;
-use crate::resources::{self, Kind, Table, catalogue, departments, events, showback, view};
+use crate::resources::{
+    self, Kind, Table, catalogue, departments, events, policies, protection, showback, view,
+};
 use crate::rights::reviews::Answer;
 use crate::rights::{Question, Resource, Verb, is_name};
 
@@ -46,6 +48,8 @@ pub fn routes(app: &App, document: String) -> (Router, Vec<watch::Receiver<bool>
         .merge(departments::routes(app))
         .merge(events::routes(app))
         .merge(showback::routes(app))
+        .merge(policies::routes(app))
+        .merge(protection::routes(app))
         .merge(catalogue::routes(app))
         .merge(follow::routes(app, kinds))
         .route(

@@ -75,7 +75,8 @@ impl Web {
 
 /// All pages behind their door.
 pub fn routes(web: &Web) -> Router {
-    use pages::{approvals, department, home, machine, request, requests, snapshot, usage, volume};
+    use pages::{approvals, backup, backups, department, home, machine, proof, request, requests};
+    use pages::{restore, snapshot, usage, volume};
     let under = |rest: &str| format!("/departments/{{department}}{rest}");
     Router::new()
         .route("/", get(home::page))
@@ -101,6 +102,12 @@ pub fn routes(web: &Web) -> Router {
         )
         .route(&under("/snapshots/{name}"), get(snapshot::page))
         .route(&under("/snapshots/{name}/delete"), post(snapshot::remove))
+        .route(&under("/backups"), get(backups::list).post(backups::create))
+        .route(&under("/backups/{name}"), get(backup::page))
+        .route(&under("/backups/{name}/restores"), post(backup::restore))
+        .route(&under("/restores/{name}"), get(restore::page))
+        .route(&under("/restores/{name}/stop"), post(restore::remove))
+        .route(&under("/proofs/{name}"), get(proof::page))
         .route(
             &under("/requests"),
             get(requests::list).post(requests::create),

@@ -20,6 +20,8 @@ pub mod schedule;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod usual;
+pub mod watched;
 
 pub use plan::{Progress, plan};
 pub use status::status;

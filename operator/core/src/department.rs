@@ -73,6 +73,8 @@ pub struct Counts {
     pub volumes: usize,
     /// Machines that no policy backs up, by name.
     pub unprotected: Vec<String>,
+    /// Volumes that no policy backs up.
+    pub unprotected_volumes: usize,
 }
 
 #[cfg(test)]

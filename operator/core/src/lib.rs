@@ -23,6 +23,7 @@ pub mod place;
 pub mod plan;
 pub mod pool;
 pub mod proof;
+pub mod protection;
 pub mod quota;
 pub mod rebuild;
 pub mod request;

@@ -22,6 +22,7 @@ pub mod size;
 mod snapshot;
 mod storage;
 mod text;
+mod watch;
 
 pub use backup::BackupFact;
 pub use encryption::EncryptionFact;
@@ -31,6 +32,7 @@ pub use moving::MoveFact;
 pub(crate) use platform::list;
 pub use proof::ProofFact;
 pub use text::{Awaited, Words};
+pub use watch::{Compared, WatchFact};
 
 /// How an object stands, as far as one fact shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,7 @@ impl Fact {
             .or_else(|| backup::words(self))
             .or_else(|| encryption::words(self))
             .or_else(|| proof::words(self))
+            .or_else(|| watch::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

@@ -7,10 +7,12 @@ use dc_crds::{
     Backup, BackupRepository, Image, InformationSystem, MachineClass, RestoreProof, VirtualMachine,
 };
 use dc_operator_core::backup::manifest::Around;
+use dc_operator_core::backup::status::Known;
 use dc_operator_core::backup::{
     Made, RepositorySeen, Seen, group, key as item_key, plan, repository, status,
 };
 use dc_operator_core::backup_policy::keep::verdict;
+use dc_operator_core::backup_policy::usual::usual;
 use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
@@ -82,7 +84,16 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 now: &now,
             };
             Decision {
-                status: Some(status(&seen, &plan, read.kept.as_ref(), &proofs, &judged)),
+                status: Some(status(
+                    &seen,
+                    &plan,
+                    Known {
+                        kept: read.kept.as_ref(),
+                        usual: read.usual.as_ref(),
+                        proofs: &proofs,
+                    },
+                    &judged,
+                )),
                 wake: snapshot::wake(key, &snapshots),
                 plan,
                 counts: Counts::Some,
@@ -133,6 +144,8 @@ struct Read {
     made: Made,
     /// Whether its policy keeps it, when it is done.
     kept: Option<Fact>,
+    /// Whether its run was like those before it.
+    usual: Option<Fact>,
 }
 
 impl Read {
@@ -170,12 +183,14 @@ impl Read {
             .and_then(|vm| look.system(&me.namespace, &vm.spec.system));
         let class = vm.as_ref().and_then(|vm| look.class("", &vm.spec.class));
         let at = host.as_ref().map(|(host, _)| host.clone());
+        let (kept, usual) = siblings(look, backup, me);
         Self {
             images: images(look, me, vm.as_deref()),
             presence: at.as_ref().map_or(Presence::Never, |at| look.presence(at)),
             said: at.and_then(|at| look.said(&at, &item_key(me.uid))),
             made: made(context, backup, me),
-            kept: kept(look, backup, me),
+            kept,
+            usual,
             vm,
             system,
             class,
@@ -229,15 +244,16 @@ fn images(
     images
 }
 
-/// What the rules of its policy say. Its siblings are not told of each other: that one may go is
-/// found within the quarter of an hour in which everything is looked at.
-fn kept(look: &mut Look<'_>, backup: &Backup, me: &ObjectRef) -> Option<Fact> {
+/// What the rules of its policy say: whether it is kept, and whether its run was like those before it.
+/// Its siblings are not told of each other: that one may go is found within the quarter of an hour in
+/// which everything is looked at.
+fn siblings(look: &mut Look<'_>, backup: &Backup, me: &ObjectRef) -> (Option<Fact>, Option<Fact>) {
     let done = |backup: &Backup| {
         let status = backup.status.as_ref();
         status.is_some_and(|status| status.snapshot_id.is_some())
     };
     if !done(backup) {
-        return None;
+        return (None, None);
     }
     let name = backup.spec.policy.as_ref();
     let policy = name.and_then(|name| look.backup_policy("", name));
@@ -246,7 +262,9 @@ fn kept(look: &mut Look<'_>, backup: &Backup, me: &ObjectRef) -> Option<Fact> {
         done(other) && other.spec.policy == backup.spec.policy && other.spec.vm == backup.spec.vm
     });
     let siblings: Vec<&Backup> = siblings.collect();
-    Some(verdict(backup, policy.as_deref(), &siblings))
+    let policy = policy.as_deref();
+    let kept = verdict(backup, policy, &siblings);
+    (Some(kept), usual(backup, policy, &siblings))
 }
 
 /// Whether the department has the record of a backup in the repository.

@@ -15,7 +15,7 @@ use crate::stores::{Key, Kind};
 
 pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError> {
     let Some(policy) = context.stores.backup_policies.get("", &key.name) else {
-        context.parts.metrics.forget_policy(&key.name);
+        context.parts.metrics.backups.forget_policy(&key.name);
         return Ok(Settled::gone());
     };
     let policy = context.reports.latest(policy);
@@ -41,7 +41,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             now: Timestamp::now().as_second(),
         };
         let (plan, progress) = plan(&seen);
-        context.parts.metrics.policy(&key.name, &progress);
+        context.parts.metrics.backups.policy(&key.name, &progress);
         let judged = Judged {
             generation: object::generation(&policy.metadata),
             now: &judged_at,

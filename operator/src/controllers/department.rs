@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dc_crds::Department;
+use dc_crds::{BackupPolicy, Department, Volume};
 use dc_operator_core::backup_policy::{selects, works};
 use dc_operator_core::claims::Claims;
 use dc_operator_core::conditions::Judged;
@@ -10,6 +10,7 @@ use dc_operator_core::department::{
     Budget, Counts as Owned, DepartmentPlan, ObjectStep, Seen, plan, status,
 };
 use dc_operator_core::object;
+use dc_operator_core::protection;
 use dc_operator_core::words::Fact;
 use dc_types::{DepartmentName, ObjectRef};
 use k8s_openapi::api::core::v1::Namespace;
@@ -135,11 +136,13 @@ impl Read {
             machines: stores.vms.count_in(name),
             volumes: stores.volumes.count_in(name),
             unprotected: unprotected(context, name),
+            unprotected_volumes: bare_volumes(context, name),
         };
-        context
-            .parts
-            .metrics
-            .unprotected(name, counts.unprotected.len());
+        context.parts.metrics.backups.unprotected(
+            name,
+            counts.unprotected.len(),
+            counts.unprotected_volumes,
+        );
         let keys = |kind: &str, names: Vec<Option<String>>| {
             let names = names.into_iter().flatten();
             names
@@ -182,6 +185,31 @@ fn unprotected(context: &Context, department: &str) -> Vec<String> {
     let mut names: Vec<String> = bare.filter_map(|vm| vm.metadata.name.clone()).collect();
     names.sort();
     names
+}
+
+/// Volumes that no policy backs up.
+fn bare_volumes(context: &Context, department: &str) -> usize {
+    let stores = &context.stores;
+    let policies = stores.backup_policies.all();
+    let policies: Vec<&BackupPolicy> = policies.iter().map(|one| &**one).collect();
+    let machines = stores.vms.in_namespace(department).into_iter().map(|vm| {
+        let system = stores.systems.get(department, &vm.spec.system);
+        (vm, system)
+    });
+    let machines: Vec<_> = machines.collect();
+    let machines: Vec<_> = machines
+        .iter()
+        .map(|(vm, of)| (&**vm, of.as_deref()))
+        .collect();
+    let volumes = stores.volumes.in_namespace(department);
+    let volumes: Vec<&Volume> = volumes.iter().map(|one| &**one).collect();
+    protection::bare(&protection::Seen {
+        policies: &policies,
+        machines: &machines,
+        volumes: &volumes,
+        // When they were last backed up does not matter here.
+        backups: &[],
+    })
 }
 
 fn clones<K: Clone>(objects: &[std::sync::Arc<K>]) -> Vec<K> {

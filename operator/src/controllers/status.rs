@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dc_crds::condition::types::{CAPACITY, READY, WITHIN_LEASE};
+use dc_crds::condition::types::{CAPACITY, READY, USUAL, WITHIN_LEASE};
 use dc_operator_core::words::Standing;
 use kube::Resource;
 use serde::Serialize;
@@ -309,7 +309,7 @@ fn is_about_to_be_attached<K: Resource>(
 }
 
 /// An event when the reason of a condition has changed, of what people want to know: that a machine
-/// runs, that something is wrong, that a pool fills up.
+/// runs, that something is wrong, that a pool fills up, that a backup is unlike those before it.
 fn tell<K: Reports>(
     context: &Context,
     object: &Arc<K>,
@@ -328,10 +328,12 @@ fn tell<K: Reports>(
     if let (Some(tone), Some(now)) = (tone, changed(READY, old, new)) {
         tell_one(context, object, tone, now);
     }
-    if let Some(now) = changed(CAPACITY, old, new)
-        && now["status"] == "False"
-    {
-        tell_one(context, object, Tone::Warning, now);
+    for type_ in [CAPACITY, USUAL] {
+        if let Some(now) = changed(type_, old, new)
+            && now["status"] == "False"
+        {
+            tell_one(context, object, Tone::Warning, now);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A change of status alone is not told, except to those who sum it up: what hosts say and what the
 //! ledger holds is heard from them, not from what we wrote.
 
-use dc_crds::condition::types::READY;
+use dc_crds::condition::types::{READY, USUAL};
 use dc_crds::{
     Approval, Backup, BackupPolicy, BackupRepository, Condition, ConditionStatus, DEPARTMENT_LABEL,
     Department, GRANT, Host, Image, InformationSystem, MachineClass, RequestPolicy,
@@ -11,6 +11,8 @@ use dc_crds::{
     VolumeSnapshot, Zone,
 };
 use dc_operator_core::backup::status::FAILED;
+use dc_operator_core::backup_policy::usual::LOOKED_AT;
+use dc_operator_core::conditions::find;
 use dc_operator_core::proof::{has_ended, proof_of};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -205,8 +207,28 @@ impl Tells for Backup {
                 (status.snapshot_id.clone(), status.state == FAILED, proven)
             })
         };
-        if changes.is_empty() && ended(old) != ended(new) {
+        // Somebody has looked at it: then it says something else.
+        let seen = |backup: Option<&Self>| {
+            let annotations = backup.and_then(|backup| backup.metadata.annotations.as_ref());
+            annotations.and_then(|all| all.get(LOOKED_AT).cloned())
+        };
+        if changes.is_empty() && (ended(old) != ended(new) || seen(old) != seen(new)) {
             changes.extend(key_of(Kind::Backup, old, new).map(Change::Object));
+        }
+        // What its policy's people are told of it, which concerns nobody else.
+        let told = |backup: Option<&Self>| {
+            let status = backup.and_then(|backup| backup.status.as_ref());
+            let reason = |type_| {
+                let found = status.and_then(|status| find(&status.conditions, type_));
+                found.map(|condition| condition.reason.clone())
+            };
+            (reason(READY), reason(USUAL))
+        };
+        if changes.is_empty()
+            && told(old) != told(new)
+            && let Some(name) = new.and_then(|backup| backup.spec.policy.as_ref())
+        {
+            return vec![Change::Recount(Key::global(Kind::BackupPolicy, name))];
         }
         if !changes.is_empty()
             && let Some(backup) = new.or(old)
@@ -402,5 +424,48 @@ mod tests {
         }
         let changes = Subnet::tells(Some(&subnet(1, "dmz")), Some(&subnet(2, "dmz")));
         assert!(!changes.contains(&look(Kind::Zone, "dmz")));
+    }
+
+    fn backup(reason: &str) -> Backup {
+        let spec = dc_crds::BackupSpec {
+            vm: "web".into(),
+            repository: "main".into(),
+            policy: Some("nightly".into()),
+            scheduled_at: None,
+        };
+        let mut backup = Backup::new("one", spec);
+        backup.metadata.namespace = Some("so-nnmt".into());
+        backup.status = Some(dc_crds::BackupStatus {
+            conditions: vec![Condition {
+                type_: USUAL.into(),
+                status: ConditionStatus::False,
+                reason: reason.into(),
+                message: String::new(),
+                observed_generation: 1,
+                last_transition_time: String::new(),
+            }],
+            ..dc_crds::BackupStatus::default()
+        });
+        backup
+    }
+
+    #[test]
+    fn what_is_said_of_a_backup_concerns_its_policy_and_who_looks_at_it_itself() {
+        let (before, after) = (backup("Usual"), backup("LooksEncrypted"));
+        let policy = Change::Recount(Key::global(Kind::BackupPolicy, "nightly"));
+        assert_eq!(
+            Backup::tells(Some(&before), Some(&after)),
+            vec![policy.clone()]
+        );
+        assert_eq!(Backup::tells(Some(&after), Some(&after)), []);
+        let mut seen = after.clone();
+        let says = [(LOOKED_AT.to_owned(), "an upgrade".to_owned())];
+        seen.metadata.annotations = Some(says.into());
+        let changes = Backup::tells(Some(&after), Some(&seen));
+        let itself = Change::Object(Key::new(Kind::Backup, "so-nnmt", "one"));
+        assert!(
+            changes.contains(&itself) && changes.contains(&policy),
+            "{changes:?}"
+        );
     }
 }

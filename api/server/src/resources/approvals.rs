@@ -148,6 +148,7 @@ impl Kind for Approvals {
                 request::Verdict::Approve => "Approve",
                 request::Verdict::Reject => "Reject",
             }),
+            virtual_machine: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::http::Uri;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use dc_crds::{Image, MachineClass, StoragePool, Zone};
+use dc_crds::{BackupPolicy, BackupRepository, Image, MachineClass, StoragePool, Zone};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -27,6 +27,9 @@ pub struct Catalogue {
     images: Cache<Image>,
     pools: Cache<StoragePool>,
     zones: Cache<Zone>,
+    repositories: Cache<BackupRepository>,
+    /// Shown to each department as far as they are for it.
+    pub policies: Cache<BackupPolicy>,
 }
 
 impl Catalogue {
@@ -37,18 +40,29 @@ impl Catalogue {
             images: Cache::start(client.clone(), drop),
             pools: Cache::start(client.clone(), drop),
             zones: Cache::start(client.clone(), drop),
+            repositories: Cache::start(client.clone(), drop),
+            policies: Cache::start(client.clone(), drop),
         }
     }
 
     #[must_use]
-    pub fn read(&self) -> [watch::Receiver<bool>; 4] {
+    pub fn read(&self) -> [watch::Receiver<bool>; 6] {
         let Self {
             classes,
             images,
             pools,
             zones,
+            repositories,
+            policies,
         } = self;
-        [classes.read(), images.read(), pools.read(), zones.read()]
+        [
+            classes.read(),
+            images.read(),
+            pools.read(),
+            zones.read(),
+            repositories.read(),
+            policies.read(),
+        ]
     }
 }
 
@@ -61,6 +75,7 @@ pub struct CatalogueView {
     pub images: Vec<ImageView>,
     pub pools: Vec<PoolView>,
     pub zones: Vec<ZoneView>,
+    pub repositories: Vec<RepositoryView>,
 }
 
 /// How much a machine gets.
@@ -103,6 +118,13 @@ pub struct ZoneView {
     pub name: String,
 }
 
+/// Where backups lie.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BackupRepository)]
+pub struct RepositoryView {
+    pub name: String,
+}
+
 pub fn path() -> String {
     format!("{ROOT}/catalogue")
 }
@@ -137,12 +159,15 @@ pub async fn see(app: &App, caller: &Caller) -> Result<CatalogueView, Problem> {
         images,
         pools,
         zones,
+        repositories,
+        policies: _,
     } = &app.catalogue;
     // They are platform administrators' own, and few.
     let most = usize::MAX - 1;
     let classes = classes.page("", None, most, |_| true).0;
     let images = images.page("", None, most, |_| true).0;
     let pools = pools.page("", None, most, |_| true).0;
+    let repositories = repositories.page("", None, most, |_| true).0;
     let zones = zones.page("", None, most, |_| true).0;
     let mut classes: Vec<ClassView> = classes.iter().map(|class| class_view(class)).collect();
     classes.sort_by_key(|class| class.vcpus);
@@ -151,6 +176,10 @@ pub async fn see(app: &App, caller: &Caller) -> Result<CatalogueView, Problem> {
         images: images.iter().map(|image| image_view(image)).collect(),
         pools: pools.iter().map(|pool| pool_view(pool)).collect(),
         zones: zones.iter().map(|zone| zone_view(zone)).collect(),
+        repositories: repositories
+            .iter()
+            .map(|one| repository_view(one))
+            .collect(),
     })
 }
 
@@ -181,5 +210,11 @@ fn pool_view(pool: &StoragePool) -> PoolView {
 fn zone_view(zone: &Zone) -> ZoneView {
     ZoneView {
         name: zone.name_any(),
+    }
+}
+
+fn repository_view(repository: &BackupRepository) -> RepositoryView {
+    RepositoryView {
+        name: repository.name_any(),
     }
 }

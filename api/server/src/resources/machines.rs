@@ -237,6 +237,7 @@ impl Kind for Machines {
         Facts {
             system: Some(&object.spec.system),
             state: object.status.as_ref().map(|status| status.state.as_str()),
+            virtual_machine: object.metadata.name.as_deref(),
         }
     }
 }

@@ -332,6 +332,7 @@ impl Kind for Requests {
         Facts {
             system: None,
             state: Some(state_name(phase.unwrap_or_default())),
+            virtual_machine: None,
         }
     }
 }

@@ -43,6 +43,17 @@ pub enum Consistency {
     Application,
 }
 
+impl Consistency {
+    #[must_use]
+    pub fn of(reached: ConsistencyReached) -> Self {
+        match reached {
+            ConsistencyReached::Crash => Self::Crash,
+            ConsistencyReached::FileSystem => Self::FileSystem,
+            ConsistencyReached::Application => Self::Application,
+        }
+    }
+}
+
 /// One volume of a snapshot.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -95,11 +106,7 @@ impl Kind for Snapshots {
             volume: volume.clone(),
             virtual_machine: vm.clone(),
             state: status.state,
-            consistency: status.consistency.map(|reached| match reached {
-                ConsistencyReached::Crash => Consistency::Crash,
-                ConsistencyReached::FileSystem => Consistency::FileSystem,
-                ConsistencyReached::Application => Consistency::Application,
-            }),
+            consistency: status.consistency.map(Consistency::of),
             taken_at: status.taken_at,
             volumes: volumes.collect(),
         }
@@ -117,6 +124,7 @@ impl Kind for Snapshots {
         Facts {
             system: Some(&object.spec.system),
             state: object.status.as_ref().map(|status| status.state.as_str()),
+            virtual_machine: object.spec.vm.as_deref(),
         }
     }
 }

@@ -67,6 +67,7 @@ impl Kind for Subnets {
         Facts {
             system: object.spec.system.as_deref(),
             state: None,
+            virtual_machine: None,
         }
     }
 }

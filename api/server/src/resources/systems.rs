@@ -82,6 +82,7 @@ impl Kind for Systems {
         Facts {
             system: object.metadata.name.as_deref(),
             state: None,
+            virtual_machine: None,
         }
     }
 }

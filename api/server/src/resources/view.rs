@@ -71,8 +71,18 @@ pub fn meta(meta: &ObjectMeta, conditions: &[Condition]) -> Meta {
     }
 }
 
+/// How it stands in another respect.
+#[must_use]
+pub fn condition(meta: &ObjectMeta, conditions: &[Condition], type_: &str) -> Ready {
+    judged(meta.generation, conditions, type_)
+}
+
 fn ready(generation: Option<i64>, conditions: &[Condition]) -> Ready {
-    let judged = conditions.iter().find(|condition| condition.type_ == READY);
+    judged(generation, conditions, READY)
+}
+
+fn judged(generation: Option<i64>, conditions: &[Condition], type_: &str) -> Ready {
+    let judged = conditions.iter().find(|condition| condition.type_ == type_);
     let current = judged.filter(|c| generation.is_none_or(|now| c.observed_generation == now));
     match current {
         Some(condition) => Ready {

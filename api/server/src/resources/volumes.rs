@@ -57,7 +57,8 @@ pub enum ReclaimRule {
 }
 
 impl ReclaimRule {
-    fn of(reclaim: Reclaim, method: EraseMethod) -> Self {
+    #[must_use]
+    pub fn of(reclaim: Reclaim, method: EraseMethod) -> Self {
         match (reclaim, method) {
             (Reclaim::Retain, _) => Self::Retain,
             (Reclaim::Erase, EraseMethod::Discard) => Self::Discard,
@@ -180,6 +181,10 @@ impl Kind for Volumes {
         Facts {
             system: Some(&object.spec.system),
             state: object.status.as_ref().map(|status| status.state.as_str()),
+            virtual_machine: object
+                .status
+                .as_ref()
+                .and_then(|status| status.attached_to.as_deref()),
         }
     }
 }

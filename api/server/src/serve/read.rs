@@ -30,6 +30,8 @@ struct Asked {
     system: Option<String>,
     state: Option<String>,
     ready: Option<Readiness>,
+    #[serde(rename = "virtualMachine")]
+    virtual_machine: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -54,6 +56,7 @@ pub struct Filter {
     pub system: Option<String>,
     pub state: Option<String>,
     pub ready: Option<Readiness>,
+    pub virtual_machine: Option<String>,
 }
 
 pub async fn list<K: Kind>(
@@ -70,15 +73,21 @@ pub async fn list<K: Kind>(
         system,
         state,
         ready,
+        virtual_machine,
     } = body::query(&uri)?;
     if system.as_deref().is_some_and(|system| !is_name(system)) {
         return Err(Problem::unreadable("system", "the name of a system"));
+    }
+    if virtual_machine.as_deref().is_some_and(|vm| !is_name(vm)) {
+        let what = "the name of a machine";
+        return Err(Problem::unreadable("virtualMachine", what));
     }
     let page = Page::parse(limit, token.as_deref())?;
     let filter = Filter {
         system,
         state,
         ready,
+        virtual_machine,
     };
     let (objects, token) = find::<K>(&app, &caller, &place, &page, &filter).await?;
     let items = objects.iter().map(|object| K::view(object)).collect();
@@ -161,6 +170,7 @@ fn is_meant<K: Kind>(object: &K::Object, filter: &Filter) -> bool {
         system,
         state,
         ready,
+        virtual_machine,
     } = filter;
     let facts: Facts<'_> = K::facts(object);
     system
@@ -169,6 +179,9 @@ fn is_meant<K: Kind>(object: &K::Object, filter: &Filter) -> bool {
         && state
             .as_deref()
             .is_none_or(|state| facts.state == Some(state))
+        && virtual_machine
+            .as_deref()
+            .is_none_or(|vm| facts.virtual_machine == Some(vm))
         && ready.is_none_or(|ready| readiness::<K>(object) == ready)
 }
 

@@ -24,6 +24,7 @@ pub enum Tab {
     Approvals,
     Machines,
     Volumes,
+    Backups,
     Usage,
 }
 
@@ -147,6 +148,7 @@ fn tabs(language: Language, of: &Of) -> Markup {
         (Tab::Approvals, "/approvals", "Chờ quyết định", "To decide"),
         (Tab::Machines, "/machines", "Máy ảo", "Machines"),
         (Tab::Volumes, "/volumes", "Ổ đĩa", "Volumes"),
+        (Tab::Backups, "/backups", "Sao lưu", "Backups"),
         (Tab::Usage, "/usage", "Sử dụng", "Usage"),
     ];
     html! {

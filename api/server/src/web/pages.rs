@@ -1,11 +1,15 @@
 //! The pages, one file each. Each reads as its visitor may, and acts by the same acts as the API.
 
 pub mod approvals;
+pub mod backup;
+pub mod backups;
 pub mod department;
 pub mod home;
 pub mod machine;
+pub mod proof;
 pub mod request;
 pub mod requests;
+pub mod restore;
 pub mod snapshot;
 pub mod usage;
 pub mod volume;

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, offset};
 
+use maud::{Markup, html};
+
 use crate::language::Language;
 
 /// How something stands, for its colour and its sign. The word beside it says the same.
@@ -37,6 +39,15 @@ pub fn state(language: Language, state: &str) -> (Tone, String) {
         "Attached" => (Tone::Good, "Đang dùng", "In use"),
         "Taken" => (Tone::Good, "Đã chụp", "Taken"),
         "Provisioned" => (Tone::Good, "Hoàn tất", "Provisioned"),
+        "Done" => (Tone::Good, "Hoàn tất", "Done"),
+        "Proven" => (Tone::Good, "Đã chứng minh", "Proven"),
+        "Copying" => (Tone::Moving, "Đang sao chép", "Being copied"),
+        "Writing" => (Tone::Moving, "Đang ghi", "Being written"),
+        "Restoring" => (Tone::Moving, "Đang khôi phục thử", "Being restored"),
+        "Booting" => (Tone::Moving, "Đang khởi động thử", "Being booted"),
+        "Probing" => (Tone::Moving, "Đang thử", "Being probed"),
+        "Erasing" => (Tone::Moving, "Đang xóa bản thử", "Being erased"),
+        "Failed" => (Tone::Bad, "Không đạt", "Failed"),
         "" | "Pending" => (Tone::Moving, "Đang chờ", "Pending"),
         "Starting" => (Tone::Moving, "Đang khởi động", "Starting"),
         "Stopping" => (Tone::Moving, "Đang dừng", "Stopping"),
@@ -123,6 +134,9 @@ pub fn condition(language: Language, condition: &str) -> &str {
         "Booted" => language.pick("Đã khởi động", "Booted"),
         "WithinQuota" => language.pick("Trong hạn mức", "Within quota"),
         "WithinLease" => language.pick("Trong thời hạn", "Within lease"),
+        "Kept" => language.pick("Được giữ lại", "Kept"),
+        "Proven" => language.pick("Đã chứng minh khôi phục được", "Proven"),
+        "Usual" => language.pick("Giống các lần trước", "Usual"),
         "RestartNeeded" => language.pick("Cần khởi động lại", "Restart needed"),
         other => other,
     }
@@ -152,6 +166,40 @@ pub fn time(text: &str) -> String {
 pub fn stamp(time: Timestamp) -> String {
     let here = time.to_zoned(TimeZone::fixed(offset(7)));
     here.strftime("%Y%m%d-%H%M").to_string()
+}
+
+/// A name for something that is made of another thing now, so that lists are read without opening each.
+#[must_use]
+pub fn named_now(of: &str, now: Timestamp) -> String {
+    const LONGEST: usize = 63;
+    let when = stamp(now);
+    let room = LONGEST.saturating_sub(when.len() + 1);
+    let of: String = of.chars().take(room).collect();
+    format!("{}-{when}", of.trim_end_matches('-'))
+}
+
+/// How far something is, as the operator writes it (`3.4 GiB of 20 GiB`): a bar, and the amounts.
+#[must_use]
+pub fn progress(language: Language, text: &str) -> Markup {
+    let parts = text.split_once(" of ");
+    let share = parts.and_then(|(done, of)| Some(binary(done)? / binary(of)? * 100.0));
+    html! {
+        @if let Some(share) = share.filter(|share| share.is_finite()) {
+            progress max="100" value=(format!("{:.0}", share.min(100.0)))
+                aria-label=(language.pick("Tiến độ", "Progress")) {}
+            " "
+        }
+        @match parts { Some((done, of)) => { (done) " / " (of) }, None => (text) }
+    }
+}
+
+/// An amount as people read it, such as `3.4 GiB`, in bytes.
+fn binary(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_once(' ')?;
+    let known = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let power = known.iter().position(|known| *known == unit)?;
+    let power = i32::try_from(power).ok()?;
+    Some(number.parse::<f64>().ok()? * 1024f64.powi(power))
 }
 
 /// A day as people write it; what is no day is shown as it is.
@@ -233,6 +281,28 @@ mod tests {
         assert_eq!(amount("12"), Some(12.0));
         assert_eq!(amount("1.5k"), Some(1500.0));
         assert_eq!(amount("much"), None);
+    }
+
+    #[test]
+    fn a_proposed_name_says_of_what_and_when_and_is_a_name() {
+        let now = "2027-01-15T17:30:00Z".parse().unwrap();
+        assert_eq!(named_now("data", now), "data-20270116-0030");
+        let long = format!("{}-{}", "a".repeat(48), "b".repeat(14));
+        let name = named_now(&long, now);
+        assert_eq!(name, format!("{}-20270116-0030", "a".repeat(48)));
+        assert!(crate::rights::is_name(&name));
+    }
+
+    #[test]
+    fn progress_is_a_bar_where_both_amounts_are_known() {
+        let shown = |text| progress(English, text).into_string();
+        let half = shown("512 MiB of 1 GiB");
+        assert!(
+            half.contains("value=\"50\"") && half.contains("512 MiB / 1 GiB"),
+            "{half}"
+        );
+        assert_eq!(shown("<b>"), "&lt;b&gt;");
+        assert_eq!(shown("1 GiB of 0 B"), "1 GiB / 0 B");
     }
 
     #[test]

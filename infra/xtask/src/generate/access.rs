@@ -182,6 +182,11 @@ const SERVED_KINDS: &[&str] = &[
     "machineclasses",
     "storagepools",
     "zones",
+    "backups",
+    "restores",
+    "restoreproofs",
+    "backuppolicies",
+    "backuprepositories",
 ];
 /// What departments may change through the API. It may do so as somebody only: of all that a user
 /// may do, these verbs on these kinds, and never as Kubernetes' own users (constrained
@@ -193,6 +198,9 @@ const WRITTEN_KINDS: &[(&[&str], &[&str])] = &[
     ),
     (&["volumesnapshots"], &["create", "delete", "get"]),
     (&["resourcerequests"], &["create", "get", "patch"]),
+    // A restore is stopped by deleting it; what is done is the platform's to remove.
+    (&["backups", "restoreproofs"], &["create", "get"]),
+    (&["restores"], &["create", "delete", "get"]),
     // An answer is never changed.
     (&["approvals"], &["create", "get"]),
 ];

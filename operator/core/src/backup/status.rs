@@ -1,7 +1,7 @@
 //! What people read of a backup. Once it tells how the backup ended it is the record of it, and is
 //! kept when nothing else knows of it any more.
 
-use dc_crds::backup::BackupVolume;
+use dc_crds::backup::{BackupVolume, RunFigures};
 use dc_crds::{BackupStatus, RestoreProof};
 use dc_types::claim::{BackedUp, BackupClaim, BackupState, HoldPhase, SnapshotState};
 use dc_types::report::{BackupDone, Detail};
@@ -19,16 +19,24 @@ use crate::words::{BackupFact, Fact, all_words};
 pub const DONE: &str = "Done";
 pub const FAILED: &str = "Failed";
 
-/// `kept`: whether the rules of its policy keep it; `None` while it is not done. `proofs`: those that
-/// name it.
+/// What is known of a backup that is done beside its own claim and record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Whether the rules of its policy keep it; `None` while it is not done.
+    pub kept: Option<&'a Fact>,
+    /// Whether its run was like those before it; `None` where that is not watched.
+    pub usual: Option<&'a Fact>,
+    /// Proofs that name it.
+    pub proofs: &'a [&'a RestoreProof],
+}
+
 #[must_use]
-pub fn status(
-    seen: &Seen<'_>,
-    plan: &Plan,
-    kept: Option<&Fact>,
-    proofs: &[&RestoreProof],
-    judged: &Judged<'_>,
-) -> BackupStatus {
+pub fn status(seen: &Seen<'_>, plan: &Plan, known: Known<'_>, judged: &Judged<'_>) -> BackupStatus {
+    let Known {
+        kept,
+        usual,
+        proofs,
+    } = known;
     let old = seen.backup.status.clone().unwrap_or_default();
     let claim = seen.claims.backups.get(&seen.me.uid);
     let mut status = told(seen, claim, old);
@@ -53,6 +61,12 @@ pub fn status(
         drafts.push(Draft {
             type_: dc_crds::condition::types::PROVEN,
             ..Draft::ready(proven::tell(&mut status, seen.me, proofs).words())
+        });
+    }
+    if let Some(usual) = usual.filter(|_| status.snapshot_id.is_some()) {
+        drafts.push(Draft {
+            type_: dc_crds::condition::types::USUAL,
+            ..Draft::ready(usual.words())
         });
     }
     status.conditions = merge(&status.conditions, drafts, judged);
@@ -99,6 +113,11 @@ fn record(seen: &Seen<'_>, status: &mut BackupStatus, claim: &BackupClaim, done:
     let counts = counts.as_ref();
     status.read = counts.map(|counts| human(counts.read.0));
     status.added = counts.map(|counts| human(counts.added.0));
+    status.figures = counts.map(|counts| RunFigures {
+        size_bytes: signed(size.0),
+        read_bytes: signed(counts.read.0),
+        added_bytes: signed(counts.added.0),
+    });
     let volumes = claim.volumes.iter().map(|volume| {
         let file = file(&volume.name);
         let told = counts.and_then(|counts| counts.volumes.iter().find(|told| told.file == file));
@@ -116,6 +135,11 @@ fn record(seen: &Seen<'_>, status: &mut BackupStatus, claim: &BackupClaim, done:
     if status.volumes.is_empty() {
         status.volumes = volumes.collect();
     }
+}
+
+/// More than 8 EiB is no volume.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// As `3.4 GiB of 20 GiB`, only while it runs.

@@ -1,3 +1,4 @@
+use dc_crds::backup::RunFigures;
 use dc_types::claim::{BackupClaim, BackupState, Makes, SnapshotPurpose};
 use dc_types::plan::{BackupItem, ItemBody, RepositoryPlace};
 use dc_types::report::Verb;
@@ -69,6 +70,14 @@ fn a_machine_is_backed_up_and_the_next_one_reads_only_what_has_changed() {
     assert_eq!(status.snapshot_id.as_ref().unwrap().len(), 64);
     assert_eq!(status.volumes[0].volume, "web-root");
     assert!(status.taken_at.is_some() && status.consistency.is_some());
+    assert_eq!(status.read.as_deref(), Some("4 MiB"));
+    let figures = RunFigures {
+        size_bytes: 1 << 30,
+        read_bytes: 4 << 20,
+        added_bytes: 1 << 20,
+    };
+    assert_eq!(status.figures, Some(figures));
+    assert!(!status.volumes[0].incremental && status.volumes[0].why_full.is_some());
     assert_eq!(carried(&sim, "one"), None, "the host may forget the run");
     assert!(sim.ledger.claims.releases.is_empty());
     // Its snapshot stays for the next.
@@ -86,6 +95,8 @@ fn a_machine_is_backed_up_and_the_next_one_reads_only_what_has_changed() {
     sim.works(true);
     sim.look();
     assert_eq!(state(&sim, "two"), "Done");
+    let later = sim.backups["two"].status.clone().unwrap();
+    assert!(later.volumes[0].incremental);
     assert_eq!(
         (snapshots_of(&sim, "one"), snapshots_of(&sim, "two")),
         (0, 1)

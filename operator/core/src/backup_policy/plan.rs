@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::schedule::{ValidSchedule, validate};
+use super::watched::{self, LastRuns};
 use super::{NewBackup, Repository, Seen, jitter_s, proofs, selects};
 use crate::backup::is_recorded;
 use crate::backup::status::{FAILED, time};
@@ -31,6 +32,12 @@ pub struct Progress {
     pub late: Vec<String>,
     /// The same, of those whose backups were not shown to come back.
     pub unproven: Vec<String>,
+    /// The same, of those whose last backup has failed, or does not get on.
+    pub failing: Vec<String>,
+    /// `department/backup`: the last one of each machine that is unlike those before it and at which
+    /// nobody has looked.
+    pub unusual: Vec<String>,
+    pub last: LastRuns,
     /// The next time, seconds since 1970.
     pub next: Option<i64>,
 }
@@ -55,6 +62,10 @@ pub fn plan(seen: &Seen<'_>) -> (Plan, Progress) {
     let (plan, mut progress) = of_machines(seen, &schedule);
     let due = proofs::due(seen);
     progress.unproven = due.unproven;
+    let watched = watched::watched(seen);
+    progress.failing = watched.failing;
+    progress.unusual = watched.unusual;
+    progress.last = watched.last;
     let found = match () {
         () if seen.repository == Repository::Absent => Some(BackupFact::RepositoryMissing {
             repository: spec.repository.clone(),
@@ -70,6 +81,7 @@ pub fn plan(seen: &Seen<'_>) -> (Plan, Progress) {
         machines: progress.unproven.iter().take(NAMED).cloned().collect(),
         all: progress.unproven.len(),
     });
+    let watched = watched::facts(&progress, NAMED);
     let begins = seen.repository == Repository::There && !spec.suspend;
     let plan = Plan {
         begin: match begins {
@@ -84,6 +96,7 @@ pub fn plan(seen: &Seen<'_>) -> (Plan, Progress) {
             .map(Fact::Backup)
             .into_iter()
             .chain(unproven.map(Fact::Proof))
+            .chain(watched.into_iter().map(Fact::from))
             .collect(),
         ..plan
     };

@@ -8,7 +8,7 @@ use crate::conditions::{Draft, Judged, merge};
 use crate::plan::Plan;
 use crate::words::{BackupFact, Fact, all_words};
 
-/// How many late or unproven machines are named.
+/// How many machines or backups are named, of each kind.
 const NAMED: usize = 20;
 
 #[must_use]
@@ -24,6 +24,9 @@ pub fn status(
         running,
         late,
         unproven,
+        failing,
+        unusual,
+        last,
         next,
     } = progress;
     let next = next.map(time);
@@ -44,6 +47,11 @@ pub fn status(
         late_machines: late.iter().take(NAMED).cloned().collect(),
         unproven: count(unproven.len() as u64),
         unproven_machines: unproven.iter().take(NAMED).cloned().collect(),
+        failing: count(failing.len() as u64),
+        failing_machines: failing.iter().take(NAMED).cloned().collect(),
+        unusual: count(unusual.len() as u64),
+        unusual_backups: unusual.iter().take(NAMED).cloned().collect(),
+        oldest_last_backup: last.oldest.map(time),
         next,
     }
 }

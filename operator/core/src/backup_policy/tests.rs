@@ -17,7 +17,7 @@ use crate::words::{BackupFact, Fact, ProofFact};
 
 const ZONE: &str = "Asia/Ho_Chi_Minh";
 
-fn at(text: &str) -> i64 {
+pub(super) fn at(text: &str) -> i64 {
     text.parse::<Timestamp>().unwrap().as_second()
 }
 
@@ -40,7 +40,7 @@ fn rules(last: u32, daily: u32, weekly: u32, monthly: u32, yearly: u32) -> KeepR
     }
 }
 
-fn policy() -> BackupPolicy {
+pub(super) fn policy() -> BackupPolicy {
     let mut policy = BackupPolicy::new(
         "nightly",
         BackupPolicySpec {
@@ -49,6 +49,7 @@ fn policy() -> BackupPolicy {
             schedule: schedule("0 1 * * *"),
             keep: rules(0, 30, 0, 12, 0),
             prove: None,
+            watch: None,
             suspend: false,
         },
     );
@@ -57,7 +58,7 @@ fn policy() -> BackupPolicy {
     policy
 }
 
-fn vm(department: &str, name: &str, n: u128) -> VirtualMachine {
+pub(super) fn vm(department: &str, name: &str, n: u128) -> VirtualMachine {
     let spec = json!({"system": "land", "class": "small", "disks": [], "interfaces": []});
     let mut vm = VirtualMachine::new(name, serde_json::from_value(spec).unwrap());
     vm.metadata.namespace = Some(department.into());
@@ -67,7 +68,7 @@ fn vm(department: &str, name: &str, n: u128) -> VirtualMachine {
 }
 
 /// As the API server shows it once the controller has made it, and it has ended if `done`.
-fn made(new: &NewBackup, done: bool) -> Backup {
+pub(super) fn made(new: &NewBackup, done: bool) -> Backup {
     let mut backup = new.object();
     backup.status = done.then(|| BackupStatus {
         state: "Done".into(),
@@ -78,7 +79,7 @@ fn made(new: &NewBackup, done: bool) -> Backup {
     backup
 }
 
-fn look(
+pub(super) fn look(
     policy: &BackupPolicy,
     vms: &[VirtualMachine],
     backups: &[Backup],

@@ -86,6 +86,8 @@ impl Tenant {
                     &BACKUPS,
                     &["get", "list", "watch", "create"],
                 ),
+                // What still writes is stopped by it.
+                rule(dc_crds::GROUP, &["restores"], &["delete"]),
                 rule(dc_crds::GROUP, &PROOFS, &READ),
                 rule(dc_crds::GROUP, &["resourcerequests"], &ALL),
                 rule("", &["secrets"], &ALL),

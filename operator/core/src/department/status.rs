@@ -56,5 +56,6 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> DepartmentSt
             .take(NAMED)
             .cloned()
             .collect(),
+        unprotected_volumes: count(seen.counts.unprotected_volumes),
     }
 }

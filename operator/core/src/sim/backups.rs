@@ -12,6 +12,7 @@ use dc_types::{HostName, ObjectRef};
 use super::{POOL, STORAGE, Sim, host};
 use crate::backup::password::RecoveryKey;
 use crate::backup::repository::{Logins, access};
+use crate::backup::status::Known;
 use crate::backup::{self, Made, RepositorySeen, manifest};
 use crate::conditions::Judged;
 use crate::object;
@@ -132,7 +133,7 @@ impl Sim {
         let object = self.backups[name].clone();
         let (plan, status) = self.with_backup(&object, |seen| {
             let plan = backup::plan(seen);
-            let status = backup::status(seen, &plan, None, &[], &JUDGED);
+            let status = backup::status(seen, &plan, Known::default(), &JUDGED);
             (plan, status)
         });
         let (mut changed, hold) = self.carry_out(&format!("backup {name}"), plan);

@@ -3,7 +3,7 @@
 use super::Standing::{Moving, Resting, Settled, Troubled};
 use super::platform::list;
 use super::size::human;
-use super::{Fact, Words};
+use super::{Fact, WatchFact, Words};
 
 /// What is found of backups, repositories, policies and restores. Named after its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +125,9 @@ pub enum BackupFact {
     MayGo {
         policy: String,
     },
+
+    /// What those who watch look for: [`super::watch`].
+    Watch(WatchFact),
 }
 
 pub(super) fn words(fact: &Fact) -> Option<Words> {

@@ -151,6 +151,12 @@ pub async fn shown(
             (interfaces(language, &view))
             (disks(language, &of, &view))
         }
+        section {
+            h2 { (language.pick("Sao lưu", "Backups")) }
+            p { a href=(of.path(&format!("/backups?machine={}", view.meta.name))) {
+                (language.pick("Các bản sao lưu của máy này", "Backups of this machine"))
+            } }
+        }
         @if takes && view.meta.phase == Phase::Present {
             (snapshot::take_form(visit, &at, hint, refused)?)
         }
@@ -283,12 +289,17 @@ fn stand(language: Language, condition: &Condition) -> Markup {
     let tone = match (condition.status, condition.type_.as_str()) {
         (ConditionStatus::True, "RestartNeeded") => Tone::Moving,
         (ConditionStatus::False, "RestartNeeded") => Tone::Quiet,
+        (ConditionStatus::False, "Usual") => Tone::Bad,
+        (ConditionStatus::False, "Kept") => Tone::Quiet,
         (ConditionStatus::True, _) => Tone::Good,
         (ConditionStatus::False, _) => Tone::Moving,
         (ConditionStatus::Unknown, _) => Tone::Quiet,
     };
     let word = match condition.status {
         ConditionStatus::True => language.pick("Đúng", "True"),
+        ConditionStatus::False if ["Usual", "Kept"].contains(&condition.type_.as_str()) => {
+            language.pick("Không", "No")
+        }
         ConditionStatus::False => language.pick("Chưa", "Not yet"),
         ConditionStatus::Unknown => language.pick("Không rõ", "Unknown"),
     };

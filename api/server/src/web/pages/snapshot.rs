@@ -59,14 +59,8 @@ pub fn take_form(visit: &Visit, at: &str, hint: &str, refused: Option<&Refused<'
 
 type Answer = Result<Markup, Problem>;
 
-/// What it is of, and when, so that lists are read without opening each.
 fn proposed(at: &str, now: jiff::Timestamp) -> String {
-    const LONGEST: usize = 63;
-    let of = at.rsplit('/').next().unwrap_or_default();
-    let when = words::stamp(now);
-    let room = LONGEST.saturating_sub(when.len() + 1);
-    let of: String = of.chars().take(room).collect();
-    format!("{}-{when}", of.trim_end_matches('-'))
+    words::named_now(at.rsplit('/').next().unwrap_or_default(), now)
 }
 
 pub async fn of_volume(
@@ -189,8 +183,9 @@ pub fn standing(language: Language, view: &SnapshotView) -> Markup {
     }
 }
 
-fn facts(language: Language, of: &Of, view: &SnapshotView) -> Markup {
-    let reached = view.consistency.map(|consistency| match consistency {
+/// What a guest that starts from it finds.
+pub fn reached(language: Language, consistency: Consistency) -> &'static str {
+    match consistency {
         Consistency::Crash => language.pick("như sau khi mất điện", "as after a power cut"),
         Consistency::FileSystem => language.pick(
             "hệ thống tệp đã ghi hết xuống ổ đĩa",
@@ -200,7 +195,11 @@ fn facts(language: Language, of: &Of, view: &SnapshotView) -> Markup {
             "ứng dụng cũng đã ghi hết xuống ổ đĩa",
             "applications had written their data out too",
         ),
-    });
+    }
+}
+
+fn facts(language: Language, of: &Of, view: &SnapshotView) -> Markup {
+    let reached = view.consistency.map(|one| reached(language, one));
     html! {
         dl.facts {
             @if let Some(machine) = &view.virtual_machine {
@@ -280,24 +279,4 @@ pub async fn remove(
     deed.delete::<Snapshots>(None).await?;
     let back = frame::department_path(&place.department, "/volumes");
     Ok(Redirect::to(&back).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proposed_name_says_of_what_and_when_and_is_a_name() {
-        let now = "2027-01-15T17:30:00Z".parse().unwrap();
-        let at = "/departments/so-khcn/volumes/data";
-        assert_eq!(proposed(at, now), "data-20270116-0030");
-        let long = format!(
-            "/departments/so-khcn/machines/{}-{}",
-            "a".repeat(48),
-            "b".repeat(14)
-        );
-        let name = proposed(&long, now);
-        assert_eq!(name, format!("{}-20270116-0030", "a".repeat(48)));
-        assert!(name_fault(Language::English, &name, ("", "")).is_none());
-    }
 }

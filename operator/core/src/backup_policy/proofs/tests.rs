@@ -30,6 +30,7 @@ fn policy(sample: u32) -> BackupPolicy {
                 monthly: 0,
                 yearly: 0,
             },
+            watch: None,
             prove: Some(Prove {
                 sample,
                 ..Prove::default()

@@ -1,0 +1,218 @@
+//! Restores: what a backup holds is brought back. Made, followed, and stopped by deleting them.
+//!
+//! What it is brought back to is one field of [`RestoreTo`] for each way there is.
+
+use dc_crds::Restore;
+use dc_crds::restore::{self, RestoreSpec, RestoreTarget};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::volumes::ReclaimRule;
+use super::{Create, Facts, Kind, named, view};
+use crate::rights::{Person, Resource};
+
+pub struct Restores;
+
+/// An order to bring back what a backup holds.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Restore)]
+pub struct RestoreView {
+    #[serde(flatten)]
+    pub meta: view::Meta,
+    /// Absent when a snapshot of the repository is named instead.
+    pub backup: Option<String>,
+    pub snapshot: Option<RepositorySnapshot>,
+    pub to: RestoreTo,
+    /// Pending, Writing, Done, Stopped or Releasing. Done and Stopped are for good.
+    pub state: String,
+    /// How much of it is done, such as `3.4 GiB of 20.0 GiB`; only while it runs.
+    pub progress: Option<String>,
+    /// What was written.
+    pub written: Option<String>,
+    /// Of what was read back, when that was asked for: each block is as in the backup.
+    pub sha256: Option<String>,
+    /// RFC 3339.
+    pub began_at: Option<String>,
+    pub ended_at: Option<String>,
+}
+
+/// A backup whose record is gone, as restic knows it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RepositorySnapshot {
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub repository: String,
+    /// All 64 hexadecimal digits.
+    #[schema(pattern = "^[0-9a-f]{64}$", max_length = 64)]
+    pub id: String,
+}
+
+/// What becomes of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreTo {
+    pub new_volume: NewRestoredVolume,
+}
+
+/// One volume of the backup, as a new volume of the department. It counts in its quota, and no machine
+/// gets it before all of it is written.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewRestoredVolume {
+    /// Which volume of the backup, by the name it had.
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub of: String,
+    /// What the new one is called.
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub name: String,
+    /// The information system it belongs to.
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub system: String,
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub pool: String,
+    /// Such as 20Gi, not less than the volume had. Absent: as much as it had. A snapshot needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        pattern = "^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$",
+        max_length = 18
+    )]
+    pub size: Option<String>,
+    /// What happens to its bytes when it is deleted.
+    #[serde(default)]
+    pub reclaim: ReclaimRule,
+    /// Read it back when it is written, and compare it with the backup.
+    #[serde(default)]
+    pub verify: bool,
+}
+
+/// A restore to be made, of exactly one of backup and snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewRestore {
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub name: String,
+    /// A backup of the department.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub backup: Option<String>,
+    /// When there is no record of the backup any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<RepositorySnapshot>,
+    pub to: RestoreTo,
+}
+
+impl Kind for Restores {
+    type Object = Restore;
+    type View = RestoreView;
+    const RESOURCE: Resource = Resource {
+        group: dc_crds::GROUP,
+        plural: "restores",
+    };
+
+    fn view(object: &Restore) -> RestoreView {
+        let RestoreSpec {
+            backup,
+            snapshot,
+            volume,
+            verify,
+            department: _,
+            to,
+        } = object.spec.clone();
+        let status = object.status.clone().unwrap_or_default();
+        RestoreView {
+            meta: Self::meta(object),
+            backup,
+            snapshot: snapshot.map(|of| RepositorySnapshot {
+                repository: of.repository,
+                id: of.id,
+            }),
+            to: RestoreTo {
+                new_volume: NewRestoredVolume {
+                    of: volume,
+                    name: to.name,
+                    system: to.system,
+                    pool: to.pool,
+                    size: to.size,
+                    reclaim: ReclaimRule::of(to.reclaim, to.erase_method),
+                    verify,
+                },
+            },
+            state: status.state,
+            progress: status.progress,
+            written: status.written,
+            sha256: status.sha256,
+            began_at: status.began_at,
+            ended_at: status.ended_at,
+        }
+    }
+
+    fn meta(object: &Restore) -> view::Meta {
+        let status = object.status.as_ref();
+        view::meta(
+            &object.metadata,
+            status.map_or(&[], |status| &status.conditions),
+        )
+    }
+
+    fn facts(object: &Restore) -> Facts<'_> {
+        Facts {
+            system: Some(&object.spec.to.system),
+            state: object.status.as_ref().map(|status| status.state.as_str()),
+            ..Facts::default()
+        }
+    }
+}
+
+impl Create for Restores {
+    type New = NewRestore;
+
+    fn name(new: &NewRestore, _: &Person) -> String {
+        new.name.clone()
+    }
+
+    fn object(department: &str, name: &str, new: NewRestore) -> Restore {
+        let NewRestore {
+            name: _,
+            backup,
+            snapshot,
+            to: RestoreTo { new_volume },
+        } = new;
+        let NewRestoredVolume {
+            of,
+            name: volume,
+            system,
+            pool,
+            size,
+            reclaim,
+            verify,
+        } = new_volume;
+        let (reclaim, erase_method) = reclaim.parts();
+        let spec = RestoreSpec {
+            backup,
+            snapshot: snapshot.map(|of| restore::RepositorySnapshot {
+                repository: of.repository,
+                id: of.id,
+            }),
+            volume: of,
+            verify,
+            department: None,
+            to: RestoreTarget {
+                name: volume,
+                system,
+                pool,
+                size,
+                reclaim,
+                erase_method,
+            },
+        };
+        let mut restore = Restore::new("", spec);
+        restore.metadata = named(department, name);
+        restore
+    }
+
+    fn audited(new: &NewRestore) -> Value {
+        json!(new)
+    }
+}
