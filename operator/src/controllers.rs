@@ -48,9 +48,11 @@ mod pool;
 mod proof;
 mod queue;
 mod quota;
+mod readings;
 mod repository;
 mod request;
 mod restore;
+mod rewrap;
 mod route;
 mod settle;
 mod showback;
@@ -90,6 +92,7 @@ pub struct Context {
     secrets: vm::Secrets,
     logins: repository::Logins,
     records: showback::Records,
+    readings: readings::Readings,
     /// What was last put on the boards of each department.
     networks: Mutex<HashMap<DepartmentName, Projection>>,
     /// Departments whose network was not projected yet in this term; `None` when all were.
@@ -146,6 +149,7 @@ async fn work(stores: Stores, parts: Parts) -> Result<()> {
         secrets: vm::Secrets::default(),
         logins: repository::Logins::default(),
         records: showback::Records::default(),
+        readings: readings::Readings::default(),
         networks: Mutex::default(),
         unprojected: Mutex::new(Some(BTreeSet::new())),
     });
@@ -160,6 +164,8 @@ async fn work(stores: Stores, parts: Parts) -> Result<()> {
     }
     tasks.spawn(resync(context.clone()));
     tasks.spawn(sweep(context.clone()));
+    tasks.spawn(readings::serve(context.clone()));
+    tasks.spawn(rewrap::serve(context.clone()));
     match tasks.join_next().await {
         Some(Err(error)) => Err(error.into()),
         Some(Ok(())) | None => anyhow::bail!("a task of the controllers has ended"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dc_crds::certificate::Signature;
+use dc_crds::certificate::{KeyEvidence, Signature};
 use dc_crds::proof::ProofEvidence;
 use dc_crds::{ErasureCertificate, RestoreProof};
 use dc_operator_core::proof::signed_text as proof_text;
@@ -42,6 +42,50 @@ pub enum EvidenceError {
         #[source]
         source: kube::Error,
     },
+}
+
+/// What is signed.
+pub enum Evidence {
+    Erasure(Box<ErasureCertificate>),
+    Proof(Box<RestoreProof>),
+}
+
+/// Evidence that was kept as YAML or JSON.
+pub fn parse(text: &str) -> Result<Evidence, ParseError> {
+    // JSON is YAML as well.
+    let object: serde_json::Value = serde_norway::from_str(text).map_err(ParseError::Text)?;
+    let read = match object["kind"].as_str() {
+        Some("RestoreProof") => {
+            serde_json::from_value(object).map(|proof| Evidence::Proof(Box::new(proof)))
+        }
+        _ => serde_json::from_value(object).map(|found| Evidence::Erasure(Box::new(found))),
+    };
+    read.map_err(ParseError::Object)
+}
+
+#[derive(Debug, Error)]
+pub enum ParseError {
+    #[error("it is neither YAML nor JSON")]
+    Text(#[source] serde_norway::Error),
+    #[error("it is neither an ErasureCertificate nor a RestoreProof")]
+    Object(#[source] serde_json::Error),
+}
+
+/// What a certificate says of a destroyed key.
+#[must_use]
+pub fn of_key(key: &KeyEvidence) -> String {
+    let members = |of: &[String]| match of {
+        [] => "none".to_owned(),
+        of => of.join(", "),
+    };
+    format!(
+        "Its key was deleted at {}. Members of the ledger that have it no more: {}. Members that did not \
+         say so: {}. {}",
+        key.destroyed_at,
+        members(&key.compacted),
+        members(&key.silent),
+        key.remains,
+    )
 }
 
 /// Why a certificate is not believed.
@@ -232,6 +276,7 @@ mod tests {
                 host: "s1".into(),
                 size: 1 << 30,
                 method: ErasedBy::Zero,
+                key: None,
                 began_at: None,
                 ended_at: Some("2026-11-25T10:00:00Z".into()),
                 extents: 3,

@@ -30,6 +30,7 @@ pub use mirror::{LeaderValue, SeenLeader};
 
 mod commit;
 mod follow;
+mod members;
 mod mirror;
 mod store;
 

@@ -10,15 +10,18 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dc_crds::{ErasureCertificate, RestoreProof};
 use dc_operator::controllers::Controllers;
-use dc_operator::evidence;
-use dc_operator::ledger::{StoreConfig, StoreTls};
+use dc_operator::evidence::{self, Evidence};
+use dc_operator::ledger::{Store, StoreConfig, StoreTls};
 use dc_operator::logs;
 use dc_operator::master::{self, MasterKeys};
 use dc_operator::operator::{self, Config, End};
 use dc_operator::rebuild::request::{Report, Request, Requests};
 use dc_operator::recovery;
 use dc_operator_core::backup::repository::RecoveryKeys;
+use dc_operator_core::claims::Claims;
+use dc_operator_core::volume::encryption::wrapped_by;
 use dc_types::HostName;
+use k8s_openapi::jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,9 +57,27 @@ enum Command {
     /// Makes and reads the keys that every backup's password comes from. Needs no cluster.
     #[command(subcommand)]
     RecoveryKey(RecoveryKeyCommand),
+    /// Looks at the master keys of encrypted volumes.
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
     /// Checks evidence.
     #[command(subcommand)]
     Certificate(CertificateCommand),
+}
+
+#[derive(Subcommand)]
+enum MasterKeyCommand {
+    /// Says which master key wraps how many keys of volumes, and which may be retired.
+    Status(MasterKeyArgs),
+}
+
+#[derive(Args)]
+struct MasterKeyArgs {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// The folder of the operators.
+    #[arg(long)]
+    master_keys: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -143,6 +164,10 @@ struct RunArgs {
     /// read by its owner alone. The last one wraps new keys.
     #[arg(long)]
     master_keys: Option<PathBuf>,
+    /// How long a member of the ledger that does not answer is waited for before the destruction of a
+    /// volume's key is certified without it, in seconds.
+    #[arg(long, default_value_t = 900)]
+    member_patience_s: u32,
 }
 
 #[derive(Args)]
@@ -159,6 +184,12 @@ struct ApiArgs {
 struct ClusterArgs {
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+}
+
+#[derive(Args)]
+struct LedgerArgs {
     /// URLs of the ledger's etcd, joined by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     ledger: Vec<String>,
@@ -189,6 +220,7 @@ async fn main() -> ExitCode {
         Command::Run(args) => run(args).await,
         Command::Ledger(LedgerCommand::Rebuild(args)) => rebuild(args).await,
         Command::RecoveryKey(command) => recovery_key(&command),
+        Command::MasterKey(MasterKeyCommand::Status(args)) => master_keys(&args).await,
         Command::Certificate(CertificateCommand::Verify(args)) => verify(args).await,
     };
     match ended {
@@ -215,7 +247,7 @@ fn log(format: LogFormat) {
 async fn run(args: RunArgs) -> Result<End> {
     let client = client(&args.cluster.api).await?;
     let config = Config {
-        store: store(&args.cluster)?,
+        store: store(&args.cluster.ledger)?,
         namespace: args.cluster.api.namespace,
         listen: args.listen,
         advertise: args.advertise,
@@ -228,6 +260,7 @@ async fn run(args: RunArgs) -> Result<End> {
             Some(folder) => master::read(folder)?,
             None => MasterKeys::default(),
         },
+        member_patience: SignedDuration::from_secs(args.member_patience_s.into()),
     };
     let controllers = Controllers::start(&client);
     let control = move |parts, term| controllers.clone().lead(parts, term);
@@ -246,6 +279,18 @@ fn recovery_key(command: &RecoveryKeyCommand) -> Result<End> {
             println!("{}", key.password(repository, department).0);
         }
     }
+    Ok(End::Stopped)
+}
+
+async fn master_keys(args: &MasterKeyArgs) -> Result<End> {
+    let known = master::read(&args.master_keys)?;
+    let store = Store::connect(&store(&args.ledger)?).await?;
+    let (entries, _) = store.read_all().await.context("cannot read the ledger")?;
+    let mut claims = Claims::default();
+    for entry in &entries {
+        claims.apply(&entry.key, entry.value.as_deref(), entry.revision)?;
+    }
+    println!("{}", master::report(&wrapped_by(&claims), &known));
     Ok(End::Stopped)
 }
 
@@ -287,30 +332,12 @@ async fn verify(args: VerifyArgs) -> Result<End> {
     }
 }
 
-/// What is signed.
-enum Evidence {
-    Erasure(Box<ErasureCertificate>),
-    Proof(Box<RestoreProof>),
-}
-
 /// A name with a slash is that of a RestoreProof: `<namespace>/<name>`.
 async fn read_evidence(args: &VerifyArgs) -> Result<Evidence> {
     if let Some(path) = &args.file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        // JSON is YAML as well.
-        let object: serde_json::Value = serde_norway::from_str(&text)
-            .with_context(|| format!("{} is neither YAML nor JSON", path.display()))?;
-        let read = match object["kind"].as_str() {
-            Some("RestoreProof") => {
-                serde_json::from_value(object).map(|proof| Evidence::Proof(Box::new(proof)))
-            }
-            _ => serde_json::from_value(object).map(|found| Evidence::Erasure(Box::new(found))),
-        };
-        return read.with_context(|| {
-            let path = path.display();
-            format!("{path} is neither an ErasureCertificate nor a RestoreProof")
-        });
+        return evidence::parse(&text).with_context(|| format!("cannot use {}", path.display()));
     }
     let name = args.name.as_deref().unwrap_or_default();
     let client = client(&args.api).await?;
@@ -389,6 +416,9 @@ fn verify_erasure(
         spec.method,
         spec.ordered_by.as_deref().unwrap_or("(not recorded)"),
     );
+    if let Some(key) = &spec.key {
+        println!("{}", evidence::of_key(key));
+    }
     Ok(End::Stopped)
 }
 
@@ -428,7 +458,7 @@ async fn client(args: &ApiArgs) -> Result<Client> {
     Client::try_from(config).context("the kubeconfig cannot be used")
 }
 
-fn store(args: &ClusterArgs) -> Result<StoreConfig> {
+fn store(args: &LedgerArgs) -> Result<StoreConfig> {
     let read = |path: &PathBuf| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dc_operator_core::quota::report::{self, Row};
-use dc_types::report::Guest;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -20,6 +19,12 @@ use crate::leader::Leader;
 use crate::ledger::{Health, Ledger};
 use crate::observed::Observed;
 pub use backups::Backups;
+
+mod guests;
+mod keys;
+
+use guests::{GUESTS, guest_name};
+use keys::MasterKey;
 
 /// From 1 ms, the least a reconcile with no I/O takes, to 33 s, when somebody should look.
 const DURATIONS: (f64, f64, u16) = (0.001, 2.0, 16);
@@ -128,6 +133,7 @@ pub struct Metrics {
     pub backups: Backups,
     pool_orphans: Family<PoolName, Gauge>,
     pool_usable: Family<PoolName, Gauge>,
+    volume_keys: Family<MasterKey, Gauge>,
 }
 
 fn durations() -> Histogram {
@@ -162,6 +168,7 @@ impl Default for Metrics {
             backups: Backups::default(),
             pool_orphans: Family::default(),
             pool_usable: Family::default(),
+            volume_keys: Family::default(),
             registry: Arc::default(),
         };
         let m = &metrics;
@@ -230,6 +237,11 @@ impl Default for Metrics {
             "pool_usable",
             "1 while a pool's host says nothing against its use",
             m.pool_usable.clone(),
+        );
+        r.register(
+            "volume_keys",
+            "Keys of encrypted volumes by the master key that wraps them; told by the leader",
+            m.volume_keys.clone(),
         );
         Self {
             registry: Arc::new(registry),
@@ -314,6 +326,7 @@ impl Metrics {
         lock(&self.quota_shown).clear();
         self.quota.clear();
         self.backups.clear();
+        self.volume_keys.clear();
     }
 
     /// The whole text, with what is counted at the moment of asking.
@@ -351,6 +364,8 @@ impl Metrics {
                 ("volume", claims.volumes.len()),
                 ("move", claims.moves.len()),
                 ("attachment", claims.attachments.len()),
+                ("key", claims.keys.len()),
+                ("destroyed", claims.destroyed.len()),
                 ("snapshot", claims.snapshots.len()),
                 ("hold", claims.holds.len()),
                 ("backup", claims.backups.len()),
@@ -416,26 +431,4 @@ fn set_host(family: &Family<HostAmount, Gauge>, host: &str, amount: &'static str
 
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-const GUESTS: [Guest; 7] = [
-    Guest::Absent,
-    Guest::Starting,
-    Guest::Running,
-    Guest::Paused,
-    Guest::Stopping,
-    Guest::Stopped,
-    Guest::Crashed,
-];
-
-fn guest_name(guest: Guest) -> &'static str {
-    match guest {
-        Guest::Absent => "absent",
-        Guest::Starting => "starting",
-        Guest::Running => "running",
-        Guest::Paused => "paused",
-        Guest::Stopping => "stopping",
-        Guest::Stopped => "stopped",
-        Guest::Crashed => "crashed",
-    }
 }

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use dc_operator_core::backup::repository::RecoveryKeys;
 use dc_types::Term;
 use dc_types::plan::Secret;
+use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
 use tokio::sync::Mutex;
 
@@ -54,6 +55,9 @@ pub struct Config {
     pub recovery_keys: RecoveryKeys,
     /// By them the keys of volumes are wrapped.
     pub master_keys: MasterKeys,
+    /// How long a member of the ledger that does not answer is waited for, before the destruction of a
+    /// key is certified without it.
+    pub member_patience: SignedDuration,
 }
 
 /// What controllers work with. Cheap to clone.
@@ -74,6 +78,8 @@ pub struct Parts {
     pub recovery_keys: Arc<RecoveryKeys>,
     /// The master keys of volumes.
     pub master_keys: Arc<MasterKeys>,
+    /// As configured.
+    pub member_patience: SignedDuration,
 }
 
 /// Why the process ends.
@@ -168,6 +174,7 @@ where
         evidence,
         recovery_keys: Arc::new(config.recovery_keys.clone()),
         master_keys: Arc::new(config.master_keys.clone()),
+        member_patience: config.member_patience,
     };
     let identity = authority.sign_operator(&server_names(config), SystemTime::now())?;
     let joins = Joins::new(&parts, Arc::new(authority), HOST_LIFE, &config.advertise);

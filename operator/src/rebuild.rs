@@ -30,6 +30,9 @@ use request::{Report, Request, Requests};
 /// How often an operator that may not act looks for a request.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// What of the old ledger stays, in the order of the keys.
+const KEPT: [&str; 2] = [keys::DESTROYED, keys::KEY];
+
 /// Keys of one transaction: below etcd's 128.
 const BATCH: usize = 100;
 
@@ -162,20 +165,23 @@ impl Rebuilder {
         })
     }
 
-    /// The volumes whose wrapped keys the ledger has.
+    /// The volumes whose wrapped keys the ledger has, or had until they were destroyed.
     async fn keys(&self) -> Result<BTreeSet<InstanceId>> {
         let (entries, _) = self.ledger.store().read_all().await?;
-        let ids = entries
-            .iter()
-            .filter_map(|entry| entry.key.strip_prefix(keys::KEY));
+        let id = |key: &str| {
+            KEPT.iter()
+                .find_map(|kept| key.strip_prefix(kept).map(str::to_owned))
+        };
+        let ids = entries.iter().filter_map(|entry| id(&entry.key));
         Ok(ids.filter_map(|id| id.parse().ok()).collect())
     }
 
     async fn write(&self, outcome: &Outcome, incarnation: u64) -> Result<()> {
         let store = self.ledger.store();
         // Also who leads: whoever believes to, does not any more.
-        // Wrapped keys of volumes are held by no host: they are never deleted here.
-        let deleted = store.delete_all_but(keys::KEY).await;
+        // Wrapped keys of volumes, and that one was destroyed, are held by no host: they are never
+        // deleted here.
+        let deleted = store.delete_all_but(&KEPT).await;
         deleted.context("the old ledger stays")?;
         let puts: Vec<_> = outcome.keys.iter().collect();
         for batch in puts.chunks(BATCH) {

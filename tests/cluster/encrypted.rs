@@ -16,6 +16,9 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+mod destroyed;
+mod rewrapped;
+
 use super::machines::lead;
 use super::machines::province::{DEADLINE, DEPARTMENT, Province};
 use super::sessions::running::{Operator, eventually};
@@ -218,18 +221,11 @@ async fn what_cannot_be_encrypted_is_refused_with_its_reason() {
     let refused = volumes.patch("b", &PatchParams::default(), &plain).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("encrypted: cannot change"), "{refused}");
-    for (name, spec, reason) in [
-        (
-            "copy",
-            json!({"size": "1Gi", "source": {"volume": "b"}}),
-            "SourceEncrypted",
-        ),
-        (
-            "b",
-            json!({"size": "2Gi", "encrypted": true}),
-            "EncryptedCannotGrow",
-        ),
-    ] {
+    for (name, spec, reason) in [(
+        "copy",
+        json!({"size": "1Gi", "source": {"volume": "b"}}),
+        "SourceEncrypted",
+    )] {
         province.place.apply(&volume(name, spec).to_string());
         until(&format!("{name} to say {reason}"), DEADLINE, async || {
             let found = volumes.get(name).await.unwrap();
@@ -242,11 +238,41 @@ async fn what_cannot_be_encrypted_is_refused_with_its_reason() {
         .await
         .unwrap();
     }
+    // It grows behind its header.
+    let larger = volume("b", json!({"size": "2Gi", "encrypted": true}));
+    province.place.apply(&larger.to_string());
+    province.wait_volume("b", "Ready", "2Gi").await;
+    // A key is destroyed of what has one.
+    for (spec, field) in [
+        (json!({"size": "1Gi"}), "eraseMethod"),
+        (json!({"size": "1Gi", "encrypted": false}), "eraseMethod"),
+    ] {
+        let mut spec = spec;
+        spec["reclaim"] = json!("Erase");
+        spec["eraseMethod"] = json!("KeyDestruction");
+        let refused = kubectl
+            .apply_text(&volume("c", spec).to_string(), "test")
+            .unwrap_err();
+        let refused = format!("{refused:#}");
+        assert!(
+            refused.contains(&format!("{field}: KeyDestruction is for")),
+            "{refused}"
+        );
+    }
+    let mut plain = machine("plain");
+    let template = &mut plain["spec"]["disks"][0]["template"];
+    template["eraseMethod"] = json!("KeyDestruction");
+    let refused = kubectl.apply_text(&plain.to_string(), "test").unwrap_err();
+    let refused = format!("{refused:#}");
+    assert!(
+        refused.contains("template.eraseMethod: KeyDestruction"),
+        "{refused}"
+    );
     let size = parts.ledger.with_claims(|claims| {
         let claims = claims.volumes.values();
         claims.map(|claim| claim.value.size.0).collect::<Vec<_>>()
     });
-    assert_eq!(size, [(1 << 30) + LUKS_HEADER.0]);
+    assert_eq!(size, [(2 << 30) + LUKS_HEADER.0]);
     province.stop_agents().await;
     operator.stop().await;
 }

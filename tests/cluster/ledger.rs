@@ -1,6 +1,7 @@
 //! The ledger and the election against a real etcd: what is committed once, by whom, and what a
 //! store that has lost something is recognised by.
 
+pub mod members;
 mod place;
 mod proxy;
 

@@ -1,6 +1,7 @@
 //! The ledger lost under running machines: nothing moves until it was rebuilt, and then nothing has
 //! changed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dc_lab::chart;
@@ -9,7 +10,10 @@ use dc_operator::ledger::Health;
 use dc_operator::operator::{End, Parts};
 use dc_operator::rebuild::request::{Report, Request, Requests};
 use dc_operator_core::claims::Claims;
-use dc_types::{Epoch, HostName};
+use dc_operator_core::txn::Txn;
+use dc_types::claim::{DestroyedKey, keys};
+use dc_types::{Epoch, HostName, InstanceId};
+use uuid::Uuid;
 
 use super::encrypted::machine;
 use super::machines::province::{DEADLINE, Province};
@@ -151,6 +155,18 @@ async fn a_ledger_restored_from_before_gives_nothing_to_a_second_owner() {
     // Its key is in the ledger alone.
     province.place.apply(&machine("sealed").to_string());
     province.wait_state("sealed", "Running").await;
+    // So is that another one's was destroyed.
+    let gone = DestroyedKey {
+        volume: InstanceId(Uuid::from_u128(0xdead)),
+        masters: vec!["first".into()],
+        at: 1_780_000_000,
+        incarnation: 1,
+        revision: None,
+        members: BTreeMap::new(),
+        closed: true,
+    };
+    let txn = Txn::new("destroyed").claim(keys::destroyed(gone.volume), &gone);
+    parts.ledger.commit(&txn).await.unwrap();
     let snapshot = province.folder().join("ledger.db");
     province.place.ledger().save_snapshot(&snapshot).unwrap();
     // What comes now, the restored ledger does not know.
@@ -196,6 +212,8 @@ async fn a_ledger_restored_from_before_gives_nothing_to_a_second_owner() {
             .collect::<Vec<_>>()
     };
     assert_eq!(keys(&now), keys(&before));
+    let destroyed: Vec<_> = now.destroyed.values().map(|key| &key.value).collect();
+    assert_eq!(destroyed, [&gone]);
     assert_untouched(&changes, &province.changes(), "virt.start", 0);
     province.stop_agents().await;
     operator.stop().await;

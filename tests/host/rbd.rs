@@ -16,8 +16,8 @@ use dc_lab::images::{DiskFormat, GuestImage};
 use dc_lab::progress::run;
 use dc_lab::wait::{self, Look};
 use dc_types::plan::{
-    Cephx, DiskItem, DiskSource, GrantAccess, ImageFormat, ImageItem, ImageSource, RbdCluster,
-    Secret, VolumeSource,
+    Cephx, DiskItem, DiskSource, Formatted, GrantAccess, ImageFormat, ImageItem, ImageSource,
+    LUKS_HEADER, RbdCluster, Secret, VolumeSource,
 };
 use dc_types::report::{Guest, PoolPlace};
 use dc_types::{Bytes, Epoch, ImageUid, InstanceId, ObjectRef, ObjectUid, PoolName};
@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::carrier::Carrier;
 use crate::vm::carrier;
 use crate::vm::growth::{GROWN, WRITER};
+use crate::vm::luks::{KEY as VOLUME_KEY, contains, luks};
 use crate::vm::moves::Desk;
 use crate::vm::order::Order;
 use crate::vm::plugs::{TELLER, has, is_as_asked};
@@ -455,4 +456,98 @@ async fn wait_until_it_writes(bench: &Bench) -> Result<()> {
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn an_encrypted_image_of_ceph_is_formatted_written_to_and_grown_and_shows_nothing()
+-> Result<()> {
+    apt::ensure(Packages::AllWithCeph)?;
+    let (carrier, mut order) = carrier("luks-rbd").await?;
+    let tools = carrier.tools().await?;
+    let ceph = Ceph::ensure(&carrier.machine, &CephSpec { size_gib: 20 }).await?;
+    let state = carrier.machine.folder("rbd-state")?;
+    let volume = InstanceId(Uuid::from_u64_pair(80, 0));
+    let size = Bytes(64 << 20);
+    let bench = Bench::blank(ceph, state, volume, Bytes(size.0 + LUKS_HEADER.0));
+    let bench = Arc::new(carrier.inside(bench).await?);
+    inside(
+        &carrier,
+        &bench,
+        |bench| async move { bench.grant(20).await },
+    )
+    .await?;
+    let first = order.vm.disks[0].clone();
+    let mut disk = DiskItem {
+        volume,
+        name: "data".into(),
+        grant: epoch(20),
+        source: DiskSource::Rbd {
+            cluster: bench.cluster.clone(),
+            image: volume.to_string(),
+            cephx: bench.cephx(20),
+        },
+        size,
+        luks: luks(VOLUME_KEY, Formatted::Never),
+        ..first.clone()
+    };
+    order.vm.disks.push(disk.clone());
+    order.vm.seed.user_data = Secret(TELLER.into());
+    let began = std::time::Instant::now();
+    order
+        .settle(&carrier, &tools, "it is formatted", |looked| {
+            looked.formatted == [volume]
+        })
+        .await?;
+    println!("{size} over rbd were formatted in {:?}", began.elapsed());
+    disk.luks = luks(VOLUME_KEY, Formatted::Done);
+    order.vm.disks[1] = disk.clone();
+    order
+        .settle(&carrier, &tools, "the guest runs", is_as_asked)
+        .await?;
+    has(&carrier, &order, &[&first, &disk]).await?;
+
+    // It grows behind its header, under its guest.
+    let grown = Bytes(96 << 20);
+    inside(&carrier, &bench, move |bench| async move {
+        let whole = Bytes(grown.0 + LUKS_HEADER.0);
+        Ok(bench.driver.grow_volume(bench.volume, whole).await?)
+    })
+    .await?;
+    order.vm.disks[1].size = grown;
+    order
+        .settle(&carrier, &tools, "the guest is told", is_as_asked)
+        .await?;
+    let looked = order.look(&carrier, &tools).await?;
+    let mut domains = looked.seen.domains.values();
+    let mut disks = domains.next().context("no domain")?.disks.values();
+    let live = disks.find(|disk| disk.device == "vdb").context("no disk")?;
+    ensure!(live.size == Some(grown), "{live:?}");
+
+    // Off, so that all of it has been written.
+    order.release();
+    order
+        .settle(&carrier, &tools, "it is released", |seen| seen.released)
+        .await?;
+    let copy = carrier.machine.folder("volumes")?.join("exported");
+    let image = format!(
+        "rbd:{POOL}/{volume}:id={AGENT_USER}:conf={}",
+        bench.ceph.configuration().display()
+    );
+    let mut export = bench.ceph.command("qemu-img");
+    export
+        .args(["convert", "-f", "raw", "-O", "raw", &image])
+        .arg(&copy);
+    run(&mut export)?;
+    let bytes = std::fs::read(&copy)?;
+    ensure!(
+        bytes.len() as u64 == grown.0 + LUKS_HEADER.0,
+        "{}",
+        bytes.len()
+    );
+    ensure!(bytes.starts_with(b"LUKS"), "no header");
+    ensure!(!contains(&bytes, "marked by"), "it is in clear");
+    let behind = usize::try_from(LUKS_HEADER.0)?;
+    let formatted = &bytes[behind..behind + usize::try_from(size.0)?];
+    ensure!(!contains(formatted, &"\0".repeat(4096)), "a hole is left");
+    Ok(())
 }

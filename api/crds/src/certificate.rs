@@ -52,6 +52,9 @@ pub struct ErasureCertificateSpec {
     pub size: i64,
     /// How it was erased.
     pub method: ErasedBy,
+    /// What is known of the destroyed key; only by KeyDestruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyEvidence>,
     /// When the host began, RFC 3339 in UTC; absent when it did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -90,14 +93,45 @@ pub enum ErasedBy {
     Zero,
     /// All blocks were written with random bytes, then with zeros.
     Random,
+    /// The key of the encrypted volume was destroyed, then all blocks were given back to the pool.
+    KeyDestruction,
 }
 
-/// What the host's own reading back shows.
+/// The destruction of a volume's key: what was seen of it, and what it does not reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyEvidence {
+    /// The ids of all master keys that ever wrapped it, the last one last.
+    #[schemars(length(max = 64), inner(length(max = 255)))]
+    pub master_keys: Vec<String>,
+    /// When it was deleted from the ledger, RFC 3339 in UTC.
+    #[schemars(length(max = 32))]
+    pub destroyed_at: String,
+    /// The ledger's incarnation, under which the revision counts.
+    #[schemars(range(min = 0))]
+    pub incarnation: i64,
+    /// The ledger's revision that deleted it; the ledger was compacted there.
+    #[schemars(range(min = 0))]
+    pub revision: i64,
+    /// Members of the ledger that were read at an older revision and answered that it is compacted.
+    #[schemars(length(max = 64), inner(length(max = 255)))]
+    pub compacted: Vec<String>,
+    /// Members that did not answer so: they may still hold the wrapped key.
+    #[schemars(length(max = 64), inner(length(max = 255)))]
+    pub silent: Vec<String>,
+    /// What the destruction does not reach, and who must exclude that too does what.
+    #[schemars(length(max = 4096))]
+    pub remains: String,
+}
+
+/// What the host's own reading back shows, and of a destroyed key the answers of the ledger's members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ErasureResult {
-    /// Every byte of the volume was read back and held nothing.
+    /// Every byte of the volume was read back and held nothing. By KeyDestruction: every block that held
+    /// something was, and every member of the ledger has answered that it has the key no more.
     Verified,
-    /// The host says that it is erased, and that fewer bytes were read back than the volume had.
+    /// The host says that it is erased, and that fewer bytes were read back than the volume had. By
+    /// KeyDestruction also: a member of the ledger has not answered; see `key.silent`.
     PartlyVerified,
     /// The host says that nothing is left, and not how: a host of before, or one that had already
     /// forgotten.

@@ -82,6 +82,7 @@ pub struct RepositorySnapshot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.size) || quantity(self.size).compareTo(quantity('1Mi')) >= 0 && quantity(self.size).compareTo(quantity('64Ti')) <= 0").message("to.size: from 1Mi to 64Ti"))]
+#[x_kube(validation = Rule::new("self.eraseMethod != 'KeyDestruction'").message("to.eraseMethod: KeyDestruction is for encrypted volumes alone, and a restored one is not; set Discard, Zero or Random"))]
 pub struct RestoreTarget {
     /// Its name.
     #[schemars(

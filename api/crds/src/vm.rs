@@ -123,6 +123,7 @@ pub enum OnGuestStop {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.volume) != has(self.template)").message("exactly one of volume and template"))]
 #[x_kube(validation = Rule::new("!has(self.template) || !self.template.encrypted || !(has(self.template.source.image) || has(self.template.source.volume) || has(self.template.source.snapshot) || has(self.template.source.restore))").message("template.encrypted: only a blank volume can be; take source away"))]
+#[x_kube(validation = Rule::new("!has(self.template) || self.template.encrypted || self.template.eraseMethod != 'KeyDestruction'").message("template.eraseMethod: KeyDestruction is for encrypted volumes alone; set Discard, Zero or Random"))]
 pub struct Disk {
     /// A DNS label, unique within the machine.
     #[schemars(

@@ -32,6 +32,7 @@ use crate::Condition;
 #[x_kube(validation = Rule::new("self.source == oldSelf.source").message("source: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("self.encrypted == oldSelf.encrypted").message("encrypted: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("!self.encrypted || !(has(self.source.image) || has(self.source.volume) || has(self.source.snapshot) || has(self.source.restore))").message("encrypted: only a blank volume can be; take source away"))]
+#[x_kube(validation = Rule::new("self.encrypted || self.eraseMethod != 'KeyDestruction'").message("eraseMethod: KeyDestruction is for encrypted volumes alone; set Discard, Zero or Random"))]
 #[x_kube(validation = Rule::new("self.access == oldSelf.access").message("access: cannot change once the volume is made"))]
 #[x_kube(validation = Rule::new("quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0").message("size: a volume may grow, never shrink"))]
 #[x_kube(validation = Rule::new("quantity(self.size).compareTo(quantity('1Mi')) >= 0 && quantity(self.size).compareTo(quantity('64Ti')) <= 0").message("size: from 1Mi to 64Ti"))]
@@ -238,6 +239,9 @@ pub enum EraseMethod {
     Zero,
     /// All blocks are written with random bytes, then with zeros.
     Random,
+    /// Only of an encrypted volume: its key is destroyed, and each member of the ledger is asked whether
+    /// it still has it; then all blocks are given back to the pool.
+    KeyDestruction,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

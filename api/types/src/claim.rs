@@ -2,13 +2,14 @@
 //! transactions; the epoch of a claim is the mod revision of its key under an incarnation.
 
 mod backup;
+mod key;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Disposition, Formatted, LUKS_HEADER, Release, RestoreOrder, Secret};
+use crate::plan::{Disposition, LUKS_HEADER, Release, RestoreOrder};
 use crate::report::{Consistency, Erasure};
 use crate::{
     Bytes, HostName, InstanceId, Mac, MiB, ObjectRef, ObjectUid, PoolName, SnapshotId, SubnetUid,
@@ -19,6 +20,7 @@ pub use backup::{
     BackedUp, BackupBase, BackupClaim, BackupState, BackupVolumeClaim, Makes, RestoreClaim,
     RestoreState,
 };
+pub use key::{DestroyedKey, MemberSaid, VolumeKey};
 
 /// The one host that may run a machine, and all the machine holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,22 +107,6 @@ impl Cipher {
             Self::Luks => LUKS_HEADER,
         }
     }
-}
-
-/// The key of one volume, wrapped by a master key that is in no store. Made once, with the volume's
-/// claim; one that is deleted is made by nobody again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeKey {
-    pub volume: InstanceId,
-    /// The id of the master key.
-    pub master: String,
-    /// AES-256-GCM's, 12 bytes in hexadecimal.
-    pub nonce: String,
-    /// The key and its tag, 48 bytes in hexadecimal.
-    pub wrapped: Secret,
-    /// Whether the volume has its header. Written when a host has said so, never taken back.
-    #[serde(default)]
-    pub formatted: Formatted,
 }
 
 /// Whether a volume's bytes are what its owner asked for.
@@ -368,6 +354,7 @@ pub mod keys {
     pub const MOVE: &str = "move/";
     pub const ATTACH: &str = "attach/";
     pub const KEY: &str = "key/";
+    pub const DESTROYED: &str = "destroyed/";
     pub const SNAPSHOT: &str = "snapshot/";
     pub const HOLD: &str = "hold/";
     pub const BACKUP: &str = "backup/";
@@ -402,6 +389,12 @@ pub mod keys {
     #[must_use]
     pub fn key(volume: InstanceId) -> String {
         format!("{KEY}{volume}")
+    }
+
+    /// That the key of a volume was destroyed.
+    #[must_use]
+    pub fn destroyed(volume: InstanceId) -> String {
+        format!("{DESTROYED}{volume}")
     }
 
     #[must_use]

@@ -8,25 +8,26 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
-    AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, MoveClaim,
-    PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, VolumeKey,
-    keys,
+    AttachClaim, BackupClaim, DepartmentClaim, DestroyedKey, ErasedVolume, HeldBy, HoldClaim,
+    MoveClaim, PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim,
+    VolumeKey, keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::{
     Bytes, DepartmentName, Epoch, HostName, InstanceId, MiB, ObjectUid, PoolName, SnapshotId,
     SubnetUid,
 };
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
 mod charges;
 mod index;
+mod read;
 
 use charges::Turn;
 pub use charges::{Charge, Charges};
+use read::{Entry, bad_key, claimed, id, read_value, release_of_key, replace};
 
 #[derive(Debug, Error)]
 pub enum ClaimError {
@@ -58,12 +59,6 @@ pub struct Rebuilt<T> {
     pub value: T,
     #[serde(rename = "keptEpoch")]
     pub kept_epoch: Epoch,
-}
-
-#[derive(Deserialize)]
-struct Kept {
-    #[serde(rename = "keptEpoch", default)]
-    kept_epoch: Option<Epoch>,
 }
 
 /// The one certificate that a host's agent is believed by: value of `host/<name>`.
@@ -106,6 +101,8 @@ pub struct Claims {
     pub attachments: BTreeMap<InstanceId, Claimed<AttachClaim>>,
     /// Wrapped keys, by their volume. That of a volume whose bytes were retained outlives its claim.
     pub keys: BTreeMap<InstanceId, Claimed<VolumeKey>>,
+    /// Keys that were destroyed, by their volume, until the certificate stands.
+    pub destroyed: BTreeMap<InstanceId, Claimed<DestroyedKey>>,
     pub snapshots: BTreeMap<SnapshotId, Claimed<SnapshotClaim>>,
     /// By the machine whose guest is held.
     pub holds: BTreeMap<InstanceId, Claimed<HoldClaim>>,
@@ -297,6 +294,13 @@ impl Claims {
     ) -> Result<(), ClaimError> {
         let incarnation = self.incarnation;
         let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        let written = self.epoch_of(revision);
+        let entry = Entry {
+            key,
+            rest,
+            value,
+            written,
+        };
         match kind {
             "vm" => {
                 let id = id(key, rest)?;
@@ -331,14 +335,9 @@ impl Claims {
                     self.index_move(id, &new.value);
                 }
             }
-            "attach" => {
-                let new = claimed(key, value, incarnation, revision)?;
-                replace(&mut self.attachments, id(key, rest)?, new);
-            }
-            "key" => {
-                let new = claimed(key, value, incarnation, revision)?;
-                replace(&mut self.keys, id(key, rest)?, new);
-            }
+            "attach" => entry.into(&mut self.attachments)?,
+            "key" => entry.into(&mut self.keys)?,
+            "destroyed" => entry.into(&mut self.destroyed)?,
             "snapshot" => {
                 let id = rest.parse().map_err(|_| bad_key(key))?;
                 let new = claimed(key, value, incarnation, revision)?;
@@ -350,10 +349,7 @@ impl Claims {
                     self.index_snapshot(id, &new.value);
                 }
             }
-            "hold" => {
-                let new = claimed(key, value, incarnation, revision)?;
-                replace(&mut self.holds, id(key, rest)?, new);
-            }
+            "hold" => entry.into(&mut self.holds)?,
             "backup" => {
                 let id: ObjectUid = rest.parse().map_err(|_| bad_key(key))?;
                 let new: Option<Claimed<BackupClaim>> = claimed(key, value, incarnation, revision)?;
@@ -377,10 +373,7 @@ impl Claims {
                     self.volume_restores.entry(volume).or_default().insert(id);
                 }
             }
-            "erased" => {
-                let new = claimed(key, value, incarnation, revision)?;
-                replace(&mut self.erased, id(key, rest)?, new);
-            }
+            "erased" => entry.into(&mut self.erased)?,
             "subnet" => {
                 let subnet = rest.parse().map_err(|_| bad_key(key))?;
                 let new = claimed(key, value, incarnation, revision)?;
@@ -427,75 +420,6 @@ impl Claims {
         }
         Ok(())
     }
-}
-
-fn bad_key(key: &str) -> ClaimError {
-    ClaimError::Key {
-        key: key.to_owned(),
-    }
-}
-
-fn id(key: &str, rest: &str) -> Result<InstanceId, ClaimError> {
-    rest.parse().map_err(|_| bad_key(key))
-}
-
-fn read_value<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, ClaimError> {
-    serde_json::from_str(value).map_err(|source| ClaimError::Value {
-        key: key.to_owned(),
-        source,
-    })
-}
-
-fn claimed<T: DeserializeOwned>(
-    key: &str,
-    value: Option<&str>,
-    incarnation: u64,
-    revision: u64,
-) -> Result<Option<Claimed<T>>, ClaimError> {
-    let Some(value) = value else {
-        return Ok(None);
-    };
-    let kept: Kept = read_value(key, value)?;
-    let written = Epoch {
-        incarnation,
-        revision,
-    };
-    Ok(Some(Claimed {
-        value: read_value(key, value)?,
-        revision,
-        epoch: kept.kept_epoch.unwrap_or(written),
-    }))
-}
-
-fn replace<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, new: Option<T>) -> Option<T> {
-    match new {
-        Some(new) => map.insert(key, new),
-        None => map.remove(&key),
-    }
-}
-
-/// `release/<host>/<kind>/<id>/<card>`, as [`keys::release`] writes it.
-fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey), ClaimError> {
-    let parts: Vec<&str> = rest.split('/').collect();
-    let [host, kind, id, card] = parts[..] else {
-        return Err(bad_key(key));
-    };
-    let kind = match kind {
-        "Image" => ItemKind::Image,
-        "Volume" => ItemKind::Volume,
-        "Snapshot" => ItemKind::Snapshot,
-        "Backup" => ItemKind::Backup,
-        "Restore" => ItemKind::Restore,
-        "Grant" => ItemKind::Grant,
-        "Network" => ItemKind::Network,
-        "Endpoint" => ItemKind::Endpoint,
-        "Vm" => ItemKind::Vm,
-        _ => return Err(bad_key(key)),
-    };
-    let host = HostName::new(host).map_err(|_| bad_key(key))?;
-    let id = Uuid::parse_str(id).map_err(|_| bad_key(key))?;
-    let card = card.parse().map_err(|_| bad_key(key))?;
-    Ok((host, ItemKey { kind, id, card }))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use dc_types::plan::{Chap, Item, ItemKey, Secret};
 use dc_types::report::{Detail, HostFacts, ItemState, MoveSeen, MoveState, Observation};
 use dc_types::{Epoch, HostName, InstanceId, ObjectRef, SubnetUid};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::host::placement_state;
@@ -29,6 +29,7 @@ use crate::quota::wish::ClassSizes;
 use crate::quota::{self, Allowance, Amounts, Asker, Limits, Objects, PoolClasses, Wish};
 use crate::sight::Removal;
 use crate::volume::Named;
+use crate::volume::destruction::Reading;
 use crate::{subnet, vm};
 
 mod backups;
@@ -92,6 +93,9 @@ pub struct Sim {
     /// Master keys that the operator knows, the last of them wraps; and how many keys it has drawn.
     pub masters: Vec<&'static str>,
     pub drawn: Cell<u64>,
+    /// What the ledger's members say of a key that was destroyed, and how long they are waited for.
+    pub reading: Option<Reading>,
+    pub patience: SignedDuration,
     pub now: Timestamp,
     next_uid: u128,
 }
@@ -127,6 +131,8 @@ impl Sim {
             limits: Limits::default(),
             masters: vec!["2026"],
             drawn: Cell::new(0),
+            reading: None,
+            patience: SignedDuration::from_secs(900),
             now: Timestamp::UNIX_EPOCH,
             next_uid: 1,
         };

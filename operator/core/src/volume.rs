@@ -24,6 +24,7 @@ use crate::place::Presence;
 use crate::quota::Allowance;
 use crate::sight::Removal;
 
+pub mod destruction;
 pub mod encryption;
 pub mod erasure;
 pub mod moving;
@@ -65,6 +66,7 @@ pub struct Seen<'a> {
     pub grant_removal: Removal,
     /// Of the place that it is moved to, or was moved from.
     pub moving: moving::MovingSeen<'a>,
+    pub destruction: destruction::DestructionSeen<'a>,
     /// Where its bytes are, as the host said when it confirmed the release.
     pub note: Option<&'a str>,
 }

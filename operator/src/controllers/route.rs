@@ -211,7 +211,7 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
                 wake_interested(context, &Thing::Claim(volume));
             }
         }
-        "attach" | "hold" | "erased" | "key" => {
+        "attach" | "hold" | "erased" | "key" | "destroyed" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
         }

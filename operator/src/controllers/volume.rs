@@ -10,6 +10,7 @@ use dc_operator_core::object;
 use dc_operator_core::place::Presence;
 use dc_operator_core::plan::Plan;
 use dc_operator_core::sight::Removal;
+use dc_operator_core::volume::destruction::{DestructionSeen, revision_of};
 use dc_operator_core::volume::erasure::{certificate_name, erases};
 use dc_operator_core::volume::validate::{disposition, pool_host};
 use dc_operator_core::volume::{ImageSeen, Named, PoolSeen, Seen, SourceSeen, plan, status};
@@ -17,6 +18,7 @@ use dc_operator_core::words::Fact;
 use dc_operator_core::{image, vm, volume};
 use dc_types::report::Observation;
 use dc_types::{HostName, InstanceId, ObjectRef};
+use k8s_openapi::jiff::Timestamp;
 
 use super::look::Look;
 use super::pool::facts_of;
@@ -56,6 +58,9 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
             .with_claims(|claims| read.removals(look, claims, &me));
         let decision = context.parts.ledger.with_claims(|claims| {
             let ahead = |asker| budget.ahead(claims, asker);
+            let destroyed = claims.destroyed.get(&volume::id(&me));
+            let destroyed = destroyed.filter(|destroyed| !destroyed.value.closed);
+            let reading = destroyed.and_then(|key| context.readings.of(revision_of(key)));
             let seen = Seen {
                 volume: &volume,
                 me: &me,
@@ -87,6 +92,11 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                 removal: removals.0,
                 grant_removal: removals.1,
                 moving: read.second.seen(look, claims),
+                destruction: DestructionSeen {
+                    now: Timestamp::now(),
+                    patience: context.parts.member_patience,
+                    reading: reading.as_deref(),
+                },
                 note: None,
             };
             let plan = plan(&seen);

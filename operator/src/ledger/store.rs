@@ -4,7 +4,7 @@ use std::future::Future;
 
 use etcd_client::{
     Certificate, Client, Compare, ConnectOptions, DeleteOptions, GetOptions, Identity, KeyValue,
-    LeaseKeepAliveStream, LeaseKeeper, PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp,
+    LeaseKeepAliveStream, LeaseKeeper, Member, PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp,
     TxnOpResponse, WatchOptions, WatchStream,
 };
 use thiserror::Error;
@@ -82,6 +82,7 @@ pub struct Answer {
 #[derive(Clone)]
 pub struct Store {
     client: Client,
+    options: ConnectOptions,
     prefix: String,
 }
 
@@ -99,11 +100,23 @@ impl Store {
                 .identity(Identity::from_pem(&tls.certificate, &tls.key));
             options = options.with_tls(tls);
         }
-        let client = Client::connect(&config.endpoints, Some(options)).await?;
+        let client = Client::connect(&config.endpoints, Some(options.clone())).await?;
         Ok(Self {
             client,
+            options,
             prefix: format!("/dc/{}/", config.cluster),
         })
+    }
+
+    /// Who makes up the store now.
+    pub async fn members(&self) -> Result<Vec<Member>, StoreError> {
+        let listed = within(self.client.cluster_client().member_list()).await?;
+        Ok(listed.members().to_vec())
+    }
+
+    /// One member by its own addresses.
+    pub async fn connect_to(&self, urls: &[String]) -> Result<Client, StoreError> {
+        within(Client::connect(urls, Some(self.options.clone()))).await
     }
 
     pub fn key(&self, relative: &str) -> String {
@@ -194,19 +207,23 @@ impl Store {
         TxnOp::delete(self.key(key), None)
     }
 
-    /// Removes everything of this ledger but the keys that begin with `kept`, which ends in '/'. At
-    /// once.
-    pub async fn delete_all_but(&self, kept: &str) -> Result<(), StoreError> {
-        let (first, kept) = (self.prefix.as_bytes(), self.key(kept));
-        let (last, after) = (prefix_end(first), prefix_end(kept.as_bytes()));
-        let delete = |from: &[u8], end: Vec<u8>| {
-            TxnOp::delete(from.to_vec(), Some(DeleteOptions::new().with_range(end)))
+    /// Removes everything of this ledger but the keys that begin with one of `kept`, each of which ends in
+    /// '/', in their order. At once.
+    pub async fn delete_all_but(&self, kept: &[&str]) -> Result<(), StoreError> {
+        let mut from = self.prefix.clone().into_bytes();
+        let last = prefix_end(&from);
+        let mut deletes = Vec::with_capacity(kept.len() + 1);
+        let delete = |from: Vec<u8>, end: Vec<u8>| {
+            TxnOp::delete(from, Some(DeleteOptions::new().with_range(end)))
         };
-        let before = delete(first, kept.clone().into_bytes());
-        let behind = delete(&after, last);
-        self.txn(vec![], vec![before, behind], vec![])
-            .await
-            .map(drop)
+        for kept in kept {
+            let kept = self.key(kept).into_bytes();
+            let after = prefix_end(&kept);
+            deletes.push(delete(from, kept));
+            from = after;
+        }
+        deletes.push(delete(from, last));
+        self.txn(vec![], deletes, vec![]).await.map(drop)
     }
 
     /// Every change from `revision` on.
@@ -249,7 +266,7 @@ impl Store {
     }
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     request: impl Future<Output = Result<T, etcd_client::Error>>,
 ) -> Result<T, StoreError> {
     match tokio::time::timeout(REQUEST, request).await {

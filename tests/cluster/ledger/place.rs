@@ -127,8 +127,13 @@ fn full(key: &str) -> String {
 }
 
 async fn begin(url: &str, known: Known) -> (Ledger, Leader) {
+    operators_of(&[url.to_owned()], known).await
+}
+
+/// A ledger of a store with these addresses, and a candidate for it.
+pub async fn operators_of(urls: &[String], known: Known) -> (Ledger, Leader) {
     let config = StoreConfig {
-        endpoints: vec![url.to_owned()],
+        endpoints: urls.to_vec(),
         cluster: CLUSTER.to_owned(),
         tls: None,
     };

@@ -19,6 +19,7 @@ use dc_operator_core::backup::password::RecoveryKey;
 use dc_operator_core::backup::repository::RecoveryKeys;
 use dc_types::Term;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
@@ -50,6 +51,11 @@ pub fn recovery_keys() -> RecoveryKeys {
 pub struct Place {
     client: Client,
     plane: Lent,
+    /// Another ledger than the plane's own.
+    ledger: Option<Vec<String>>,
+    /// Of the operators that start from now on.
+    pub master_keys: MasterKeys,
+    pub member_patience: SignedDuration,
 }
 
 impl Place {
@@ -61,7 +67,13 @@ impl Place {
             .try_init();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = connect(plane.kubeconfig()).await;
-        Self { client, plane }
+        Self {
+            client,
+            plane,
+            ledger: None,
+            master_keys: MasterKeys::new(recovery_keys()),
+            member_patience: SignedDuration::from_secs(900),
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -79,6 +91,11 @@ impl Place {
 
     pub fn ledger(&self) -> &Etcd {
         self.plane.ledger()
+    }
+
+    /// Has operators work with a store of the test's own.
+    pub fn use_ledger(&mut self, urls: Vec<String>) {
+        self.ledger = Some(urls);
     }
 
     /// An operator that leaves the board to the test.
@@ -125,7 +142,10 @@ impl Place {
         let http = free_port();
         let config = Config {
             store: StoreConfig {
-                endpoints: vec![self.plane.ledger().url()],
+                endpoints: match &self.ledger {
+                    Some(urls) => urls.clone(),
+                    None => vec![self.plane.ledger().url()],
+                },
                 cluster: "test".into(),
                 tls: None,
             },
@@ -134,7 +154,8 @@ impl Place {
             advertise: listen.to_string(),
             http,
             recovery_keys: recovery_keys(),
-            master_keys: MasterKeys::new(recovery_keys()),
+            master_keys: self.master_keys.clone(),
+            member_patience: self.member_patience,
         };
         let (found, parts) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();

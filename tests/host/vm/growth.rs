@@ -7,9 +7,10 @@ use std::fs::File;
 use anyhow::{Context, Result, ensure};
 use dc_lab::wait::{self, Look};
 use dc_types::Bytes;
-use dc_types::plan::{DiskItem, DiskSource};
+use dc_types::plan::{DiskItem, DiskSource, Formatted, LUKS_HEADER};
 use dc_types::report::{Guest, ItemState};
 
+use super::luks::{KEY, formatted_by_hand, luks};
 use super::moves::{DATA, Desk};
 use super::order::DEADLINE;
 use super::stalls::Watch;
@@ -138,5 +139,69 @@ async fn a_disk_in_a_file_grows_under_a_guest_that_writes_and_never_before_its_f
     desk.tell(GROWN).await?;
     desk.sees(GROWN).await?;
     stall.tell("of directory, while it grew")?;
+    desk.keeps().await
+}
+
+#[tokio::test]
+async fn an_encrypted_disk_over_iscsi_grows_behind_its_header_under_a_guest_that_writes()
+-> Result<()> {
+    let mut desk = Desk::writing("grow-luks", WRITER, |carrier, disk| {
+        let volumes = carrier.machine.folder("volumes")?;
+        disk.luks = luks(KEY, Formatted::Done);
+        formatted_by_hand(&volumes.join(disk.volume.to_string()), disk.size)
+    })
+    .await?;
+    desk.sees(desk.first.size).await?;
+    let qemu = desk.qemu()?;
+    let file = desk.file(desk.first.volume)?;
+    let whole = GROWN.0 + LUKS_HEADER.0;
+    File::options().write(true).open(&file)?.set_len(whole)?;
+    desk.order.vm.disks[DATA].size = GROWN;
+    let told = desk.try_resize().await?;
+    ensure!(told.is_err(), "it grew by what its storage does not show");
+    let stall = Watch::begin(vec![file.clone()]);
+    desk.carrier.fence(2, &desk.first)?;
+    desk.carrier.make_target(7, &desk.first)?;
+    desk.tell(GROWN).await?;
+    desk.sees(GROWN).await?;
+    stall.tell("of an encrypted one over iscsi, while it grew")?;
+    ensure!(
+        file.metadata()?.len() == whole,
+        "QEMU has changed the volume's size"
+    );
+    ensure!(desk.qemu()? == qemu, "another QEMU runs");
+    desk.keeps().await
+}
+
+#[tokio::test]
+async fn an_encrypted_disk_in_a_file_grows_only_when_its_file_has_room_for_the_header_too()
+-> Result<()> {
+    let mut path = None;
+    let mut desk = Desk::writing("grow-lukf", WRITER, |carrier, disk: &mut DiskItem| {
+        let file = carrier.machine.folder("volumes")?.join("grows");
+        formatted_by_hand(&file, disk.size)?;
+        disk.luks = luks(KEY, Formatted::Done);
+        disk.source = DiskSource::File {
+            path: file.display().to_string(),
+        };
+        path = Some(file);
+        Ok(())
+    })
+    .await?;
+    let file = path.expect("it was made");
+    desk.sees(desk.first.size).await?;
+    desk.order.vm.disks[DATA].size = GROWN;
+    File::options().write(true).open(&file)?.set_len(GROWN.0)?;
+    let told = desk.try_resize().await?;
+    ensure!(told.is_err(), "QEMU has made the file longer by the header");
+    ensure!(file.metadata()?.len() == GROWN.0);
+    let whole = GROWN.0 + LUKS_HEADER.0;
+    File::options().write(true).open(&file)?.set_len(whole)?;
+    desk.tell(GROWN).await?;
+    desk.sees(GROWN).await?;
+    ensure!(
+        file.metadata()?.len() == whole,
+        "QEMU has changed the volume's size"
+    );
     desk.keeps().await
 }

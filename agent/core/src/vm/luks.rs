@@ -82,12 +82,6 @@ pub fn check(disk: &DiskItem) -> Result<(), String> {
              back"
         ));
     }
-    if let DiskSource::Rbd { .. } = disk.source {
-        return Err(format!(
-            "disk {name} is encrypted and in a pool of Ceph, which this agent cannot open: use \
-             another pool"
-        ));
-    }
     let is_key = |key: &Secret| {
         key.0.len() == KEY_DIGITS && key.0.bytes().all(|digit| digit.is_ascii_hexdigit())
     };

@@ -164,6 +164,7 @@ mod tests {
             device: "vda".into(),
             qos: Qos::default(),
             size: None,
+            header: Bytes(0),
             counts,
             source: "target".into(),
             hosts: Vec::new(),

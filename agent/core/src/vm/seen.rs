@@ -60,6 +60,8 @@ pub struct LiveDisk {
     pub qos: Qos,
     /// As the guest sees it; `None` while QEMU has not said.
     pub size: Option<Bytes>,
+    /// What its storage has before that, which the guest does not see.
+    pub header: Bytes,
     /// What QEMU has counted; `None` while it has not said.
     pub counts: Option<DiskCounts>,
     /// What QEMU has open: a target and its unit, an image, a file.

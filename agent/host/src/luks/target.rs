@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use dc_agent_core::vm::luks::FormatOrder;
-use dc_types::plan::{DiskSource, GrantItem, Portal};
+use dc_types::plan::{Cephx, DiskSource, GrantItem, Portal, RbdCluster};
 
 use super::memory::Memory;
 
@@ -15,8 +15,15 @@ const KEY: &str = "key";
 pub struct Target {
     /// What is opened, as options below `file.`.
     file: String,
-    login: Option<Memory>,
+    login: Option<Login>,
     key: Memory,
+}
+
+/// What the storage lets it in by.
+struct Login {
+    memory: Memory,
+    /// How it is written there.
+    format: &'static str,
 }
 
 impl Target {
@@ -35,16 +42,24 @@ impl Target {
                     format!("file.user={}", escaped(&chap.user)),
                     format!("file.password-secret={LOGIN}"),
                 ];
-                let login = Memory::holding("login", chap.secret.0.as_bytes())?;
-                (file.join(","), Some(login))
+                let memory = Memory::holding("login", chap.secret.0.as_bytes())?;
+                let format = "raw";
+                (file.join(","), Some(Login { memory, format }))
             }
             DiskSource::File { path } => (
                 format!("file.driver=file,file.filename={}", escaped(path)),
                 None,
             ),
-            DiskSource::Rbd { .. } => {
-                // `dc_agent_core::vm::luks::check` has refused it before.
-                return Err(io::Error::from(io::ErrorKind::Unsupported));
+            DiskSource::Rbd {
+                cluster,
+                image,
+                cephx,
+            } => {
+                // The key as Ceph writes it; QEMU gives its bytes to librados in the same form.
+                let memory = Memory::holding("login", cephx.key.0.as_bytes())?;
+                let format = "base64";
+                let file = image_of_ceph(cluster, image, cephx);
+                (file, Some(Login { memory, format }))
             }
         };
         Ok(Self { file, login, key })
@@ -52,15 +67,16 @@ impl Target {
 
     /// The secrets, each as an argument that names a file in memory.
     pub fn objects(&self) -> Vec<String> {
-        let object = |id: &str, memory: &Memory| {
+        let object = |id: &str, format: &str, memory: &Memory| {
             let path = memory.path();
             [
                 "--object".to_owned(),
-                format!("secret,id={id},format=raw,file={path}"),
+                format!("secret,id={id},format={format},file={path}"),
             ]
         };
-        let login = self.login.iter().flat_map(|login| object(LOGIN, login));
-        login.chain(object(KEY, &self.key)).collect()
+        let login = self.login.iter();
+        let login = login.flat_map(|login| object(LOGIN, login.format, &login.memory));
+        login.chain(object(KEY, "raw", &self.key)).collect()
     }
 
     /// The bytes as they lie at the storage.
@@ -91,6 +107,27 @@ impl Target {
              iter-time=10"
         )
     }
+}
+
+fn image_of_ceph(cluster: &RbdCluster, image: &str, cephx: &Cephx) -> String {
+    let RbdCluster { monitors, pool } = cluster;
+    let mut file = vec![
+        "file.driver=rbd".to_owned(),
+        format!("file.pool={}", escaped(pool)),
+        format!("file.image={}", escaped(image)),
+        format!("file.user={}", escaped(&cephx.user)),
+        format!("file.key-secret={LOGIN}"),
+    ];
+    if !cephx.namespace.is_empty() {
+        file.push(format!("file.namespace={}", escaped(&cephx.namespace)));
+    }
+    for (n, monitor) in monitors.iter().enumerate() {
+        let (address, port) = (monitor.address, monitor.port);
+        file.push(format!(
+            "file.server.{n}.host={address},file.server.{n}.port={port}"
+        ));
+    }
+    file.join(",")
 }
 
 fn address(portal: &Portal) -> String {
@@ -146,11 +183,40 @@ mod tests {
         );
         assert!(all.contains("file.portal=[fd00::2]:3260,"), "{all}");
         assert!(all.contains("file.user=u,,lun=0,"), "{all}");
-        let login = target.login.as_ref().unwrap();
+        let login = &target.login.as_ref().unwrap().memory;
         assert_eq!(login.read(0, 11).unwrap(), b"chap-secret");
         assert_eq!(
             std::fs::read(target.key.path()).unwrap(),
             "0f".repeat(32).as_bytes()
         );
+    }
+
+    #[test]
+    fn an_image_of_ceph_is_opened_by_its_users_key_which_is_in_no_argument() {
+        let monitor = |address: &str| Portal {
+            address: address.parse().unwrap(),
+            port: 6789,
+        };
+        let source = DiskSource::Rbd {
+            cluster: RbdCluster {
+                monitors: vec![monitor("10.0.0.1"), monitor("fd00::1")],
+                pool: "dc".into(),
+            },
+            image: "v".into(),
+            cephx: Cephx {
+                user: "dc-2-7".into(),
+                key: Secret("Y2VwaC1zZWNyZXQ=".into()),
+                namespace: String::new(),
+            },
+        };
+        let target = Target::new(&order(source)).unwrap();
+        let all = [target.objects().join(" "), target.raw(), target.decrypted()].join(" ");
+        assert!(!all.contains("Y2Vw") && !all.contains("0f0f"), "{all}");
+        let file = "file.driver=rbd,file.pool=dc,file.image=v,file.user=dc-2-7,file.key-secret=login,\
+                    file.server.0.host=10.0.0.1,file.server.0.port=6789,\
+                    file.server.1.host=fd00::1,file.server.1.port=6789";
+        assert_eq!(target.raw(), format!("driver=raw,{file}"));
+        assert!(all.contains("secret,id=login,format=base64,file="), "{all}");
+        assert!(all.contains("secret,id=key,format=raw,file="), "{all}");
     }
 }

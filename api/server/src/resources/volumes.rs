@@ -54,6 +54,8 @@ pub enum ReclaimRule {
     Zero,
     /// All blocks are written with random bytes, then with zeros, then given back.
     Random,
+    /// The key of an encrypted volume is destroyed, then all blocks are given back.
+    KeyDestruction,
 }
 
 impl ReclaimRule {
@@ -64,6 +66,7 @@ impl ReclaimRule {
             (Reclaim::Erase, EraseMethod::Discard) => Self::Discard,
             (Reclaim::Erase, EraseMethod::Zero) => Self::Zero,
             (Reclaim::Erase, EraseMethod::Random) => Self::Random,
+            (Reclaim::Erase, EraseMethod::KeyDestruction) => Self::KeyDestruction,
         }
     }
 
@@ -74,6 +77,7 @@ impl ReclaimRule {
             Self::Discard => (Reclaim::Erase, EraseMethod::Discard),
             Self::Zero => (Reclaim::Erase, EraseMethod::Zero),
             Self::Random => (Reclaim::Erase, EraseMethod::Random),
+            Self::KeyDestruction => (Reclaim::Erase, EraseMethod::KeyDestruction),
         }
     }
 }

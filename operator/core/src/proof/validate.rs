@@ -1,11 +1,13 @@
 //! What one RestoreProof asks, checked against the backup and what it is booted with.
 
 use dc_crds::proof::{RestoreProofSpec, Trial, TriedVolume};
+use dc_crds::volume::EraseMethod;
 use dc_crds::{Backup, BackupStatus};
 
 use super::{Seen, sandbox_name};
 use crate::object::{self, Life};
 use crate::vm;
+use crate::volume::destruction;
 use crate::words::{BackupFact, Fact, ProofFact};
 
 /// All that is tried; or all that keeps it from being.
@@ -113,11 +115,11 @@ fn volumes(seen: &Seen<'_>, backup: &Backup, status: &BackupStatus) -> Vec<Tried
             volume: volume.volume.clone(),
             file: volume.file.clone(),
             size: volume.size.clone(),
-            erase_method: seen
-                .volumes
-                .get(&volume.volume)
-                .map(|volume| volume.spec.erase_method)
-                .unwrap_or_default(),
+            erase_method: match seen.volumes.get(&volume.volume) {
+                // What is tried is not encrypted.
+                Some(volume) if !destruction::is_asked(&volume.spec) => volume.spec.erase_method,
+                Some(_) | None => EraseMethod::default(),
+            },
             sha256: None,
         })
         .collect();

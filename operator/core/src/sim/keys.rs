@@ -17,6 +17,7 @@ impl Sim {
             nonce: "0".repeat(24),
             wrapped: Secret(format!("wrapped {}", self.drawn.get())),
             formatted: Formatted::Never,
+            former: Vec::new(),
         })
     }
 

@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::sight::Removal;
 use crate::txn::Txn;
 use crate::vm;
+use crate::volume::destruction::DestructionSeen;
 use crate::volume::moving::MovingSeen;
 use crate::volume::validate::pool_host;
 use crate::volume::{self, Named, PoolSeen};
@@ -145,6 +146,11 @@ impl Sim {
                 false => Removal::Done,
             },
             moving: self.moving_seen(&object, &me),
+            destruction: DestructionSeen {
+                now: self.now,
+                patience: self.patience,
+                reading: self.reading.as_ref(),
+            },
             note: None,
         })
     }

@@ -5,14 +5,15 @@
 //! machine that has the volume. Which volume has its header is written beside the key, when the
 //! machine's host has said so.
 
+use std::collections::BTreeMap;
+
 use dc_crds::volume::VolumeSpec;
 use dc_types::claim::{Cipher, VolumeClaim, VolumeKey, keys};
 use dc_types::plan::{Formatted, Luks, Secret};
-use dc_types::report::{Detail, Observation, PoolPlace};
+use dc_types::report::{Detail, Observation};
 use dc_types::size::SizeError;
 use dc_types::{Bytes, Epoch, InstanceId};
 
-use super::PoolSeen;
 use crate::claims::{Claimed, Claims};
 use crate::txn::Txn;
 use crate::words::{EncryptionFact, Fact};
@@ -35,19 +36,6 @@ pub fn cipher(spec: &VolumeSpec) -> Cipher {
 pub fn whole_size(spec: &VolumeSpec) -> Result<Bytes, SizeError> {
     let asked: Bytes = spec.size.parse()?;
     Ok(Bytes(asked.0.saturating_add(cipher(spec).header().0)))
-}
-
-/// Whether a new volume may be encrypted in a pool.
-pub(super) fn may_lie_in(spec: &VolumeSpec, pool: &PoolSeen<'_>) -> Result<(), Fact> {
-    let place = pool.facts.map(|facts| &facts.place);
-    match place {
-        Some(PoolPlace::Rbd(_)) if spec.encrypted => {
-            Err(Fact::Encryption(EncryptionFact::PoolCannotEncrypt {
-                pool: spec.pool.clone(),
-            }))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Refuses a volume whose bytes open by its own key alone as what another one is made from.
@@ -163,10 +151,17 @@ pub fn formatted(
     Some(txn)
 }
 
-/// Adds that the key goes, when the volume's bytes are gone. What is retained stays readable to whoever
-/// has the master key.
+/// Adds that the key goes, or the record of its destruction, when the volume's bytes are gone. What is
+/// retained stays readable to whoever has the master key.
 #[must_use]
 pub fn forget_key(txn: Txn, claims: &Claims, claim: &VolumeClaim) -> Txn {
+    let txn = match claims.destroyed.get(&claim.volume) {
+        None => txn,
+        Some(destroyed) => {
+            let at = keys::destroyed(claim.volume);
+            txn.unchanged(at.clone(), destroyed.revision).delete(at)
+        }
+    };
     match claims.keys.get(&claim.volume) {
         None => txn,
         Some(key) => {
@@ -174,6 +169,66 @@ pub fn forget_key(txn: Txn, claims: &Claims, claim: &VolumeClaim) -> Txn {
             txn.unchanged(at.clone(), key.revision).delete(at)
         }
     }
+}
+
+/// How many keys each master key wraps, those included that the operator does not know.
+#[must_use]
+pub fn wrapped_by(claims: &Claims) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for key in claims.keys.values() {
+        *counts.entry(key.value.master.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// Keys that are to be wrapped anew, at most `limit`: another master key than the `newest` wraps them,
+/// and each `may` be.
+pub fn outdated<'a>(
+    claims: &'a Claims,
+    newest: &str,
+    may: impl Fn(&VolumeKey) -> bool,
+    limit: usize,
+) -> Vec<&'a Claimed<VolumeKey>> {
+    let keys = claims.keys.values();
+    let old = keys.filter(|key| key.value.master != newest && may(&key.value));
+    old.take(limit).collect()
+}
+
+/// Puts the same key, wrapped anew, in the place of the entry that it was read from.
+#[must_use]
+pub fn rewrap(old: &Claimed<VolumeKey>, sealed: Sealed) -> Txn {
+    let VolumeKey {
+        volume,
+        master,
+        nonce: _,
+        wrapped: _,
+        formatted,
+        former,
+    } = &old.value;
+    let at = keys::key(*volume);
+    let former = former.iter().filter(|id| **id != sealed.master);
+    let new = VolumeKey {
+        volume: *volume,
+        former: former.chain([master]).cloned().collect(),
+        master: sealed.master,
+        nonce: sealed.nonce,
+        wrapped: sealed.wrapped,
+        formatted: *formatted,
+    };
+    Txn::new(format!(
+        "volume {volume}: its key is wrapped by {}",
+        new.master
+    ))
+    .unchanged(at.clone(), old.revision)
+    .put(at, &new)
+}
+
+/// A key wrapped by a master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    pub master: String,
+    pub nonce: String,
+    pub wrapped: Secret,
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 
 use dc_crds::certificate::{ErasedBy, ErasureCertificateSpec, ErasureResult, Signature};
 use dc_crds::{ERASE_ORDERED_BY, Volume};
-use dc_types::claim::{ErasedVolume, MoveClaim, PendingRelease, VolumeClaim, keys};
+use dc_types::claim::{DestroyedKey, ErasedVolume, MoveClaim, PendingRelease, VolumeClaim, keys};
 use dc_types::plan::{Disposition, ItemKind};
 use dc_types::report::{Erasure, Released};
-use dc_types::{InstanceId, ObjectRef};
+use dc_types::{Bytes, InstanceId, ObjectRef};
 use k8s_openapi::jiff::Timestamp;
 
+use super::destruction::{self, all_compacted};
 use crate::claims::Claims;
 use crate::txn::Txn;
 
@@ -109,7 +110,11 @@ pub fn record_left(
 }
 
 #[must_use]
-pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
+pub fn certificate(
+    erased: &ErasedVolume,
+    volume: &Volume,
+    destroyed: Option<&DestroyedKey>,
+) -> Unsigned {
     let ErasedVolume {
         volume: id,
         owner,
@@ -140,17 +145,17 @@ pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
             host: host.to_string(),
             size: number(size.0),
             // What was done, where the host says so; else what it was told.
-            method: method_of(erasure.as_ref().map_or(*method, |erasure| erasure.method)),
+            method: match destroyed {
+                Some(_) => ErasedBy::KeyDestruction,
+                None => method_of(erasure.as_ref().map_or(*method, |erasure| erasure.method)),
+            },
+            key: destroyed.map(destruction::evidence),
             began_at: at(|e| e.began_at),
             ended_at: at(|e| e.ended_at),
             extents: of(|e| e.extents),
             bytes: of(|e| e.bytes.0),
             verified_bytes: of(|e| e.verified.0),
-            result: match erasure {
-                None => ErasureResult::Unproven,
-                Some(erasure) if erasure.verified >= *size => ErasureResult::Verified,
-                Some(_) => ErasureResult::PartlyVerified,
-            },
+            result: result(*size, erasure.as_ref(), destroyed),
             ordered_by: annotations.and_then(|a| a.get(ERASE_ORDERED_BY)).cloned(),
             deleted_at: deleted.map(|at| at.0.to_string()),
             signature: Signature {
@@ -159,6 +164,24 @@ pub fn certificate(erased: &ErasedVolume, volume: &Volume) -> Unsigned {
                 value: String::new(),
             },
         },
+    }
+}
+
+/// A destroyed key is verified when all that was asked has answered: the ledger's members, and the host,
+/// which has read back all blocks that held something.
+fn result(
+    size: Bytes,
+    erasure: Option<&Erasure>,
+    destroyed: Option<&DestroyedKey>,
+) -> ErasureResult {
+    let read_back = |least: Bytes| erasure.is_some_and(|erasure| erasure.verified >= least);
+    let held = erasure.map_or(size, |erasure| erasure.bytes);
+    match (destroyed, erasure) {
+        (Some(key), _) if read_back(held) && all_compacted(key) => ErasureResult::Verified,
+        (Some(_), _) => ErasureResult::PartlyVerified,
+        (None, None) => ErasureResult::Unproven,
+        (None, Some(_)) if read_back(size) => ErasureResult::Verified,
+        (None, Some(_)) => ErasureResult::PartlyVerified,
     }
 }
 

@@ -5,12 +5,12 @@ use dc_types::plan::{Disposition, Item, ItemBody, Release, VolumeItem};
 use dc_types::report::{Detail, Guest, Observation, Verb};
 use dc_types::{HostName, PoolName};
 
-use super::encryption;
 use super::erasure::{certificate, erases, record};
 use super::validate::{disposition, validate};
 use super::{
     PoolSeen, Seen, ValidVolume, id, key, moving, pending_restore, promise_limit, restore,
 };
+use super::{destruction, encryption};
 use crate::claims::{Claimed, Claims};
 use crate::object::{self, Life};
 use crate::place::Presence;
@@ -20,7 +20,7 @@ use crate::quota::{Amounts, Asker};
 use crate::sight::{self, Removal, Sight};
 use crate::txn::Txn;
 use crate::words::size::human;
-use crate::words::{BackupFact, EncryptionFact, Fact};
+use crate::words::{BackupFact, Fact};
 
 #[must_use]
 pub fn plan(seen: &Seen<'_>) -> Plan {
@@ -78,10 +78,6 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
                 }
             }
         },
-        Some(old) if old.value.size < valid.size && !old.value.cipher.is_plain() => {
-            let fact = Fact::Encryption(EncryptionFact::EncryptedCannotGrow);
-            carried(seen, valid, old, Some(fact))
-        }
         Some(old) if old.value.size < valid.size => {
             let more = valid.size.0 - old.value.size.0;
             let may = moving::may_change(seen).and_then(|()| allowed(seen, valid, more));
@@ -257,7 +253,12 @@ fn carried(
     }
 }
 
+/// What the volume says is to become of its blocks. Without their key nothing else makes sense, whatever
+/// it says now.
 fn of_spec(seen: &Seen<'_>) -> Disposition {
+    if seen.claims.destroyed.contains_key(&id(seen.me)) {
+        return Disposition::EraseDiscard;
+    }
     disposition(seen.volume.spec.reclaim, seen.volume.spec.erase_method)
 }
 
@@ -305,12 +306,19 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
             .unchanged(keys::volume(id), claim.revision)
             .delete(keys::volume(id));
         let txn = encryption::forget_key(txn, seen.claims, &claim.value);
+        let destroyed = seen.claims.destroyed.get(&id);
+        let unsigned = certificate(&erased.value, seen.volume, destroyed.map(|key| &key.value));
         return Plan {
-            certify: Some(Box::new(certificate(&erased.value, seen.volume))),
+            certify: Some(Box::new(unsigned)),
             ..Plan::claim(txn)
         };
     }
     let host = &claim.value.host;
+    if seen.removal == Removal::NotAsked
+        && let Some(plan) = destruction::plan(seen, claim)
+    {
+        return plan;
+    }
     match seen.removal {
         Removal::NotAsked => {
             let release = PendingRelease {
@@ -326,6 +334,10 @@ fn plan_deletion(seen: &Seen<'_>) -> Plan {
                 .unchanged(keys::volume(id), claim.revision)
                 .absent(keys::attach(place))
                 .put(keys::release(host, &key(place)), &release);
+            let txn = match seen.claims.destroyed.contains_key(&id) {
+                true => txn.absent(keys::key(id)),
+                false => txn,
+            };
             Plan {
                 uncarry: vec![(host.clone(), key(place))],
                 ..Plan::claim(txn)

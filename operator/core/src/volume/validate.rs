@@ -6,6 +6,7 @@ use dc_types::plan::{Disposition, VolumeSource};
 use dc_types::report::{Detail, ItemState, Observation, Verb};
 use dc_types::{Bytes, HostName, ImageUid, InstanceId, PoolName};
 
+use super::destruction;
 use super::encryption::{self, whole_size};
 use super::qos::validate_qos;
 use super::restore::find_snapshot;
@@ -53,6 +54,7 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
         });
     });
     wrong.extend(validate_qos(qos.as_ref()).err());
+    wrong.extend(destruction::may_be_asked(&seen.volume.spec).err());
     let place = pool_and_host(seen, pool).map_err(|fact| wrong.push(fact));
     if wrong.is_empty()
         && let (Ok(size), Ok((pool, host))) = (size, place)
@@ -78,7 +80,10 @@ pub fn validate(seen: &Seen<'_>) -> Result<ValidVolume, Vec<Fact>> {
 pub fn disposition(reclaim: Reclaim, method: EraseMethod) -> Disposition {
     match (reclaim, method) {
         (Reclaim::Retain, _) => Disposition::Retain,
-        (Reclaim::Erase, EraseMethod::Discard) => Disposition::EraseDiscard,
+        // What is left once the key is gone; see `destruction`.
+        (Reclaim::Erase, EraseMethod::Discard | EraseMethod::KeyDestruction) => {
+            Disposition::EraseDiscard
+        }
         (Reclaim::Erase, EraseMethod::Zero) => Disposition::EraseZero,
         (Reclaim::Erase, EraseMethod::Random) => Disposition::EraseRandom,
     }
@@ -150,8 +155,7 @@ fn may_lie_in(seen: &Seen<'_>, pool: &PoolSeen<'_>) -> Result<(), Fact> {
         });
     }
     let spec = &seen.volume.spec;
-    encryption::may_lie_in(spec, pool)?;
-    let discards = (spec.reclaim, spec.erase_method) == (Reclaim::Erase, EraseMethod::Discard);
+    let discards = disposition(spec.reclaim, spec.erase_method) == Disposition::EraseDiscard;
     match lacks(pool.facts, Verb::Discard) {
         Some(why) if discards => Err(Fact::PoolLacks {
             pool: name.clone(),

@@ -9,35 +9,25 @@ pub enum EncryptionFact {
     /// The operator knows no master key at all.
     NoMasterKey,
     /// It does not know the one that a volume's key is wrapped by.
-    MasterKeyUnknown {
-        volume: String,
-        id: String,
-    },
+    MasterKeyUnknown { volume: String, id: String },
     /// The key in the ledger does not open by the master key that it names.
-    KeyUnreadable {
-        volume: String,
-        id: String,
-    },
+    KeyUnreadable { volume: String, id: String },
     /// The ledger has no key for a volume that is encrypted.
-    KeyMissing {
-        volume: String,
-    },
+    KeyMissing { volume: String },
     /// A clone would have the header of its parent, and its key.
-    SourceEncrypted {
-        source: String,
-    },
-    /// Its driver was not shown to do it.
-    PoolCannotEncrypt {
-        pool: String,
-    },
-    EncryptedCannotGrow,
+    SourceEncrypted { source: String },
     /// A backup has the bytes as they lie, and would not have the key.
-    EncryptedNotBackedUp {
-        volumes: Vec<String>,
-    },
+    EncryptedNotBackedUp { volumes: Vec<String> },
+    /// A key is to be destroyed of a volume that has none.
+    NotEncrypted,
+    /// The same of one whose key the ledger has lost.
+    NoKeyToDestroy,
     /// The wrapped key is gone from the ledger; its old revisions are being made sure of.
     KeyBeingDestroyed {
-        waits: Option<String>,
+        /// Members of the ledger that did not say so, and why.
+        silent: Vec<String>,
+        /// How long they are waited for.
+        until: String,
     },
 }
 
@@ -103,25 +93,6 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                  volume sẽ dùng chung một khóa, không thể hủy khóa cho riêng một volume"
             ),
         ),
-        EncryptionFact::PoolCannotEncrypt { pool } => Words::new(
-            Troubled,
-            "PoolCannotEncrypt",
-            format!(
-                "encrypted: pool {pool} is one of Ceph, for which this is not there yet; use a pool \
-                 over iSCSI or of a directory"
-            ),
-            format!(
-                "encrypted: vùng {pool} là Ceph, chưa hỗ trợ mã hóa; hãy dùng vùng iSCSI hoặc thư mục"
-            ),
-        ),
-        EncryptionFact::EncryptedCannotGrow => Words::new(
-            Troubled,
-            "EncryptedCannotGrow",
-            "size: a volume that is encrypted does not grow yet; make a larger one and copy what is \
-             in it",
-            "size: volume được mã hóa chưa thể tăng dung lượng; hãy tạo volume lớn hơn và sao chép \
-             dữ liệu",
-        ),
         EncryptionFact::EncryptedNotBackedUp { volumes } => Words::new(
             Troubled,
             "EncryptedNotBackedUp",
@@ -139,22 +110,50 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
                 volumes.join(", ")
             ),
         ),
-        EncryptionFact::KeyBeingDestroyed { waits } => {
-            let (en, vi) = match waits {
-                None => (String::new(), String::new()),
-                Some(why) => (format!(": {why}"), format!(": {why}")),
-            };
-            Words::new(
-                Moving,
-                "KeyBeingDestroyed",
+        EncryptionFact::NotEncrypted => Words::new(
+            Troubled,
+            "NotEncrypted",
+            "eraseMethod: KeyDestruction is for encrypted volumes alone, and this one is not; set \
+             Discard, Zero or Random",
+            "eraseMethod: KeyDestruction chỉ dùng cho volume được mã hóa, volume này không mã hóa; hãy \
+             đặt Discard, Zero hoặc Random",
+        ),
+        EncryptionFact::NoKeyToDestroy => Words::new(
+            Troubled,
+            "NoKeyToDestroy",
+            "eraseMethod: KeyDestruction cannot be shown, as the ledger has lost the key of this \
+             volume; set Discard, Zero or Random to have its blocks erased",
+            "eraseMethod: không thể chứng minh KeyDestruction vì sổ cái đã mất khóa của volume này; hãy \
+             đặt Discard, Zero hoặc Random để xóa các khối dữ liệu",
+        ),
+        EncryptionFact::KeyBeingDestroyed { silent, until } => being_destroyed(silent, until),
+    })
+}
+
+fn being_destroyed(silent: &[String], until: &str) -> Words {
+    let (en, vi) = match silent {
+        [] => (String::new(), String::new()),
+        silent => {
+            let silent = silent.join("; ");
+            (
                 format!(
-                    "its key is deleted, and each member of the ledger is being asked whether it still \
-                     has it{en}"
+                    ". Not said yet by {silent}. Waited for until {until}; then its blocks are given \
+                     back, and the certificate names who did not answer"
                 ),
                 format!(
-                    "đã xóa khóa, đang kiểm tra từng thành viên của sổ cái không còn giữ khóa{vi}"
+                    ". Chưa trả lời: {silent}. Chờ đến {until}; sau đó các khối được trả lại và chứng \
+                     nhận ghi rõ thành viên nào không trả lời"
                 ),
             )
         }
-    })
+    };
+    Words::new(
+        Moving,
+        "KeyBeingDestroyed",
+        format!(
+            "its key is deleted, and each member of the ledger is being asked whether it still has \
+             it{en}"
+        ),
+        format!("đã xóa khóa, đang kiểm tra từng thành viên của sổ cái không còn giữ khóa{vi}"),
+    )
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use dc_types::plan::{DiskItem, DiskSource, GrantItem, Portal, Qos, RbdCluster};
+use dc_types::plan::{DiskItem, DiskSource, GrantItem, LUKS_HEADER, Portal, Qos, RbdCluster};
 use dc_types::{Bytes, InstanceId};
 
 use super::Element;
@@ -232,6 +232,13 @@ fn read_live_disk(disk: roxmltree::Node<'_, '_>) -> Option<(String, LiveDisk)> {
         qos,
         // The definition does not say.
         size: None,
+        header: match disk
+            .descendants()
+            .any(|node| node.has_tag_name("encryption"))
+        {
+            true => LUKS_HEADER,
+            false => Bytes(0),
+        },
         counts: None,
         source: read_source(disk),
         hosts: read_hosts(disk),

@@ -16,7 +16,8 @@ pub(super) fn resize(domain: &Domain, device: &str, size: Bytes) -> Result<(), C
     let disks = read_live_disks(&domain.xml_desc(0)?);
     let mut files = disks.values().filter(|disk| disk.source.starts_with('/'));
     if let Some(file) = files.find(|disk| disk.device == device) {
-        see_length(&file.source, size).map_err(CallError::Told)?;
+        let whole = Bytes(size.0 + file.header.0);
+        see_length(&file.source, whole).map_err(CallError::Told)?;
     }
     domain.block_resize(device, size.0, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES)?;
     Ok(())

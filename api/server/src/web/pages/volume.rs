@@ -176,6 +176,10 @@ fn kept(language: Language, reclaim: ReclaimRule) -> &'static str {
             "ghi đè ngẫu nhiên rồi bằng số không",
             "it is overwritten with random bytes, then with zeros",
         ),
+        ReclaimRule::KeyDestruction => language.pick(
+            "hủy khóa mã hóa rồi thu hồi các khối",
+            "its key is destroyed, then its blocks are given back",
+        ),
     }
 }
 

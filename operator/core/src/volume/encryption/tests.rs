@@ -1,13 +1,14 @@
 use dc_crds::volume::{EraseMethod, Reclaim};
 use dc_types::claim::{Cipher, VolumeKey, keys};
-use dc_types::plan::{Formatted, ItemBody, LUKS_HEADER, Luks, RbdCluster};
+use dc_types::plan::{Formatted, ItemBody, LUKS_HEADER, Luks, RbdCluster, Secret};
 use dc_types::{Bytes, InstanceId};
 
 use crate::object;
-use crate::sim::{POOL, STORAGE, Sim, delete, disk, host};
+use crate::sim::{STORAGE, Sim, delete, disk, host};
 use crate::txn::{Txn, Write};
 use crate::vm;
 use crate::volume;
+use crate::volume::encryption::{Sealed, outdated, rewrap, wrapped_by};
 use crate::words::{EncryptionFact, Fact};
 
 fn encrypt(sim: &mut Sim, name: &str) {
@@ -162,8 +163,9 @@ fn what_a_host_said_under_an_older_claim_formats_nothing() {
 }
 
 #[test]
-fn nothing_is_made_from_an_encrypted_volume_and_it_is_neither_backed_up_nor_grown() {
-    let (mut sim, _) = with_machine();
+fn nothing_is_made_from_an_encrypted_volume_it_is_not_backed_up_and_it_grows_behind_its_header() {
+    let (mut sim, volume) = with_machine();
+    let before = key(&sim, volume);
     sim.add_volume("copy", "10Gi");
     sim.volumes.get_mut("copy").unwrap().spec.source.volume = Some("data".into());
     sim.look();
@@ -180,13 +182,15 @@ fn nothing_is_made_from_an_encrypted_volume_and_it_is_neither_backed_up_nor_grow
     assert!(sim.ledger.claims.backups.is_empty());
     sim.volumes.get_mut("data").unwrap().spec.size = "20Gi".into();
     sim.look();
-    let refused = Fact::Encryption(EncryptionFact::EncryptedCannotGrow);
-    assert_eq!(sim.plan_of("volume data").found, [refused]);
-    assert_eq!(told(&sim).1, Bytes(10 << 30));
+    assert_eq!(sim.plan_of("volume data").found, []);
+    assert_eq!(told(&sim).1, Bytes(20 << 30));
+    let claim = &sim.ledger.claims.volumes[&volume].value;
+    assert_eq!(claim.size, Bytes((20 << 30) + LUKS_HEADER.0));
+    assert_eq!(key(&sim, volume), before);
 }
 
 #[test]
-fn a_pool_of_ceph_takes_no_encrypted_volume() {
+fn a_pool_of_ceph_takes_an_encrypted_volume() {
     let mut sim = Sim::new();
     sim.set_ceph(&RbdCluster {
         monitors: Vec::new(),
@@ -195,8 +199,51 @@ fn a_pool_of_ceph_takes_no_encrypted_volume() {
     sim.add_volume("data", "10Gi");
     encrypt(&mut sim, "data");
     sim.look();
-    let refused = Fact::Encryption(EncryptionFact::PoolCannotEncrypt { pool: POOL.into() });
-    assert_eq!(sim.plan_of("volume data").found, [refused]);
+    assert_eq!(sim.plan_of("volume data").found, []);
+    assert_eq!(sim.ledger.claims.keys.len(), 1);
+}
+
+#[test]
+fn a_key_is_wrapped_anew_by_the_newest_master_key_and_a_write_in_between_is_not_lost() {
+    let (mut sim, volume) = with_machine();
+    let claims = &sim.ledger.claims;
+    let knows = |key: &VolumeKey| key.master == "2026";
+    assert!(outdated(claims, "2026", knows, 9).is_empty());
+    assert!(outdated(claims, "2027", knows, 0).is_empty());
+    let nobody = outdated(claims, "2027", |_| false, 9);
+    assert!(nobody.is_empty(), "the one that wraps it is missing");
+    let old = outdated(claims, "2027", knows, 9)[0].clone();
+    let sealed = |master: &str| Sealed {
+        master: master.into(),
+        nonce: "1".repeat(24),
+        wrapped: Secret("wrapped 1 anew".into()),
+    };
+    let txn = rewrap(&old, sealed("2027"));
+    // Somebody writes first, as when a volume was formatted.
+    let other = Txn::new("formatted").put(keys::key(volume), &old.value);
+    assert!(sim.ledger.commit(&other));
+    assert!(!sim.ledger.commit(&txn), "it was written over");
+    let old = sim.ledger.claims.keys[&volume].clone();
+    assert!(sim.ledger.commit(&rewrap(&old, sealed("2027"))));
+    let new = key(&sim, volume);
+    assert_eq!(
+        (new.master.as_str(), new.former),
+        ("2027", vec!["2026".to_owned()])
+    );
+    assert_eq!(new.formatted, old.value.formatted);
+    assert_eq!(
+        wrapped_by(&sim.ledger.claims),
+        [("2027".to_owned(), 1)].into()
+    );
+    // Back under the first: each is named once.
+    let now = sim.ledger.claims.keys[&volume].clone();
+    assert!(sim.ledger.commit(&rewrap(&now, sealed("2026"))));
+    assert_eq!(key(&sim, volume).former, ["2027"]);
+    // One that was destroyed meanwhile does not come back.
+    let now = sim.ledger.claims.keys[&volume].clone();
+    sim.ledger.delete(&keys::key(volume));
+    assert!(!sim.ledger.commit(&rewrap(&now, sealed("2027"))));
+    assert!(!sim.ledger.claims.keys.contains_key(&volume));
 }
 
 #[test]

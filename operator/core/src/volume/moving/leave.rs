@@ -57,7 +57,7 @@ pub(super) fn leaving(
             .unchanged(keys::erased(place), erased.revision)
             .delete(keys::erased(place));
         return Next::Commit(Box::new(Plan {
-            certify: Some(Box::new(certificate(&erased.value, seen.volume))),
+            certify: Some(Box::new(certificate(&erased.value, seen.volume, None))),
             ..Plan::claim(txn)
         }));
     }
@@ -104,10 +104,13 @@ fn put_none(txn: Txn, second: &Claimed<MoveClaim>) -> Txn {
 /// are in the other place.
 fn disposition(seen: &Seen<'_>) -> Disposition {
     match seen.volume.spec.erase_method {
-        EraseMethod::Discard if lacks(seen.moving.facts, Verb::Discard).is_some() => {
+        // The key is the volume's, and goes on being used in its other place.
+        EraseMethod::Discard | EraseMethod::KeyDestruction
+            if lacks(seen.moving.facts, Verb::Discard).is_some() =>
+        {
             Disposition::EraseZero
         }
-        EraseMethod::Discard => Disposition::EraseDiscard,
+        EraseMethod::Discard | EraseMethod::KeyDestruction => Disposition::EraseDiscard,
         EraseMethod::Zero => Disposition::EraseZero,
         EraseMethod::Random => Disposition::EraseRandom,
     }
