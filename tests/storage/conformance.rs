@@ -88,6 +88,7 @@ macro_rules! row {
             cutoffs::every_verb_may_be_repeated,
             cutoffs::every_verb_may_be_cut_off_anywhere_and_repeated,
             cutoffs::every_verb_may_lose_its_pool_anywhere_and_be_repeated,
+            cutoffs::every_verb_may_lose_its_pool_for_a_moment_and_be_repeated,
         }
     };
     (@cases $driver:ident, $rig:ty, $($module:ident::$case:ident,)*) => {

@@ -4,9 +4,12 @@
 //! same pool, does the verb, and ends itself without any cleaning up right before its first, second,
 //! third … effect. Then another process repeats the verb. A rig in memory uses its knobs.
 //!
-//! The same with a pool that goes away right before each effect and comes back.
+//! The same with a pool that goes away right before each effect and comes back: after the verb, or
+//! before the verb's next effect.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dc_agent_core::storage::{EraseMethod, Note, Removal, VolumeBytes, Watermark};
 use dc_host::drivers::{Driver, DriverError, cutoff};
@@ -370,7 +373,26 @@ async fn see_nothing_left<R: Rig>(bench: &Bench<R>) {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// When a pool that went away in the middle of a verb is there again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Back {
+    /// When the verb has ended.
+    After,
+    /// Before the verb's next effect: at its end all is as at its begin.
+    Within,
+}
+
 pub async fn every_verb_may_lose_its_pool_anywhere_and_be_repeated<R: Rig>(bench: &mut Bench<R>) {
+    lose_pool(bench, Back::After).await;
+}
+
+pub async fn every_verb_may_lose_its_pool_for_a_moment_and_be_repeated<R: Rig>(
+    bench: &mut Bench<R>,
+) {
+    lose_pool(bench, Back::Within).await;
+}
+
+async fn lose_pool<R: Rig>(bench: &mut Bench<R>, back: Back) {
     if R::PLACE == Place::Memory {
         // What is in memory does all of a verb at once.
         return;
@@ -380,12 +402,15 @@ pub async fn every_verb_may_lose_its_pool_anywhere_and_be_repeated<R: Rig>(bench
             let Some(stage) = prepare(bench, kind).await else {
                 break;
             };
-            let take = bench.rig.taker();
-            cutoff::call_before(after, move || take(true));
+            let is_away = Arc::new(AtomicBool::new(false));
+            let was_away = take_before(bench.rig.taker(), after, back, is_away.clone());
             let done = act::<R>(&stage.asked, &*bench.driver).await;
-            let is_away = !cutoff::call_off();
-            if is_away {
-                println!("{kind}, the pool away after {after}: {done:?}");
+            cutoff::call_off();
+            let went = was_away.load(Ordering::SeqCst);
+            if went {
+                println!("{kind}, the pool away after {after}, back {back:?}: {done:?}");
+            }
+            if is_away.load(Ordering::SeqCst) {
                 bench.rig.take_away(false);
             }
             bench.restart().await;
@@ -397,10 +422,34 @@ pub async fn every_verb_may_lose_its_pool_anywhere_and_be_repeated<R: Rig>(bench
             done.unwrap_or_else(|error| panic!("{kind}, away after {after}: {error:?}"));
             see_done(bench, &stage).await;
             clear(bench, &stage).await;
-            if !is_away {
+            if !went {
                 break;
             }
         }
     }
     see_nothing_left(bench).await;
+}
+
+/// Takes the pool away right before the effect after `after` others; what it gives tells whether it
+/// came to that.
+fn take_before(
+    take: Box<dyn Fn(bool) + Send>,
+    after: u64,
+    back: Back,
+    is_away: Arc<AtomicBool>,
+) -> Arc<AtomicBool> {
+    let went = Arc::new(AtomicBool::new(false));
+    let told = went.clone();
+    cutoff::call_before(after, move || {
+        take(true);
+        told.store(true, Ordering::SeqCst);
+        is_away.store(true, Ordering::SeqCst);
+        if back == Back::Within {
+            cutoff::call_before(0, move || {
+                take(false);
+                is_away.store(false, Ordering::SeqCst);
+            });
+        }
+    });
+    went
 }

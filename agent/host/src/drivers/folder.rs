@@ -7,6 +7,9 @@
 //! - Every name is made from an id, so that no text a person wrote ends in a path.
 //! - A folder that is not our pool, or has lost what showed that it was, is not written to: the
 //!   place where a disk was to be mounted looks just like an empty pool.
+//! - A verb works from its begin to its end in the one folder that it has seen to be the pool, held
+//!   open, whatever the folder's name leads to meanwhile. It is told as done only when the name leads
+//!   there still, or again.
 //! - What needs that nobody holds a volume looks first, and keeps everybody out until it is done.
 //!
 //! Reading, making and removing are in the modules beside this one, which block; here they get a
@@ -38,6 +41,7 @@ use crate::images::Fetcher;
 
 pub(crate) mod bytes;
 mod files;
+mod held;
 mod images;
 pub(crate) mod layout;
 mod maps;
@@ -62,8 +66,13 @@ pub struct FolderDriver {
     turns: Turns,
 }
 
+/// The pool's folder by its name, or held for one verb; and what is known of the pool.
 struct Inner {
     folder: PoolFolder,
+    known: Arc<Known>,
+}
+
+struct Known {
     remembered: Remembered,
     /// What was found out of the pool when this process readied it.
     ready: Mutex<Option<Reflink>>,
@@ -84,9 +93,11 @@ impl FolderDriver {
         Self {
             inner: Arc::new(Inner {
                 folder: PoolFolder::new(pool, root, Uuid::new_v4()),
-                remembered,
-                ready: Mutex::default(),
-                records: Mutex::default(),
+                known: Arc::new(Known {
+                    remembered,
+                    ready: Mutex::default(),
+                    records: Mutex::default(),
+                }),
             }),
             grants,
             fetcher,
@@ -98,20 +109,18 @@ impl FolderDriver {
         &self.inner.folder.pool
     }
 
-    /// Does work that blocks with the pool's folder, on a thread for that, once it is seen to be
-    /// the pool.
+    /// Does work that blocks with the pool's folder, on a thread for that, once it is held and seen
+    /// to be the pool.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, DriverError> + Send + 'static,
     ) -> Result<T, DriverError> {
         let inner = self.inner.clone();
         blocking(move || {
-            let see = || inner.ensure().map_err(|fault| inner.unusable(fault));
-            see()?;
-            let done = work(&inner);
-            // In one that has gone away meanwhile nothing is found: what the work came to is not to be
-            // believed then, such as that a volume had no bytes to erase.
-            see()?;
+            let held = inner.hold().map_err(|fault| inner.unusable(fault))?;
+            let done = work(&held);
+            // What was done in one that has gone away is not told as done.
+            held.see_held().map_err(|fault| held.unusable(fault))?;
             done
         })
         .await
@@ -164,12 +173,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 impl Inner {
-    /// Whether clones share blocks in this pool, which was readied.
-    fn reflink(&self) -> Result<Reflink, DriverError> {
-        let known = *self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        known.ok_or_else(|| self.unusable("it is no longer as it was".to_owned()))
-    }
-
     fn unusable(&self, fault: String) -> DriverError {
         DriverError::PoolUnusable {
             pool: self.folder.pool.clone(),
@@ -190,9 +193,10 @@ impl Inner {
     }
 
     fn facts(&self) -> Result<(Bytes, Bytes, Reflink), String> {
-        let reflink = self.ensure()?;
-        let folder = &self.folder;
-        let space = statvfs(&folder.root).map_err(|e| format!("{}: {e}", folder.root.display()))?;
+        let held = self.hold()?;
+        let reflink = held.reflink().map_err(|error| error.to_string())?;
+        let name = self.folder.root.display();
+        let space = statvfs(&held.folder.root).map_err(|error| format!("{name}: {error}"))?;
         let block = space.fragment_size();
         let capacity = space.blocks() * block;
         let used = space.blocks().saturating_sub(space.blocks_free()) * block;
@@ -200,30 +204,12 @@ impl Inner {
         Ok((Bytes(capacity), Bytes(used), reflink))
     }
 
-    /// Sees each time that the folder is the pool; sweeps and tries reflinks the first time.
-    fn ensure(&self) -> Result<Reflink, String> {
-        let folder = &self.folder;
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = match folder.ready(self.remembered.id_of(&folder.pool)?) {
-            Ok(id) => id,
-            Err(fault) => {
-                *ready = None;
-                return Err(fault);
-            }
-        };
-        self.remembered.remember(&folder.pool, id)?;
-        if let Some(reflink) = *ready {
-            return Ok(reflink);
-        }
-        folder.sweep().map_err(|error| error.to_string())?;
-        let reflink = files::try_reflink(folder).map_err(|error| error.to_string())?;
-        tracing::info!(pool = %folder.pool, ?reflink, "pool is ready");
-        *ready = Some(reflink);
-        Ok(reflink)
-    }
-
     fn note(&self, volume: InstanceId, note: &Note) -> Result<(), DriverError> {
-        let _held = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = self
+            .known
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         files::note(&self.folder, volume, note)
     }
 
@@ -434,7 +420,7 @@ impl Driver for FolderDriver {
         self.with(move |inner| {
             let folder = &inner.folder;
             let file = snapshots::open(folder, volume, snapshot)?;
-            let path = folder.snapshot(volume, snapshot);
+            let path = folder.shown(&folder.snapshot(volume, snapshot));
             let open = OpenFile::new(folder.pool.clone(), path, file)?;
             Ok(Arc::new(open) as Arc<dyn ReadExtents>)
         })
@@ -447,14 +433,19 @@ impl Driver for FolderDriver {
         self.with(move |inner| {
             let folder = &inner.folder;
             let file = files::open(folder, volume, true)?;
-            let file = OpenFile::new(folder.pool.clone(), folder.volume(volume), file)?;
+            let path = folder.shown(&folder.volume(volume));
+            let file = OpenFile::new(folder.pool.clone(), path, file)?;
             Ok(Arc::new(OpenVolume::new(file, writing)) as Arc<dyn WriteExtents>)
         })
         .await
     }
 
     async fn list_grants(&self) -> Result<Vec<GrantSeen>, DriverError> {
-        self.grants.list().await
+        match self.grants.list().await {
+            // It lets nobody in while it is away; that a volume is free is asked of the grants alone.
+            Err(DriverError::PoolUnusable { .. }) => Ok(Vec::new()),
+            listed => listed,
+        }
     }
 
     async fn grant(&self, order: &Expose) -> Result<(), DriverError> {
@@ -479,8 +470,14 @@ impl Driver for FolderDriver {
     }
 
     async fn fetch_image(&self, item: &ImageItem, epoch: Epoch) -> Result<(), DriverError> {
-        self.with(|_| Ok(())).await?;
-        images::fetch(&self.inner.folder, &self.fetcher, item, epoch).await
+        let inner = self.inner.clone();
+        let held = blocking(move || inner.hold()).await;
+        let held = held.map_err(|fault| self.inner.unusable(fault))?;
+        // By its name: the programs that make the image are given it.
+        let fetched = images::fetch(&self.inner.folder, &self.fetcher, item, epoch).await;
+        let seen = blocking(move || held.see_held()).await;
+        seen.map_err(|fault| self.inner.unusable(fault))?;
+        fetched
     }
 
     async fn remove_image(&self, image: ImageUid) -> Result<(), DriverError> {

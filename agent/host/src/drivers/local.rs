@@ -8,6 +8,9 @@
 //! Nobody can take an open file away from a process. So a fence takes the name away first, and is
 //! done only when the kernel says that no process has the bytes open: until then it fails, the grant
 //! stays listed, and nobody else is let in.
+//!
+//! In whatever may be in the pool's place there are no names: that none is found says nothing then. So
+//! each look and each change is of one folder, held open, that bears the mark of a pool.
 
 use std::fs;
 use std::io;
@@ -21,11 +24,12 @@ use dc_types::plan::{GrantAccess, GrantItem};
 use dc_types::report::{Lack, PoolPlace, Verb};
 use dc_types::{Epoch, HostName, InstanceId, PoolName};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::DriverError;
 use super::cutoff::effect;
 use super::folder::blocking;
-use super::folder::layout::{remove_file, rename_new, sync_parent, volume_file};
+use super::folder::layout::{PoolFolder, remove_file, rename_new, sync_parent};
 use super::grants::{Grants, Sizing};
 
 pub mod fake;
@@ -41,8 +45,7 @@ const CLOSING: &str = ".closing";
 /// The grants of one directory pool.
 #[derive(Clone)]
 pub struct LocalGrants {
-    pool: PoolName,
-    root: PathBuf,
+    folder: PoolFolder,
     host: HostName,
 }
 
@@ -68,32 +71,43 @@ impl Found {
     }
 }
 
+/// A name that nobody opens any more.
+#[derive(Clone, Copy)]
+struct Closing {
+    volume: InstanceId,
+    epoch: Epoch,
+}
+
+impl Closing {
+    fn path(self, grants: &LocalGrants) -> PathBuf {
+        grants.path(self.volume, self.epoch, CLOSING)
+    }
+}
+
 impl LocalGrants {
     #[must_use]
     pub fn new(pool: PoolName, root: PathBuf, host: HostName) -> Self {
-        Self { pool, root, host }
+        // It makes nothing in the folder for files that are being made.
+        let folder = PoolFolder::new(pool, root, Uuid::nil());
+        Self { folder, host }
     }
 
     fn path(&self, volume: InstanceId, epoch: Epoch, state: &str) -> PathBuf {
         match state {
             // What machines are told.
-            OPEN => self.root.join(GrantItem::file_name(volume, epoch)),
+            OPEN => self.folder.root.join(GrantItem::file_name(volume, epoch)),
             other => {
                 let name = format!("{volume}.{epoch}{other}");
-                self.root.join("grants").join(name)
+                self.folder.root.join("grants").join(name)
             }
         }
     }
 
-    fn io(&self, what: &'static str, path: &Path, error: io::Error) -> DriverError {
-        DriverError::io(&self.pool, what, path, error)
-    }
-
     fn list_now(&self) -> Result<Vec<GrantSeen>, DriverError> {
-        let folder = self.root.join("grants");
-        let told = |error| self.io("listing", &folder, error);
+        let folder = self.folder.root.join("grants");
+        let told = |error| self.folder.io("listing", &folder, error);
         let entries = match fs::read_dir(&folder) {
-            // The pool is away, or was never readied: nobody can be let in.
+            // It was never readied: nobody can be let in.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(told)?,
         };
@@ -110,33 +124,35 @@ impl LocalGrants {
     /// `None` when it has gone meanwhile.
     fn look(&self, found: &Found) -> Result<Option<GrantSeen>, DriverError> {
         let path = self.path(found.volume, found.epoch, found.state);
+        let shown = self.folder.shown(&path);
         let holders = match holders::of(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| self.io("looking who has open", &path, error))?,
+            other => other.map_err(|error| self.folder.io("looking who has open", &path, error))?,
         };
         let form = match found.state {
             CLOSING => GrantForm::Broken("it is being taken away".to_owned()),
-            _ if same_file(&path, &volume_file(&self.root, found.volume)) => {
+            _ if same_file(&path, &self.folder.volume(found.volume)) => {
                 GrantForm::Whole(Admits::File {
                     host: self.host.to_string(),
                 })
             }
             _ => GrantForm::Broken(format!(
                 "{} is another file than the volume",
-                path.display()
+                shown.display()
             )),
         };
         Ok(Some(GrantSeen {
-            pool: self.pool.clone(),
+            pool: self.folder.pool.clone(),
             volume: found.volume,
             epoch: found.epoch,
-            handle: path.display().to_string(),
+            handle: shown.display().to_string(),
             form,
             holders,
         }))
     }
 
-    fn open_now(&self, volume: InstanceId, epoch: Epoch, file: &Path) -> Result<(), DriverError> {
+    fn open_now(&self, volume: InstanceId, epoch: Epoch) -> Result<(), DriverError> {
+        let file = &self.folder.volume(volume);
         // One that was cut off from here on is listed as whole, and that is what it is.
         let path = self.path(volume, epoch, OPEN);
         if same_file(&path, file) {
@@ -146,11 +162,11 @@ impl LocalGrants {
         let holders = match holders::of(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(DriverError::NotThere {
-                    pool: self.pool.clone(),
+                    pool: self.folder.pool.clone(),
                     what: format!("volume {volume}"),
                 });
             }
-            other => other.map_err(|error| self.io("looking who has open", file, error))?,
+            other => other.map_err(|error| self.folder.io("looking who has open", file, error))?,
         };
         if !holders.is_empty() {
             return Err(DriverError::InUse {
@@ -158,7 +174,7 @@ impl LocalGrants {
                 by: holders.join(", "),
             });
         }
-        let told = |error| self.io("opening to a machine", &path, error);
+        let told = |error| self.folder.io("opening to a machine", &path, error);
         remove_file(&path).map_err(told)?;
         effect();
         fs::hard_link(file, &path)
@@ -166,13 +182,13 @@ impl LocalGrants {
             .map_err(told)
     }
 
-    /// Takes the name away; where the bytes are then, if they were there.
-    fn shut(&self, volume: InstanceId, epoch: Epoch) -> Result<Option<PathBuf>, DriverError> {
+    /// Takes the name away; the one that the bytes have then, if they were there.
+    fn shut(&self, volume: InstanceId, epoch: Epoch) -> Result<Option<Closing>, DriverError> {
         let (open, closing) = (
             self.path(volume, epoch, OPEN),
             self.path(volume, epoch, CLOSING),
         );
-        let told = |error| self.io("taking away", &open, error);
+        let told = |error| self.folder.io("taking away", &open, error);
         match rename_new(&open, &closing) {
             Ok(()) => sync_parent(&closing).map_err(told)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -183,21 +199,25 @@ impl LocalGrants {
             Err(error) => return Err(told(error)),
         }
         match fs::symlink_metadata(&closing) {
-            Ok(_) => Ok(Some(closing)),
+            Ok(_) => Ok(Some(Closing { volume, epoch })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(told(error)),
         }
     }
 
-    /// In whatever may be in the pool's place there are no names: that none was found says nothing
-    /// then.
-    fn see_there(&self) -> Result<(), DriverError> {
-        let marker = self.root.join("pool.json");
-        let seen = fs::metadata(&marker).map(drop);
-        seen.map_err(|error| DriverError::PoolUnusable {
-            pool: self.pool.clone(),
+    /// The same with the folder that the name leads to now, which bears the mark of a pool.
+    fn hold(&self) -> Result<Self, DriverError> {
+        let marker = self.folder.marker();
+        let held = self.folder.hold().and_then(|folder| {
+            fs::metadata(folder.marker())?;
+            Ok(folder)
+        });
+        let folder = held.map_err(|error| DriverError::PoolUnusable {
+            pool: self.folder.pool.clone(),
             fault: format!("{}: {error}", marker.display()),
-        })
+        })?;
+        let host = self.host.clone();
+        Ok(Self { folder, host })
     }
 
     async fn work<T: Send + 'static>(
@@ -205,7 +225,7 @@ impl LocalGrants {
         work: impl FnOnce(&Self) -> Result<T, DriverError> + Send + 'static,
     ) -> Result<T, DriverError> {
         let this = self.clone();
-        blocking(move || work(&this)).await
+        blocking(move || work(&this.hold()?)).await
     }
 }
 
@@ -256,16 +276,15 @@ impl Grants for LocalGrants {
     async fn open(
         &self,
         order: &Expose,
-        file: &Path,
+        _file: &Path,
         _there: Option<&GrantSeen>,
     ) -> Result<(), DriverError> {
         match &order.access {
             GrantAccess::File { local } if *local == self.host => {}
-            _ => return Err(another_host(&self.pool, &self.host)),
+            _ => return Err(another_host(&self.folder.pool, &self.host)),
         }
-        let (volume, epoch, file) = (order.volume, order.epoch, file.to_owned());
-        self.work(move |this| this.open_now(volume, epoch, &file))
-            .await
+        let (volume, epoch) = (order.volume, order.epoch);
+        self.work(move |this| this.open_now(volume, epoch)).await
     }
 
     async fn close(&self, grant: &GrantSeen) -> Result<FenceProof, DriverError> {
@@ -275,9 +294,9 @@ impl Grants for LocalGrants {
         let mut deleted = Vec::new();
         if let Some(closing) = closing {
             loop {
-                let path = closing.clone();
                 let holders = self.work(move |this| {
-                    holders::of(&path).map_err(|e| this.io("looking who has open", &path, e))
+                    let path = closing.path(this);
+                    holders::of(&path).map_err(|e| this.folder.io("looking who has open", &path, e))
                 });
                 let holders = holders.await?;
                 if holders.is_empty() {
@@ -288,14 +307,13 @@ impl Grants for LocalGrants {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            let path = closing.clone();
             let removed = self.work(move |this| {
-                remove_file(&path).map_err(|error| this.io("removing", &path, error))
+                let path = closing.path(this);
+                remove_file(&path).map_err(|error| this.folder.io("removing", &path, error))
             });
             removed.await?;
             deleted.push(format!("the name {}, which nobody has open", grant.handle));
         }
-        self.work(Self::see_there).await?;
         Ok(FenceProof {
             epoch,
             deleted,
@@ -311,7 +329,7 @@ impl Grants for LocalGrants {
 
     fn place(&self) -> PoolPlace {
         PoolPlace::Directory {
-            folder: self.root.display().to_string(),
+            folder: self.folder.root.display().to_string(),
         }
     }
 

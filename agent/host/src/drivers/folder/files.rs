@@ -94,7 +94,7 @@ pub fn list(folder: &PoolFolder) -> Result<BTreeMap<InstanceId, VolumeSeen>, Dri
 
 fn absent(folder: &PoolFolder, volume: InstanceId) -> VolumeSeen {
     VolumeSeen {
-        place: folder.volume(volume).display().to_string(),
+        place: folder.shown(&folder.volume(volume)).display().to_string(),
         bytes: VolumeBytes::Absent,
         record: None,
         snapshots: BTreeMap::new(),
@@ -312,7 +312,7 @@ pub fn read_record(
         Err(error) => return Err(folder.io("reading", path, error)),
     };
     let fault = |fault| {
-        let what = path.display().to_string();
+        let what = folder.shown(&path).display().to_string();
         Err(DriverError::Corrupt { what, fault })
     };
     match serde_json::from_slice::<RecordFile>(&text) {

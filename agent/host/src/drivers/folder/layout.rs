@@ -17,8 +17,10 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dc_types::{Epoch, ImageUid, InstanceId, PoolName, SnapshotId};
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
@@ -56,10 +58,17 @@ pub struct Marker {
 }
 
 /// The folder of one pool.
+///
+/// By its name it may be another folder from one moment to the next, when a disk is mounted or goes
+/// away there. What was [held](Self::hold) stays the one folder, wherever its name leads meanwhile.
 #[derive(Clone, Debug)]
 pub struct PoolFolder {
     pub pool: PoolName,
+    /// Where the work is done: its name, or the way to the folder that is held.
     pub root: PathBuf,
+    /// What people call it.
+    named: PathBuf,
+    held: Option<Arc<File>>,
     /// Begins the names of this process's files in `tmp`.
     process: Uuid,
 }
@@ -68,8 +77,47 @@ impl PoolFolder {
     pub fn new(pool: PoolName, root: PathBuf, process: Uuid) -> Self {
         Self {
             pool,
+            named: root.clone(),
             root,
+            held: None,
             process,
+        }
+    }
+
+    /// The folder that the name leads to now. All that is done with what this gives, and with its
+    /// clones, is done there; it must outlive the paths it gave. They are of this process alone.
+    pub fn hold(&self) -> io::Result<Self> {
+        let held = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_DIRECTORY.bits())
+            .open(&self.named)?;
+        Ok(Self {
+            root: PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())),
+            held: Some(Arc::new(held)),
+            ..self.clone()
+        })
+    }
+
+    /// Whether the name still leads to the folder that is held.
+    pub fn see_same(&self) -> Result<(), String> {
+        let named = self.named.display();
+        let now = fs::metadata(&self.named).map_err(|error| format!("{named}: {error}"))?;
+        let held = self.held.as_ref().map(|held| held.metadata()).transpose();
+        let held = held.map_err(|error| format!("{named}: {error}"))?;
+        match held {
+            Some(held) if (held.dev(), held.ino()) != (now.dev(), now.ino()) => Err(format!(
+                "{named} became another folder while it was worked in: see that the pool's disk is \
+                 mounted there"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A path of ours as people know it.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(rest) => self.named.join(rest),
+            Err(_) => path.to_owned(),
         }
     }
 
@@ -126,7 +174,7 @@ impl PoolFolder {
     /// Whether the folder is the pool. An empty one that was never a pool becomes it; `remembered`
     /// is the id this host knows the pool by.
     pub fn ready(&self, remembered: Option<Uuid>) -> Result<Uuid, String> {
-        let root = self.root.display();
+        let root = self.named.display();
         let metadata = fs::metadata(&self.root).map_err(|error| format!("{root}: {error}"))?;
         if !metadata.is_dir() {
             return Err(format!("{root} is not a folder"));
@@ -166,14 +214,14 @@ impl PoolFolder {
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
-                .map_err(|error| format!("{}: {error}", path.display())),
+                .map_err(|error| format!("{}: {error}", self.shown(&path).display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+            Err(error) => Err(format!("{}: {error}", self.shown(&path).display())),
         }
     }
 
     fn become_pool(&self) -> Result<Marker, String> {
-        let root = self.root.display();
+        let root = self.named.display();
         let told = |error: io::Error| format!("{root}: {error}");
         for entry in fs::read_dir(&self.root).map_err(told)? {
             let name = entry.map_err(told)?.file_name();
@@ -235,13 +283,8 @@ impl PoolFolder {
         }
     }
 
-    pub fn io(
-        &self,
-        what: &'static str,
-        path: impl Into<PathBuf>,
-        source: io::Error,
-    ) -> DriverError {
-        DriverError::io(&self.pool, what, path, source)
+    pub fn io(&self, what: &'static str, path: impl AsRef<Path>, source: io::Error) -> DriverError {
+        DriverError::io(&self.pool, what, self.shown(path.as_ref()), source)
     }
 }
 

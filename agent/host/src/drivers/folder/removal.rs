@@ -69,7 +69,7 @@ pub fn retain(folder: &PoolFolder, removal: &Removal) -> Result<Gone, DriverErro
     let to = folder.retained(removal.volume, removal.epoch);
     let in_use = folder.volume(removal.volume);
     let erasing = folder.erasing(removal.volume);
-    let mut note = format!("retained as {}", to.display());
+    let mut note = format!("retained as {}", folder.shown(&to).display());
     if is_there(folder, &in_use)? {
         put_away(folder, removal, &in_use, &to)?;
     } else if is_there(folder, &erasing)? {
@@ -140,7 +140,7 @@ pub fn erase(
     let erased = bytes::erase(&file, overwrite).map_err(|error| match error {
         EraseError::Io(error) => told(error),
         EraseError::Left { at } => DriverError::NotErased {
-            what: path.display().to_string(),
+            what: folder.shown(&path).display().to_string(),
             at,
         },
     })?;

@@ -155,11 +155,13 @@ fn check(
         return Err("it is not a plain file".to_owned());
     }
     let path = folder.snapshot_record(volume, snapshot);
-    let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let shown = folder.shown(&path);
+    let shown = shown.display();
+    let text = fs::read(&path).map_err(|error| format!("{shown}: {error}"))?;
     let record: RecordFile = serde_json::from_slice(&text)
-        .map_err(|error| format!("{} cannot be understood: {error}", path.display()))?;
+        .map_err(|error| format!("{shown} cannot be understood: {error}"))?;
     if record.format > FORMAT {
-        return Err(format!("{} was written by a newer agent", path.display()));
+        return Err(format!("{shown} was written by a newer agent"));
     }
     let mut now = RecordFile::of(metadata, record.taken_at);
     now.format = record.format;
@@ -192,7 +194,7 @@ pub fn open(
     match check(folder, volume, snapshot, &metadata) {
         Ok(_) => Ok(file),
         Err(fault) => Err(DriverError::Corrupt {
-            what: path.display().to_string(),
+            what: folder.shown(&path).display().to_string(),
             fault,
         }),
     }

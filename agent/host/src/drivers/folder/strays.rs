@@ -21,7 +21,7 @@ const OWN_FILES: [&str; 3] = ["pool.json", "erased.jsonl", "lost+found"];
 /// Everything that is no part of `contents`, and what was retained.
 pub fn list(folder: &PoolFolder, contents: &Contents) -> Result<Vec<Orphan>, DriverError> {
     let mut found = Vec::new();
-    let mut add = |kind, path: &Path| found.extend(orphan(kind, path));
+    let mut add = |kind, path: &Path| found.extend(orphan(folder, kind, path));
     let root = &folder.root;
     for name in all_names(folder, root)? {
         let known = |known: &str| name == *known;
@@ -76,11 +76,11 @@ pub fn list(folder: &PoolFolder, contents: &Contents) -> Result<Vec<Orphan>, Dri
 }
 
 /// `None` when it has gone meanwhile.
-fn orphan(kind: OrphanKind, path: &Path) -> Option<Orphan> {
+fn orphan(folder: &PoolFolder, kind: OrphanKind, path: &Path) -> Option<Orphan> {
     let metadata = fs::symlink_metadata(path).ok()?;
     Some(Orphan {
         kind,
-        name: path.display().to_string(),
+        name: folder.shown(path).display().to_string(),
         size: Bytes(metadata.blocks() * 512),
         since: Some(metadata.mtime()),
     })

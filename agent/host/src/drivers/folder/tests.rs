@@ -306,6 +306,42 @@ async fn a_folder_that_lost_its_disk_is_not_a_pool() {
     assert!(host.seen(1).await.is_some());
 }
 
+#[tokio::test]
+async fn a_disk_that_goes_and_comes_back_within_a_verb_is_the_one_that_was_worked_on() {
+    let host = Host::new().await;
+    let file = host.make(1, VolumeSource::Blank).await;
+    let (root, away) = (host.root(), host.folder.path().join("away"));
+    let names = (root.clone(), away.clone());
+    let read = host.volumes.with(move |inner| {
+        fs::rename(&names.0, &names.1).unwrap();
+        fs::create_dir(&names.0).unwrap();
+        // By the name nothing is found now.
+        assert!(!file.exists());
+        let done = super::files::list(&inner.folder);
+        fs::remove_dir(&names.0).expect("something was made in its place");
+        fs::rename(&names.1, &names.0).unwrap();
+        done
+    });
+    let read = read.await.unwrap();
+    let seen = &read[&id(1)];
+    assert!(
+        matches!(seen.bytes, VolumeBytes::Present { .. }),
+        "{seen:?}"
+    );
+    assert!(seen.place.starts_with(root.to_str().unwrap()), "{seen:?}");
+    // It does not come back: whatever was done, it is not told as done.
+    let names = (root.clone(), away.clone());
+    let gone = host.volumes.with(move |_| {
+        fs::rename(&names.0, &names.1).unwrap();
+        fs::create_dir(&names.0).unwrap();
+        Ok(())
+    });
+    let fault = gone.await.unwrap_err().to_string();
+    assert!(fault.contains("another folder"), "{fault}");
+    assert!(fault.contains(root.to_str().unwrap()), "{fault}");
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+}
+
 fn process_of(folder: &Path, name: &str) -> FolderDriver {
     fs::create_dir(folder.join(name)).unwrap();
     process(folder)
