@@ -16,8 +16,8 @@ use crate::{
 };
 
 pub use backup::{
-    BackedUp, BackupBase, BackupClaim, BackupState, BackupVolumeClaim, Makes, RestoreClaim,
-    RestoreState,
+    BackedUp, BackupBase, BackupClaim, BackupState, BackupVolumeClaim, Makes, ManifestClaim,
+    RestoreClaim, RestoreState,
 };
 
 /// The one host that may run a machine, and all the machine holds.
@@ -126,6 +126,8 @@ pub enum Contents {
     Whole,
     /// They come from a backup, and are not all there: nobody gets the volume.
     AwaitRestore,
+    /// The same, and it is being brought back to a snapshot: whole once that is done.
+    TakesBack,
 }
 
 impl Contents {
@@ -368,6 +370,7 @@ pub mod keys {
     pub const HOLD: &str = "hold/";
     pub const BACKUP: &str = "backup/";
     pub const RESTORE: &str = "restore/";
+    pub const MANIFEST: &str = "manifest/";
     pub const ERASED: &str = "erased/";
     pub const SUBNET: &str = "subnet/";
     pub const DEPARTMENT: &str = "department/";
@@ -421,6 +424,12 @@ pub mod keys {
     #[must_use]
     pub fn restore(id: ObjectUid) -> String {
         format!("{RESTORE}{id}")
+    }
+
+    /// What a MachineRestore reads first, by its uid.
+    #[must_use]
+    pub fn manifest(id: ObjectUid) -> String {
+        format!("{MANIFEST}{id}")
     }
 
     #[must_use]

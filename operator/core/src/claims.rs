@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
-    AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, MoveClaim,
-    PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim, VolumeKey,
-    keys,
+    AttachClaim, BackupClaim, DepartmentClaim, ErasedVolume, HeldBy, HoldClaim, ManifestClaim,
+    MoveClaim, PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim,
+    VolumeKey, keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::{
@@ -24,9 +24,11 @@ use uuid::Uuid;
 
 mod charges;
 mod index;
+mod release;
 
 use charges::Turn;
 pub use charges::{Charge, Charges};
+use release::release_of_key;
 
 #[derive(Debug, Error)]
 pub enum ClaimError {
@@ -113,6 +115,8 @@ pub struct Claims {
     pub backups: BTreeMap<ObjectUid, Claimed<BackupClaim>>,
     /// By the uid of the Restore.
     pub restores: BTreeMap<ObjectUid, Claimed<RestoreClaim>>,
+    /// By the uid of the MachineRestore.
+    pub manifests: BTreeMap<ObjectUid, Claimed<ManifestClaim>>,
     /// By the place that the bytes were in.
     pub erased: BTreeMap<InstanceId, Claimed<ErasedVolume>>,
     pub subnets: BTreeMap<SubnetUid, Claimed<SubnetClaim>>,
@@ -254,6 +258,10 @@ impl Claims {
                 let restore = self.restores.get(&ObjectUid(key.id));
                 restore.is_some_and(|restore| restore.value.host == *host)
             }
+            ItemKind::Manifest => {
+                let manifest = self.manifests.get(&ObjectUid(key.id));
+                manifest.is_some_and(|manifest| manifest.value.host == *host)
+            }
             ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
         }
     }
@@ -377,6 +385,11 @@ impl Claims {
                     self.volume_restores.entry(volume).or_default().insert(id);
                 }
             }
+            "manifest" => {
+                let owner: ObjectUid = rest.parse().map_err(|_| bad_key(key))?;
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.manifests, owner, new);
+            }
             "erased" => {
                 let new = claimed(key, value, incarnation, revision)?;
                 replace(&mut self.erased, id(key, rest)?, new);
@@ -472,30 +485,6 @@ fn replace<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, new: Option<T>) -> Optio
         Some(new) => map.insert(key, new),
         None => map.remove(&key),
     }
-}
-
-/// `release/<host>/<kind>/<id>/<card>`, as [`keys::release`] writes it.
-fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey), ClaimError> {
-    let parts: Vec<&str> = rest.split('/').collect();
-    let [host, kind, id, card] = parts[..] else {
-        return Err(bad_key(key));
-    };
-    let kind = match kind {
-        "Image" => ItemKind::Image,
-        "Volume" => ItemKind::Volume,
-        "Snapshot" => ItemKind::Snapshot,
-        "Backup" => ItemKind::Backup,
-        "Restore" => ItemKind::Restore,
-        "Grant" => ItemKind::Grant,
-        "Network" => ItemKind::Network,
-        "Endpoint" => ItemKind::Endpoint,
-        "Vm" => ItemKind::Vm,
-        _ => return Err(bad_key(key)),
-    };
-    let host = HostName::new(host).map_err(|_| bad_key(key))?;
-    let id = Uuid::parse_str(id).map_err(|_| bad_key(key))?;
-    let card = card.parse().map_err(|_| bad_key(key))?;
-    Ok((host, ItemKey { kind, id, card }))
 }
 
 #[cfg(test)]
