@@ -41,6 +41,7 @@ pub fn of_steps(reconciler: &'static str, wanted: &Wanted<'_>, key: &ItemKey) ->
         | ItemKind::Snapshot
         | ItemKind::Backup
         | ItemKind::Restore
+        | ItemKind::Manifest
         | ItemKind::Grant
         | ItemKind::Endpoint
         | ItemKind::Vm => Some(object.namespace.as_str()),

@@ -324,6 +324,7 @@ fn kind_name(kind: ItemKind) -> &'static str {
         ItemKind::Snapshot => "snapshot",
         ItemKind::Backup => "backup",
         ItemKind::Restore => "restore",
+        ItemKind::Manifest => "manifest",
         ItemKind::Grant => "grant",
         ItemKind::Network => "network",
         ItemKind::Endpoint => "endpoint",

@@ -98,7 +98,7 @@ impl Reconciler for Backup {
     type Step = pure_backup::Step;
 
     const NAME: &'static str = "backup";
-    const KINDS: &'static [ItemKind] = &[ItemKind::Backup, ItemKind::Restore];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Backup, ItemKind::Restore, ItemKind::Manifest];
     const LOOKS_AT: &'static [ItemKind] = Self::KINDS;
     /// For the snapshots that are backed up, and the volumes that are written.
     const WAITS_FOR_READY: bool = true;

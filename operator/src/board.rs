@@ -66,6 +66,7 @@ pub fn is_derived(kind: ItemKind) -> bool {
         | ItemKind::Snapshot
         | ItemKind::Backup
         | ItemKind::Restore
+        | ItemKind::Manifest
         | ItemKind::Grant
         | ItemKind::Vm => false,
     }

@@ -42,6 +42,7 @@ mod hosts;
 mod image;
 mod interest;
 mod look;
+mod machine_restore;
 mod network;
 mod pace;
 mod pool;
@@ -283,6 +284,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleError>
         Kind::BackupPolicy => backup_policy::reconcile(context, key).await,
         Kind::Backup => backup::reconcile(context, key).await,
         Kind::Restore => restore::reconcile(context, key).await,
+        Kind::MachineRestore => machine_restore::reconcile(context, key).await,
         Kind::Showback => showback::reconcile(context, key).await,
         Kind::Proof => proof::reconcile(context, key).await,
         Kind::Network => {

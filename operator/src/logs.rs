@@ -47,6 +47,7 @@ pub fn of_look(stores: &Stores, key: &Key) -> Span {
         | Kind::Snapshot
         | Kind::Backup
         | Kind::Restore
+        | Kind::MachineRestore
         | Kind::Proof
         | Kind::Vm
         | Kind::Request
@@ -94,6 +95,13 @@ impl Ids {
                 system: Some(restore.spec.to.system.clone()),
                 instance: restore.metadata.uid.clone(),
             }),
+            Kind::MachineRestore => {
+                let found = stores.machine_restores.get(namespace, name);
+                found.map(|restore| Self {
+                    system: restore.spec.system.clone(),
+                    instance: restore.metadata.uid.clone(),
+                })
+            }
             Kind::Proof => stores.proofs.get(namespace, name).map(|proof| Self {
                 system: None,
                 instance: proof.metadata.uid.clone(),

@@ -370,6 +370,7 @@ impl Metrics {
                 ("hold", claims.holds.len()),
                 ("backup", claims.backups.len()),
                 ("restore", claims.restores.len()),
+                ("manifest", claims.manifests.len()),
                 ("erased", claims.erased.len()),
                 ("subnet", claims.subnets.len()),
                 ("release", claims.releases.len()),

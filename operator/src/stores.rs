@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use dc_crds::{
     Approval, Backup, BackupPolicy, BackupRepository, DEPARTMENT_LABEL, Department, Host, Image,
-    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, RestoreProof,
-    StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
+    InformationSystem, MachineClass, MachineRestore, RequestPolicy, ResourceRequest, Restore,
+    RestoreProof, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Namespace;
@@ -72,6 +72,7 @@ pub struct Inner {
     pub backup_policies: Shelf<BackupPolicy>,
     pub backups: Shelf<Backup>,
     pub restores: Shelf<Restore>,
+    pub machine_restores: Shelf<MachineRestore>,
     pub proofs: Shelf<RestoreProof>,
     pub namespaces: Shelf<Namespace>,
     pub roles: Shelf<Role>,
@@ -95,7 +96,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Kinds that are watched.
-const WATCHES: usize = 22;
+const WATCHES: usize = 23;
 
 impl Stores {
     /// Begins to watch, for as long as the process lives.
@@ -122,6 +123,7 @@ impl Stores {
         stores.watch(client, |s| &s.backup_policies, all());
         stores.watch(client, |s| &s.backups, all());
         stores.watch(client, |s| &s.restores, all());
+        stores.watch(client, |s| &s.machine_restores, all());
         stores.watch(client, |s| &s.proofs, all());
         stores.watch(client, |s| &s.namespaces, all());
         stores.watch(client, |s| &s.roles, ours());
@@ -150,6 +152,7 @@ impl Stores {
                 backup_policies: Shelf::default(),
                 backups: Shelf::default(),
                 restores: Shelf::default(),
+                machine_restores: Shelf::default(),
                 proofs: Shelf::default(),
                 namespaces: Shelf::default(),
                 roles: Shelf::default(),
@@ -201,6 +204,7 @@ impl Stores {
             Kind::BackupPolicy => self.backup_policies.version(namespace, name),
             Kind::Backup => self.backups.version(namespace, name),
             Kind::Restore => self.restores.version(namespace, name),
+            Kind::MachineRestore => self.machine_restores.version(namespace, name),
             Kind::Proof => self.proofs.version(namespace, name),
             Kind::Network | Kind::Showback => None,
         }
@@ -227,6 +231,7 @@ impl Stores {
         keys.extend(self.repositories.keys(Kind::Repository));
         keys.extend(self.backups.keys(Kind::Backup));
         keys.extend(self.restores.keys(Kind::Restore));
+        keys.extend(self.machine_restores.keys(Kind::MachineRestore));
         keys.extend(self.proofs.keys(Kind::Proof));
         keys.extend(self.backup_policies.keys(Kind::BackupPolicy));
         keys

@@ -92,6 +92,7 @@ impl OnWire for Item {
             ItemBody::Snapshot(snapshot) => Body::Snapshot(snapshot.to_wire()),
             ItemBody::Backup(backup) => Body::Backup(backup.to_wire()),
             ItemBody::Restore(restore) => Body::Restore(restore.to_wire()),
+            ItemBody::Manifest(manifest) => Body::Manifest(manifest.to_wire()),
             ItemBody::Grant(grant) => Body::Grant(grant.to_wire()),
             ItemBody::Network(network) => Body::Network(network.to_wire()),
             ItemBody::Endpoint(endpoint) => Body::Endpoint(endpoint.to_wire()),
@@ -147,6 +148,9 @@ fn body_from_wire(body: Option<wire::item::Body>) -> Result<ItemBody, WireError>
         Body::Restore(w) => {
             ItemBody::Restore(Box::new(OnWire::from_wire(w).map_err(inside("restore"))?))
         }
+        Body::Manifest(w) => {
+            ItemBody::Manifest(Box::new(OnWire::from_wire(w).map_err(inside("manifest"))?))
+        }
         Body::Grant(w) => ItemBody::Grant(OnWire::from_wire(w).map_err(inside("grant"))?),
         Body::Network(w) => ItemBody::Network(OnWire::from_wire(w).map_err(inside("network"))?),
         Body::Endpoint(w) => ItemBody::Endpoint(OnWire::from_wire(w).map_err(inside("endpoint"))?),
@@ -163,6 +167,7 @@ fn key_of(body: &ItemBody) -> ItemKey {
         ItemBody::Snapshot(snapshot) => ItemKey::new(kind, snapshot.snapshot.0),
         ItemBody::Backup(backup) => ItemKey::new(kind, backup.run.0),
         ItemBody::Restore(restore) => ItemKey::new(kind, restore.run.0),
+        ItemBody::Manifest(manifest) => ItemKey::new(kind, manifest.run.0),
         ItemBody::Grant(grant) => ItemKey::new(kind, grant.volume.0),
         ItemBody::Network(network) => ItemKey::network(&network.department),
         ItemBody::Endpoint(endpoint) => ItemKey::endpoint(endpoint.vm, endpoint.card),

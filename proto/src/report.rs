@@ -1,12 +1,13 @@
 //! What a host says: hello, facts, observations.
 
 mod backup;
+mod erasure;
 mod vm;
 
 use dc_types::plan::ItemHash;
 use dc_types::report::{
-    Detail, Erasure, Held, Hello, HostFacts, ItemState, Lack, Observation, Orphan, PoolFacts,
-    PoolPlace, Released, Stop, Trouble,
+    Detail, Held, Hello, HostFacts, ItemState, Lack, Observation, Orphan, PoolFacts, PoolPlace,
+    Released, Stop, Trouble,
 };
 use dc_types::{Bytes, MiB};
 
@@ -319,6 +320,9 @@ fn detail_to_wire(detail: &Detail) -> Option<wire::observation::Detail> {
             progress: progress.as_ref().map(OnWire::to_wire),
             done: done.as_ref().map(OnWire::to_wire),
         }),
+        Detail::Manifest { read } => Wire::Manifest(wire::ManifestDetail {
+            read: read.as_deref().map(OnWire::to_wire),
+        }),
         Detail::Vm {
             guest,
             last_stop,
@@ -375,6 +379,9 @@ fn detail_from_wire(wire: Option<wire::observation::Detail>) -> Result<Detail, W
         Some(Wire::Restore(wire::RestoreDetail { progress, done })) => Detail::Restore {
             progress: optional(progress, "restore.progress")?,
             done: optional(done, "restore.done")?,
+        },
+        Some(Wire::Manifest(wire::ManifestDetail { read })) => Detail::Manifest {
+            read: optional(read, "manifest.read")?.map(Box::new),
         },
         Some(Wire::Vm(wire::VmDetail {
             guest,
@@ -451,46 +458,6 @@ impl OnWire for Released {
             epoch: required(epoch, "epoch")?,
             note,
             erasure: optional(erasure, "erasure")?,
-        })
-    }
-}
-
-impl OnWire for Erasure {
-    type Wire = wire::Erasure;
-    fn to_wire(&self) -> wire::Erasure {
-        let Self {
-            method,
-            extents,
-            bytes,
-            verified,
-            began_at,
-            ended_at,
-        } = self;
-        wire::Erasure {
-            method: method.to_wire(),
-            extents: *extents,
-            bytes: bytes.0,
-            verified_bytes: verified.0,
-            began_at_unix_s: *began_at,
-            ended_at_unix_s: *ended_at,
-        }
-    }
-    fn from_wire(wire: wire::Erasure) -> Result<Self, WireError> {
-        let wire::Erasure {
-            method,
-            extents,
-            bytes,
-            verified_bytes,
-            began_at_unix_s,
-            ended_at_unix_s,
-        } = wire;
-        Ok(Self {
-            method: choice(method, "method")?,
-            extents,
-            bytes: Bytes(bytes),
-            verified: Bytes(verified_bytes),
-            began_at: began_at_unix_s,
-            ended_at: ended_at_unix_s,
         })
     }
 }

@@ -39,7 +39,7 @@ macro_rules! same_names {
 }
 
 same_names! {
-    ItemKind { Image, Volume, Snapshot, Backup, Restore, Grant, Network, Endpoint, Vm }
+    ItemKind { Image, Volume, Snapshot, Backup, Restore, Manifest, Grant, Network, Endpoint, Vm }
     ImageFormat { Raw, Qcow2 }
     NetworkRole { Compute, Gateway }
     ZoneType { Outside, Dmz, Internal, Database, Storage, Management, Soc }

@@ -18,7 +18,7 @@ use crate::site::{
     Disk, MIB, PASSWORD, assert_same, ensure, hex, job, limits, local, noise, password, run,
 };
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

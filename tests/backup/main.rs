@@ -1,6 +1,7 @@
 //! Backups against stock restic and its server: each reads, checks and restores what the other wrote.
 //! Needs root, Debian's `restic` and the packages of a storage host.
 
+mod back;
 mod faults;
 mod folder;
 mod locks;

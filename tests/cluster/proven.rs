@@ -31,20 +31,20 @@ use super::machines::province::{DEADLINE, DEPARTMENT, Province};
 use super::sessions::running::{Operator, eventually};
 
 /// What the second disk of the machine holds; no two blocks of it are alike.
-fn written() -> Vec<u8> {
+pub(super) fn written() -> Vec<u8> {
     let numbers = (0..(16_u32 << 20) / 4).flat_map(u32::to_le_bytes);
     numbers.collect()
 }
 
-struct Centre {
+pub(super) struct Centre {
     operator: Option<Operator>,
-    province: Province,
-    parts: Parts,
+    pub(super) province: Province,
+    pub(super) parts: Parts,
 }
 
 impl Centre {
     /// A machine `web`, and a backup `one` of it.
-    async fn with_backup() -> Self {
+    pub(super) async fn with_backup() -> Self {
         let mut province = Province::start().await;
         let (operator, parts) = lead(&mut province).await;
         let repository = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": "BackupRepository",
@@ -80,7 +80,7 @@ impl Centre {
         centre
     }
 
-    fn apply(&self, kind: &str, name: &str, spec: serde_json::Value) {
+    pub(super) fn apply(&self, kind: &str, name: &str, spec: serde_json::Value) {
         let object = json!({"apiVersion": "dc.sonla.gov.vn/v1alpha1", "kind": kind,
             "metadata": {"name": name, "namespace": DEPARTMENT}, "spec": spec});
         self.province.place.apply(&object.to_string());
@@ -102,7 +102,11 @@ impl Centre {
         Api::namespaced(self.province.place.client(), &self.parts.namespace)
     }
 
-    async fn backup(&self, name: &str, holds: impl Fn(&dc_crds::BackupStatus) -> bool) -> Backup {
+    pub(super) async fn backup(
+        &self,
+        name: &str,
+        holds: impl Fn(&dc_crds::BackupStatus) -> bool,
+    ) -> Backup {
         let api: Api<Backup> = Api::namespaced(self.province.place.client(), DEPARTMENT);
         until(&format!("backup {name}"), DEADLINE, async || {
             let found = api.get(name).await.unwrap();
@@ -155,7 +159,7 @@ impl Centre {
         &self.province.host(host).fakes
     }
 
-    fn storage(&self) -> &dc_host::Fakes {
+    pub(super) fn storage(&self) -> &dc_host::Fakes {
         &self.province.host("storage-1").fakes
     }
 
@@ -194,7 +198,7 @@ impl Centre {
     }
 
     /// SIGKILL, and a new operator at the same address.
-    async fn replace_operator(&mut self) {
+    pub(super) async fn replace_operator(&mut self) {
         let operator = self.operator.take().unwrap();
         let address = operator.address();
         operator.kill();
@@ -203,7 +207,7 @@ impl Centre {
         self.operator = Some(operator);
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         self.province.stop_agents().await;
         self.operator.unwrap().stop().await;
     }
@@ -393,7 +397,7 @@ async fn what_does_not_come_back_or_up_fails_and_says_where_and_why() {
     let packs = store.list(Kind::Pack).unwrap().into_iter();
     let (pack, _) = packs.max_by_key(|(_, length)| *length).unwrap();
     let mut bytes = store.read(Kind::Pack, pack, None).unwrap();
-    // In the middle: the block of zeros, which comes first, is not read to be written.
+    // In the middle. What no block of the volumes is in is tried by `--test backup back`.
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     store.remove(Kind::Pack, pack).unwrap();

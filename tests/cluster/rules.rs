@@ -34,6 +34,7 @@ fn object(kind: &str, name: &str, spec: &str) -> String {
             | "Subnet"
             | "Backup"
             | "Restore"
+            | "MachineRestore"
             | "RestoreProof"
     );
     let namespace = if namespaced {
@@ -208,6 +209,19 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ),
     ("Backup", "v", "{vm: m}", "spec.repository"),
     ("RestoreProof", "p", "{}", "spec.backup"),
+    ("MachineRestore", "m", "{backup: b}", "a copy needs one"),
+    (
+        "MachineRestore",
+        "m",
+        "{backup: b, identity: Same, name: web}",
+        "the name that it had",
+    ),
+    (
+        "MachineRestore",
+        "m",
+        "{name: web}",
+        "exactly one of backup and snapshot",
+    ),
     (
         "RestoreProof",
         "p",
@@ -526,6 +540,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "Restore",
         "{volume: v, backup: b, to: {name: n, system: s, pool: p}}",
         "{volume: v, backup: b, to: {name: other, system: s, pool: p}}",
+        "a restore is done once",
+    ),
+    (
+        "MachineRestore",
+        "{backup: b, name: n}",
+        "{backup: b, name: o}",
         "a restore is done once",
     ),
     (

@@ -9,6 +9,7 @@ use dc_backup::archive::{Archived, Job, Limits, Outcome, Volume, archive};
 use dc_backup::blocks::{self, BLOCK};
 use dc_backup::manifest::Origin;
 use dc_backup::store::LocalStore;
+use dc_backup::target::Writing;
 use dc_backup::{Access, BackupError, Control, Password, Repository, SnapshotId as Backup};
 use dc_host::backup::{Snapshot, VolumeTarget, open_snapshot};
 use dc_host::drivers::Driver;
@@ -80,7 +81,7 @@ async fn restore(driver: &dyn Driver, backup: Backup, to: InstanceId) -> Result<
             backup,
             "root.raw",
             &target,
-            3,
+            Writing::with(3),
             &Control::default(),
         )
     });

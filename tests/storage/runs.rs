@@ -11,6 +11,7 @@ use dc_agent::metrics::Metrics;
 use dc_agent_core::ledger::Change;
 use dc_agent_core::{HostView, Standing};
 use dc_host::{Fakes, Tools};
+use dc_lab::wait::{Look, until};
 use dc_types::plan::{
     BackupItem, BackupVolume, Disposition, GrantAccess, GrantItem, Item, ItemBody, ItemKey,
     ItemKind, Release, RepositoryAccess, RepositoryPlace, RestoreItem, Secret, SnapshotItem,
@@ -274,6 +275,7 @@ async fn restore_and_grant(site: &Site, backup: &BackupDone) {
         pool: pool(),
         size: Bytes(SIZE + MIB),
         verify: false,
+        limit: None,
     };
     let restore = ItemBody::Restore(Box::new(restore));
     let restore = site.ask(ItemKind::Restore, id, restore).await;
@@ -336,6 +338,121 @@ fn an_agent_that_ends_in_the_middle_of_a_backup_does_it_at_its_next_start() {
         site.release(endless).await;
         assert_eq!(restic(&["snapshots", "--json"]), listed);
         assert_eq!(restic(&["list", "locks", "--no-lock"]).trim(), "");
+        site.agent.stop().await;
+    });
+}
+
+const KILLED: &str = "DC_STORAGE_TEST_IS_KILLED";
+
+/// An agent in a process of its own, on the same machine, with what the one before had on its disk;
+/// killed once something is so.
+async fn kill_once(name: &str, what: &str, is_so: impl Fn() -> bool) {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(KILLED, "1")
+        .spawn()
+        .unwrap();
+    until(what, DEADLINE, async || match is_so() {
+        true => Look::Holds(()),
+        false => Look::NotYet(format!("the agent has ended: {:?}", child.try_wait())),
+    })
+    .await
+    .unwrap();
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn locks() -> usize {
+    fs::read_dir(format!("{REPOSITORY}/locks")).map_or(0, Iterator::count)
+}
+
+fn bytes_of(n: u128) -> Vec<u8> {
+    fs::read(format!("{POOL_FOLDER}/volumes/{}.raw", volume(n))).unwrap()
+}
+
+#[test]
+fn a_process_that_is_killed_in_a_backup_and_in_a_restore_leaves_what_the_next_one_finishes() {
+    let name = "runs::a_process_that_is_killed_in_a_backup_and_in_a_restore_leaves_what_the_next_one_finishes";
+    // The one that is killed is on the machine that the other has made.
+    if std::env::var_os(KILLED).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let _agent = Site::start().await;
+            std::future::pending::<()>().await;
+        });
+    }
+    inside(name, || async move {
+        const BLOCK: usize = 4 << 20;
+        let _disk = mount_pool(XFS);
+        let site = Site::start().await;
+        for (n, size) in [(1, SIZE), (2, SIZE)] {
+            let made = site.ask_volume(n, size).await;
+            site.until_ready(made).await;
+        }
+        site.write(0, SIZE as usize, 1).await;
+        let source = bytes_of(1);
+        let taken = site.ask_snapshot(1).await;
+        site.until_ready(taken).await;
+        // After its first block it waits for weeks.
+        let endless = Some(Bytes(1));
+        let slow = BackupItem {
+            limit: endless,
+            ..backup(1)
+        };
+        let saved = site.ask_backup(slow).await;
+        site.agent.stop().await;
+        kill_once(name, "it is in the repository", || locks() == 1).await;
+        assert_eq!(locks(), 1, "nobody has taken its lock away");
+        let listed = restic(&["snapshots", "--json", "--no-lock"]);
+        assert!(!listed.contains("\"run="), "{listed}");
+
+        let site = Site::start().await;
+        site.ask_backup(backup(1)).await;
+        let done = site.until_backed_up(saved).await;
+        let listed = restic(&["snapshots", "--json"]);
+        assert_eq!(listed.matches("\"run=").count(), 1, "{listed}");
+        restic(&["check", "--read-data"]);
+
+        let restore = RestoreItem {
+            run: RunId(Uuid::from_u128(4001)),
+            repository: access(),
+            backup: done.backup,
+            file: "root.raw".into(),
+            volume: volume(2),
+            pool: pool(),
+            size: Bytes(SIZE),
+            verify: true,
+            limit: endless,
+        };
+        let ask = |restore: &RestoreItem| ItemBody::Restore(Box::new(restore.clone()));
+        let id = restore.run.0;
+        let restored = site.ask(ItemKind::Restore, id, ask(&restore)).await;
+        site.agent.stop().await;
+        let has_some = || {
+            let bytes = bytes_of(2);
+            locks() == 1 && bytes.chunks(BLOCK).any(|block| !all_are(block, 0))
+        };
+        kill_once(name, "it has written some", has_some).await;
+        let half = bytes_of(2);
+        assert!(half != source && half.len() == source.len());
+
+        let site = Site::start().await;
+        let whole = RestoreItem {
+            limit: None,
+            ..restore
+        };
+        site.ask(ItemKind::Restore, id, ask(&whole)).await;
+        let seen = site.until_ready(restored).await;
+        assert!(bytes_of(2) == source);
+        let Detail::Restore {
+            done: Some(done), ..
+        } = seen.detail
+        else {
+            panic!("{seen:?}");
+        };
+        assert!(done.verified.is_some());
+        assert_eq!(locks(), 0);
         site.agent.stop().await;
     });
 }

@@ -25,7 +25,7 @@ use crate::repository::{Index, Repository};
 use crate::source::Source;
 use crate::store::Kind;
 
-mod pace;
+pub(crate) mod pace;
 mod parent;
 mod pipeline;
 mod write;

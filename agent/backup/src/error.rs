@@ -44,6 +44,15 @@ pub enum BackupError {
     Impossible { what: String, why: String },
     #[error("backup {snapshot} has no {what}")]
     NotInBackup { snapshot: String, what: String },
+    /// What another version of this product has made.
+    #[error(
+        "{what} has format {found}, and {understood} is understood: restore it with the version that made it, or its volumes one by one"
+    )]
+    OtherFormat {
+        what: String,
+        found: u32,
+        understood: u32,
+    },
     #[error("it was stopped")]
     Stopped,
     #[error("{what}: {said}")]

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 
 /// The file's name in a backup; no volume may have it.
 pub const MANIFEST: &str = "manifest.json";
@@ -41,20 +42,29 @@ pub struct Origin {
     pub snapshot: String,
 }
 
+/// What is no manifest for us.
+#[derive(Debug, Error)]
+pub enum NoManifest {
+    #[error("it has format {found}, and {FORMAT} is understood")]
+    Format { found: u32 },
+    #[error(transparent)]
+    Broken(#[from] serde_json::Error),
+}
+
 impl Manifest {
     /// # Errors
-    /// In words, when it is none, or one of a format that is not understood.
-    pub fn parse(json: &[u8]) -> Result<Self, String> {
+    /// When it is none, or one of a format that is not understood.
+    pub fn parse(json: &[u8]) -> Result<Self, NoManifest> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
-        let version: Version = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let version: Version = serde_json::from_slice(json)?;
         if version.format != FORMAT {
             let found = version.format;
-            return Err(format!("it has format {found}, and {FORMAT} is understood"));
+            return Err(NoManifest::Format { found });
         }
-        serde_json::from_slice(json).map_err(|error| error.to_string())
+        Ok(serde_json::from_slice(json)?)
     }
 
     #[must_use]
@@ -82,6 +92,6 @@ mod tests {
     fn a_manifest_of_another_format_is_refused_with_its_number() {
         let other = r#"{"format":2,"entirely":"different"}"#;
         let refused = Manifest::parse(other.as_bytes()).unwrap_err();
-        assert_eq!(refused, "it has format 2, and 1 is understood");
+        assert_eq!(refused.to_string(), "it has format 2, and 1 is understood");
     }
 }

@@ -18,7 +18,7 @@ use crate::backend::Backend;
 use crate::cipher::{Cipher, hash};
 use crate::error::BackupError;
 use crate::lock::{Lock, Mode};
-use crate::manifest::{MANIFEST, Manifest};
+use crate::manifest::{FORMAT, MANIFEST, Manifest, NoManifest};
 use crate::pack::PACK;
 use crate::store::{Kind, Store};
 
@@ -372,9 +372,17 @@ fn read_manifest(
             .map_err(ours("the manifest could not be read"))?;
         json.extend_from_slice(&part);
     }
-    Manifest::parse(&json).map_err(|fault| BackupError::Corrupt {
-        what: format!("{MANIFEST} of backup {backup}"),
-        fault,
+    let what = format!("{MANIFEST} of backup {backup}");
+    Manifest::parse(&json).map_err(|fault| match fault {
+        NoManifest::Format { found } => BackupError::OtherFormat {
+            what,
+            found,
+            understood: FORMAT,
+        },
+        NoManifest::Broken(error) => BackupError::Corrupt {
+            what,
+            fault: error.to_string(),
+        },
     })
 }
 

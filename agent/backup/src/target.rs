@@ -1,6 +1,7 @@
 //! From a backup straight into a volume.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -9,6 +10,7 @@ use dc_agent_core::storage::Extent;
 use rustic_core::Id;
 use rustic_core::repofile::SnapshotId;
 
+use crate::archive::pace::Pace;
 use crate::blocks::BLOCK;
 use crate::cipher::hash;
 use crate::control::Control;
@@ -37,13 +39,32 @@ pub trait Target: Send + Sync {
     fn flush(&self) -> io::Result<()>;
 }
 
+/// How a volume is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    /// How many blobs are held at a time.
+    pub writers: usize,
+    /// How much of the volume is done in a second, zeros included; as fast as it goes when absent.
+    pub bytes_per_second: Option<NonZeroU64>,
+}
+
+impl Writing {
+    #[must_use]
+    pub fn with(writers: usize) -> Self {
+        Self {
+            writers,
+            bytes_per_second: None,
+        }
+    }
+}
+
 /// A blob and the extent of the file that it is.
 type Part = (Id, Extent);
 
 impl Repository {
     /// Writes a file of a backup over a volume, from its first byte on; what lies beyond the file
-    /// reads as zero then. Each blob is compared with its name before it is written. `writers`
-    /// blobs are held at a time. Gives the file's length.
+    /// reads as zero then. Each blob is compared with its name before it is written. Gives the file's
+    /// length.
     ///
     /// # Errors
     /// When the volume is too small, a blob is missing or damaged, or the volume cannot be written.
@@ -54,7 +75,7 @@ impl Repository {
         backup: SnapshotId,
         file: &str,
         target: &dyn Target,
-        writers: usize,
+        how: Writing,
         control: &Control,
     ) -> Result<u64, BackupError> {
         let lock = self.lock_to_read(access)?;
@@ -69,12 +90,16 @@ impl Repository {
         control.expect(end);
         let zero = hash(&vec![0; usize::try_from(BLOCK).unwrap_or_default()]);
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+        let pace = Pace::new(how.bytes_per_second);
         let failed_yet = || failed.lock().unwrap_or_else(PoisonError::into_inner);
         let write = || {
             while failed_yet().is_none()
                 && let Some((id, extent)) = parts.get(next.fetch_add(1, Ordering::SeqCst))
             {
-                if let Err(stopped) = control.check() {
+                let turn = pace
+                    .wait(extent.length, control)
+                    .and_then(|()| control.check());
+                if let Err(stopped) = turn {
                     failed_yet().get_or_insert(stopped);
                     return;
                 }
@@ -95,7 +120,7 @@ impl Repository {
             }
         };
         thread::scope(|scope| {
-            for _ in 0..writers.max(1) {
+            for _ in 0..how.writers.max(1) {
                 scope.spawn(write);
             }
         });

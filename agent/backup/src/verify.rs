@@ -17,7 +17,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`BackupError::Differs`] with the place, [`BackupError::Source`] when the volume cannot be
-    /// read.
+    /// read, [`BackupError::Corrupt`] when the block of zeros is damaged, which is never read to be
+    /// written.
     pub fn verify_volume(
         &self,
         access: Access,
@@ -27,7 +28,8 @@ impl Repository {
         control: &Control,
     ) -> Result<[u8; 32], BackupError> {
         let lock = self.lock_to_read(access)?;
-        let parts = self.index_to_read()?.parts(backup, file)?;
+        let library = self.index_to_read()?;
+        let parts = library.parts(backup, file)?;
         let end = parts.last().map_or(0, |(_, extent)| extent.end());
         if volume.size() < end {
             return Err(BackupError::Differs {
@@ -39,6 +41,10 @@ impl Repository {
         // Most of a thin volume; a comparison is far cheaper than a digest.
         let zeros = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
         let zero = hash(&zeros);
+        // All other blobs were read to be written. Who restores with restic needs this one as well.
+        if parts.iter().any(|(id, _)| *id == zero) {
+            library.blob(zero)?;
+        }
         let (mut all, mut block) = (Sha256::new(), Vec::new());
         for (id, extent) in parts {
             control.check()?;

@@ -15,8 +15,8 @@ use dc_backup::{Password, Repository};
 use dc_host::drivers::Driver;
 use dc_host::{Fakes, Tools};
 use dc_types::plan::{
-    BackupItem, BackupVolume, Disposition, Item, ItemBody, ItemKey, ItemKind, Items, Release,
-    RepositoryAccess, RepositoryPlace, RestoreItem, Secret, VolumeSource,
+    BackupItem, BackupVolume, Disposition, Item, ItemBody, ItemKey, ItemKind, Items, ManifestItem,
+    Release, RepositoryAccess, RepositoryPlace, RestoreItem, Secret, VolumeSource,
 };
 use dc_types::report::{
     Accelerator, BackupDone, Detail, ItemState, Observation, RestoreDone, Role, Trouble,
@@ -192,6 +192,17 @@ impl Bench {
         self.put(key, 3, ItemBody::Restore(Box::new(restore)))
     }
 
+    /// Of what stands beside the volumes of a backup.
+    fn put_manifest(&mut self, n: u128, backup: &str) -> ItemKey {
+        let manifest = ManifestItem {
+            run: RunId(Uuid::from_u128(n)),
+            repository: access(1),
+            backup: backup.into(),
+        };
+        let key = ItemKey::new(ItemKind::Manifest, manifest.run.0);
+        self.put(key, 3, ItemBody::Manifest(Box::new(manifest)))
+    }
+
     fn release(&mut self, key: ItemKey) {
         let item = self.items.remove(&key).unwrap();
         let release = Release {
@@ -347,5 +358,6 @@ fn restoring(n: u128, backup: &BackupDone, to: u128) -> RestoreItem {
         pool: pool(),
         size: Bytes(SIZE),
         verify: false,
+        limit: None,
     }
 }

@@ -7,8 +7,8 @@ use kube::CustomResourceExt;
 
 use crate::{
     Approval, Backup, BackupPolicy, BackupRepository, Department, ErasureCertificate, Host, Image,
-    InformationSystem, MachineClass, RequestPolicy, ResourceRequest, Restore, RestoreProof,
-    StoragePool, Subnet, UsageRecord, VirtualMachine, Volume, VolumeSnapshot, Zone,
+    InformationSystem, MachineClass, MachineRestore, RequestPolicy, ResourceRequest, Restore,
+    RestoreProof, StoragePool, Subnet, UsageRecord, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 
 /// Every kind's definition, in the order in which they depend on each other.
@@ -31,6 +31,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         BackupPolicy::crd(),
         Backup::crd(),
         Restore::crd(),
+        MachineRestore::crd(),
         UsageRecord::crd(),
         RestoreProof::crd(),
         RequestPolicy::crd(),

@@ -11,6 +11,7 @@ pub mod host;
 pub mod image;
 pub mod lease;
 pub mod machine_class;
+pub mod machine_restore;
 pub mod pool;
 pub mod proof;
 pub mod quota;
@@ -35,6 +36,7 @@ pub use department::{Department, DepartmentSpec, DepartmentStatus};
 pub use host::{Host, HostSpec, HostStatus};
 pub use image::{Image, ImageSpec, ImageStatus};
 pub use machine_class::{MachineClass, MachineClassSpec, MachineClassStatus};
+pub use machine_restore::{MachineRestore, MachineRestoreSpec, MachineRestoreStatus};
 pub use pool::{StoragePool, StoragePoolSpec, StoragePoolStatus};
 pub use proof::{RestoreProof, RestoreProofSpec, RestoreProofStatus};
 pub use request::{
@@ -65,5 +67,7 @@ pub const DEPARTMENT_LABEL: &str = "dc.sonla.gov.vn/department";
 pub const PROBES: &str = "dc.sonla.gov.vn/probes";
 /// The proof that an object of the sandbox is for, as `<namespace>.<name>`: an annotation.
 pub const PROOF: &str = "dc.sonla.gov.vn/proof";
+/// The MachineRestore that built a machine, by its uid: an annotation.
+pub const RESTORED_BY: &str = "dc.sonla.gov.vn/restored-by";
 /// Who set a volume to be erased: written by the API server itself, by a policy of the chart.
 pub const ERASE_ORDERED_BY: &str = "dc.sonla.gov.vn/erase-ordered-by";

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
-use crate::volume::{EraseMethod, Reclaim};
+use crate::volume::{EraseMethod, QosSpec, Reclaim};
 
-/// One volume of a backup, written into a new Volume of the department.
+/// One volume of a backup, written into a new Volume of the department, or over one that is there.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "dc.sonla.gov.vn",
@@ -59,8 +59,22 @@ pub struct RestoreSpec {
         length(max = 63)
     )]
     pub department: Option<String>,
-    /// The Volume that is made.
+    /// The Volume that is made; with `inPlace` the one that is written over.
     pub to: RestoreTarget,
+    /// Write over the Volume that `to` names, with the system and the pool it has. What else `to` says
+    /// is not looked at. Its present state is snapshotted first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<InPlace>,
+}
+
+/// Over a volume that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InPlace {
+    /// Have the guest of the machine that has the volume stopped, and started again afterwards as its
+    /// machine asks. Otherwise its machine must be asked to be stopped.
+    #[serde(default)]
+    pub stop_machine: bool,
 }
 
 /// One snapshot, as restic knows it.
@@ -115,6 +129,9 @@ pub struct RestoreTarget {
     /// How, when `reclaim` is Erase.
     #[serde(default)]
     pub erase_method: EraseMethod,
+    /// How fast it may be read and written. Absent: as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<QosSpec>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -123,12 +140,15 @@ pub struct RestoreStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Pending, Writing, Done, Stopped or Releasing. Done and Stopped are for good.
+    /// Pending, Waiting, Writing, Done, Stopped or Releasing. Done and Stopped are for good.
     #[serde(default)]
     pub state: String,
     /// The backup, or the repository and the snapshot in it.
     #[serde(default)]
     pub from: String,
+    /// The VolumeSnapshot of what was there before, when it is in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// The instance id of the Volume that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_id: Option<String>,

@@ -17,8 +17,8 @@ use crate::{
 };
 
 pub use backup::{
-    BackedUp, BackupBase, BackupClaim, BackupState, BackupVolumeClaim, Makes, RestoreClaim,
-    RestoreState,
+    BackedUp, BackupBase, BackupClaim, BackupState, BackupVolumeClaim, Makes, ManifestClaim,
+    RestoreClaim, RestoreState,
 };
 pub use key::{DestroyedKey, MemberSaid, VolumeKey};
 
@@ -116,6 +116,8 @@ pub enum Contents {
     Whole,
     /// They come from a backup, and are not all there: nobody gets the volume.
     AwaitRestore,
+    /// The same, and it is being brought back to a snapshot: whole once that is done.
+    TakesBack,
 }
 
 impl Contents {
@@ -359,6 +361,7 @@ pub mod keys {
     pub const HOLD: &str = "hold/";
     pub const BACKUP: &str = "backup/";
     pub const RESTORE: &str = "restore/";
+    pub const MANIFEST: &str = "manifest/";
     pub const ERASED: &str = "erased/";
     pub const SUBNET: &str = "subnet/";
     pub const DEPARTMENT: &str = "department/";
@@ -418,6 +421,12 @@ pub mod keys {
     #[must_use]
     pub fn restore(id: ObjectUid) -> String {
         format!("{RESTORE}{id}")
+    }
+
+    /// What a MachineRestore reads first, by its uid.
+    #[must_use]
+    pub fn manifest(id: ObjectUid) -> String {
+        format!("{MANIFEST}{id}")
     }
 
     #[must_use]

@@ -195,6 +195,10 @@ pub enum Detail {
         progress: Option<Progress>,
         done: Option<RestoreDone>,
     },
+    Manifest {
+        /// Once it is read.
+        read: Option<Box<ManifestRead>>,
+    },
     Vm {
         guest: Guest,
         /// How it last stopped.

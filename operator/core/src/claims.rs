@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dc_types::claim::{
     AttachClaim, BackupClaim, DepartmentClaim, DestroyedKey, ErasedVolume, HeldBy, HoldClaim,
-    MoveClaim, PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim, VolumeClaim,
-    VolumeKey, keys,
+    ManifestClaim, MoveClaim, PendingRelease, RestoreClaim, SnapshotClaim, SubnetClaim, VmClaim,
+    VolumeClaim, VolumeKey, keys,
 };
 use dc_types::plan::{ItemKey, ItemKind};
 use dc_types::{
@@ -110,6 +110,8 @@ pub struct Claims {
     pub backups: BTreeMap<ObjectUid, Claimed<BackupClaim>>,
     /// By the uid of the Restore.
     pub restores: BTreeMap<ObjectUid, Claimed<RestoreClaim>>,
+    /// By the uid of the MachineRestore.
+    pub manifests: BTreeMap<ObjectUid, Claimed<ManifestClaim>>,
     /// By the place that the bytes were in.
     pub erased: BTreeMap<InstanceId, Claimed<ErasedVolume>>,
     pub subnets: BTreeMap<SubnetUid, Claimed<SubnetClaim>>,
@@ -251,6 +253,10 @@ impl Claims {
                 let restore = self.restores.get(&ObjectUid(key.id));
                 restore.is_some_and(|restore| restore.value.host == *host)
             }
+            ItemKind::Manifest => {
+                let manifest = self.manifests.get(&ObjectUid(key.id));
+                manifest.is_some_and(|manifest| manifest.value.host == *host)
+            }
             ItemKind::Image | ItemKind::Network | ItemKind::Endpoint => true,
         }
     }
@@ -374,6 +380,11 @@ impl Claims {
                 }
             }
             "erased" => entry.into(&mut self.erased)?,
+            "manifest" => {
+                let owner: ObjectUid = rest.parse().map_err(|_| bad_key(key))?;
+                let new = claimed(key, value, incarnation, revision)?;
+                replace(&mut self.manifests, owner, new);
+            }
             "subnet" => {
                 let subnet = rest.parse().map_err(|_| bad_key(key))?;
                 let new = claimed(key, value, incarnation, revision)?;

@@ -17,6 +17,7 @@ pub mod department;
 pub mod host;
 pub mod image;
 pub mod lease;
+pub mod machine_restore;
 pub mod network;
 pub mod object;
 pub mod place;

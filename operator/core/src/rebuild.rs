@@ -173,11 +173,12 @@ fn unwritten(inventories: &[Inventory], objects: &Objects) -> BTreeSet<InstanceI
     let awaits = Fact::Backup(BackupFact::AwaitsRestore {
         restore: String::new(),
     });
-    let awaits = awaits.words().reason;
+    let half = Fact::Backup(BackupFact::HalfRestored);
+    let awaits = [awaits, half].map(|fact| fact.words().reason);
     let told = objects.volumes.iter().filter_map(|volume| {
         let ready = find(&volume.status.as_ref()?.conditions, types::READY)?;
         let uid = object::uid(&volume.metadata)?;
-        (ready.reason == awaits).then_some(InstanceId(uid.0))
+        awaits.contains(&ready.reason).then_some(InstanceId(uid.0))
     });
     written.chain(told).collect()
 }

@@ -1,4 +1,5 @@
-//! Restores: a volume of a backup, written by a storage host into a new Volume.
+//! Restores: a volume of a backup, written by a storage host into a new Volume, or over one that is
+//! there ([`in_place`]).
 //!
 //! ```text
 //! wanted ─ valid ─▶ its Volume made and claimed, for nobody ─▶ claimed ─▶ carried ─ host: done
@@ -13,11 +14,11 @@
 //!   is done is the only one of its volume.
 //! - The department's quota has room for the volume, as for any other.
 
-use dc_crds::{Backup, Restore, Volume};
+use dc_crds::{Backup, Restore, VirtualMachine, Volume, VolumeSnapshot};
 use dc_types::claim::{RestoreClaim, RestoreState};
 use dc_types::plan::{Item, ItemBody, ItemKey, ItemKind, RepositoryAccess, RestoreItem};
 use dc_types::report::Observation;
-use dc_types::{ObjectRef, ObjectUid, RunId};
+use dc_types::{Bytes, ObjectRef, ObjectUid, RunId};
 
 use crate::backup::RepositorySeen;
 use crate::claims::{Claimed, Claims};
@@ -25,6 +26,7 @@ use crate::place::Presence;
 use crate::sight::Removal;
 use crate::words::{BackupFact, Fact};
 
+pub mod in_place;
 pub mod plan;
 pub mod status;
 #[cfg(test)]
@@ -45,6 +47,9 @@ pub struct Seen<'a> {
     /// The Volume of the name that it asks for, and what its storage host says of it.
     pub volume: Option<&'a Volume>,
     pub volume_said: Option<&'a Observation>,
+    /// The machine that has it, and the snapshot of what was there before: of one in place.
+    pub holder: Option<&'a VirtualMachine>,
+    pub before: Option<&'a VolumeSnapshot>,
     /// The storage host, and what it says of the run.
     pub presence: Presence,
     pub said: Option<&'a Observation>,
@@ -88,7 +93,11 @@ pub fn source<'a>(
 
 /// The item on the storage host.
 #[must_use]
-pub fn item(claim: &Claimed<RestoreClaim>, access: &RepositoryAccess) -> Option<Item> {
+pub fn item(
+    claim: &Claimed<RestoreClaim>,
+    access: &RepositoryAccess,
+    limit: Option<Bytes>,
+) -> Option<Item> {
     let RestoreClaim {
         owner,
         volume: _,
@@ -115,6 +124,7 @@ pub fn item(claim: &Claimed<RestoreClaim>, access: &RepositoryAccess) -> Option<
             pool: pool.clone(),
             size: *size,
             verify: *verify,
+            limit,
         })),
     })
 }

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dc_crds::host::HostRole;
 use dc_crds::pool::OwnerClass;
 use dc_crds::{
-    Backup, BackupRepository, ErasureCertificate, FINALIZER, Host, MachineClass, Restore,
-    StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
+    Backup, BackupRepository, ErasureCertificate, FINALIZER, Host, MachineClass, MachineRestore,
+    Restore, StoragePool, Subnet, VirtualMachine, Volume, VolumeSnapshot, Zone,
 };
 use dc_types::claim::SubnetClaim;
 use dc_types::plan::{Chap, Item, ItemKey, Secret};
@@ -35,6 +35,7 @@ use crate::{subnet, vm};
 mod backups;
 mod keys;
 mod ledger;
+mod machine_restores;
 mod moves;
 mod objects;
 mod pools;
@@ -44,6 +45,7 @@ mod volumes;
 
 pub use backups::{REPOSITORY, repository};
 use ledger::Ledger;
+pub use machine_restores::{copy_of, same};
 pub use objects::{SERVICES, card, delete, disk, fail, observe, zone};
 use objects::{vm_spec, volume_spec};
 
@@ -80,6 +82,8 @@ pub struct Sim {
     pub repositories: BTreeMap<String, BackupRepository>,
     pub backups: BTreeMap<String, Backup>,
     pub restores: BTreeMap<String, Restore>,
+    pub machine_restores: BTreeMap<String, MachineRestore>,
+    manifests: machine_restores::Manifests,
     /// The API server takes no status.
     pub loses_statuses: bool,
     pub certificates: BTreeMap<String, ErasureCertificate>,
@@ -122,6 +126,8 @@ impl Sim {
             repositories: BTreeMap::from([(REPOSITORY.to_owned(), repository())]),
             backups: BTreeMap::new(),
             restores: BTreeMap::new(),
+            machine_restores: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             loses_statuses: false,
             certificates: BTreeMap::new(),
             department: OwnerClass::Shared,
@@ -268,6 +274,9 @@ impl Sim {
         }
         for name in keys(&self.restores) {
             changed |= self.look_at_restore(&name);
+        }
+        for name in keys(&self.machine_restores) {
+            changed |= self.look_at_machine_restore(&name);
         }
         for name in keys(&self.hosts) {
             changed |= self.play_host(&name);
@@ -559,6 +568,7 @@ impl Sim {
                 true => said,
                 false => backups::on_its_way(said),
             };
+            let said = machine_restores::with_manifest(said, item, &mut self.manifests);
             let said = moves::with_moves(said, item, &mut self.gone, sim_host.copies);
             sim_host.said.insert(*key, said);
             changed = true;

@@ -40,6 +40,7 @@ pub mod home;
 pub mod items;
 pub mod moving;
 pub mod plan;
+mod returns;
 pub mod status;
 pub mod validate;
 

@@ -11,7 +11,9 @@ mod encryption;
 mod fact;
 mod home;
 mod host;
+mod in_place;
 mod machine;
+mod machine_restore;
 mod moving;
 mod network;
 mod platform;
@@ -28,6 +30,7 @@ pub use backup::BackupFact;
 pub use encryption::EncryptionFact;
 pub use fact::Fact;
 pub use home::HomeFact;
+pub use machine_restore::MachineRestoreFact;
 pub use moving::MoveFact;
 pub(crate) use platform::list;
 pub use proof::ProofFact;
@@ -61,6 +64,7 @@ impl Fact {
             .or_else(|| encryption::words(self))
             .or_else(|| proof::words(self))
             .or_else(|| watch::words(self))
+            .or_else(|| machine_restore::words(self))
             .or_else(|| storage::words(self))
             .or_else(|| snapshot::words(self))
             .or_else(|| network::words(self))

@@ -151,7 +151,7 @@ where
 scoped! {
     namespaced: dc_crds::InformationSystem, dc_crds::Subnet, dc_crds::Volume,
         dc_crds::VolumeSnapshot, dc_crds::VirtualMachine, dc_crds::ResourceRequest, dc_crds::Approval,
-        dc_crds::Backup, dc_crds::Restore, dc_crds::RestoreProof;
+        dc_crds::Backup, dc_crds::Restore, dc_crds::MachineRestore, dc_crds::RestoreProof;
     cluster: dc_crds::RequestPolicy, dc_crds::BackupRepository, dc_crds::BackupPolicy, dc_crds::Department, dc_crds::Host, dc_crds::Zone, dc_crds::StoragePool,
         dc_crds::Image, dc_crds::MachineClass;
 }
@@ -170,6 +170,7 @@ fn holds(kind: Kind) -> bool {
         | Kind::Repository
         | Kind::Backup
         | Kind::Restore
+        | Kind::MachineRestore
         | Kind::Proof
         | Kind::Vm => true,
         Kind::Zone

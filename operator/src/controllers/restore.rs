@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use dc_crds::{Backup, BackupRepository, Restore, Volume};
+use dc_crds::{Backup, BackupRepository, Restore, VirtualMachine, Volume, VolumeSnapshot};
 use dc_operator_core::backup::RepositorySeen;
 use dc_operator_core::conditions::Judged;
 use dc_operator_core::object;
 use dc_operator_core::place::Presence;
+use dc_operator_core::restore::in_place::snapshot_name;
 use dc_operator_core::restore::{Seen, key as item_key, plan, repository, source, status};
 use dc_operator_core::sight::Removal;
+use dc_operator_core::vm::grant_key;
 use dc_operator_core::volume;
 use dc_operator_core::words::BackupFact;
 use dc_types::plan::RepositoryAccess;
@@ -16,6 +18,7 @@ use dc_types::report::Observation;
 use dc_types::{Epoch, HostName, ObjectRef};
 
 use super::backup::Opened;
+use super::interest::Thing;
 use super::look::Look;
 use super::settle::{Decision, SettleError, Settled, settle};
 use super::status::Counts;
@@ -57,6 +60,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Settled, SettleEr
                     .map(|(object, access)| RepositorySeen { object, access }),
                 volume: read.volume.as_deref(),
                 volume_said: read.volume_said.as_ref(),
+                holder: read.holder.as_deref(),
+                before: read.before.as_deref(),
                 presence: read.presence,
                 said: read.said.as_ref(),
                 removal: match &read.host {
@@ -94,6 +99,8 @@ struct Read {
     access: Option<Result<RepositoryAccess, BackupFact>>,
     volume: Option<Arc<Volume>>,
     volume_said: Option<Observation>,
+    holder: Option<Arc<VirtualMachine>>,
+    before: Option<Arc<VolumeSnapshot>>,
     host: Option<(HostName, Epoch)>,
     presence: Presence,
     said: Option<Observation>,
@@ -125,7 +132,13 @@ impl Read {
         let access = access.map(|found| opened.access(context, found, department));
         let volume = look.volume(&me.namespace, &restore.spec.to.name);
         let at = host.as_ref().map(|(host, _)| host.clone());
+        let (holder, before) = match restore.spec.in_place {
+            Some(_) => in_place(look, volume.as_deref(), me),
+            None => (None, None),
+        };
         Self {
+            holder,
+            before,
             volume_said: volume.as_deref().and_then(|volume| said(look, volume)),
             presence: at.as_ref().map_or(Presence::Never, |at| look.presence(at)),
             said: at.and_then(|at| look.said(&at, &item_key(me.uid))),
@@ -136,6 +149,34 @@ impl Read {
             host,
         }
     }
+}
+
+/// The machine that has the volume, and the snapshot of what was there before.
+fn in_place(
+    look: &mut Look<'_>,
+    volume: Option<&Volume>,
+    me: &ObjectRef,
+) -> (Option<Arc<VirtualMachine>>, Option<Arc<VolumeSnapshot>>) {
+    let before = look.snapshot(&me.namespace, &snapshot_name(me));
+    let of = volume.and_then(|volume| object::object_ref(&volume.metadata));
+    let Some(id) = of.map(|of| volume::id(&of)) else {
+        return (None, before);
+    };
+    let (place, host, holder) = look.context.parts.ledger.with_claims(|claims| {
+        let claim = claims.volumes.get(&id);
+        let attached = claims.attachment_of(id);
+        let holder = attached.and_then(|attached| claims.vms.get(&attached.value.vm));
+        let holder = holder.map(|holder| holder.value.owner.name.clone());
+        let host = claim.map(|claim| claim.value.host.clone());
+        (claims.place_of(id), host, holder)
+    });
+    // When it is let go of, and when its grant is closed.
+    look.claim(place.0);
+    if let Some(host) = host {
+        look.watch(Thing::Item(host, grant_key(place)));
+    }
+    let holder = holder.and_then(|name| look.vm(&me.namespace, &name));
+    (holder, before)
 }
 
 /// What the storage host says of the volume.

@@ -211,7 +211,7 @@ fn from_ledger(context: &Context, change: &ledger::Change) {
                 wake_interested(context, &Thing::Claim(volume));
             }
         }
-        "attach" | "hold" | "erased" | "key" | "destroyed" => {
+        "attach" | "hold" | "erased" | "key" | "destroyed" | "manifest" => {
             let Some(id) = id() else { return };
             wake_interested(context, &Thing::Claim(id));
         }
@@ -307,6 +307,7 @@ fn release_changed(context: &Context, rest: &str) {
         "Snapshot" => ItemKind::Snapshot,
         "Backup" => ItemKind::Backup,
         "Restore" => ItemKind::Restore,
+        "Manifest" => ItemKind::Manifest,
         "Grant" => ItemKind::Grant,
         "Vm" => ItemKind::Vm,
         "Network" => ItemKind::Network,

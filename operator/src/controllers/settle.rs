@@ -118,6 +118,9 @@ where
                 api::make_once(context, Kind::Restore, &new.object()).await?
             }
             NewObject::Machine(new) => api::make_once(context, Kind::Vm, &new.object()).await?,
+            NewObject::Snapshot(new) => {
+                api::make_once(context, Kind::Snapshot, &new.object()).await?
+            }
         }
     }
     let Decision {

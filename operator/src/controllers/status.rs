@@ -88,6 +88,7 @@ reports! {
     BackupPolicy => BackupPolicyStatus,
     Backup => BackupStatus,
     Restore => RestoreStatus,
+    MachineRestore => MachineRestoreStatus,
     RestoreProof => RestoreProofStatus,
 }
 
@@ -249,8 +250,8 @@ pub async fn write<K: Reports>(
         Counts::None => false,
     };
     let patience = match standing {
-        // What a proof does next goes by what it has written down.
-        _ if kind == Kind::Proof => Duration::ZERO,
+        // What these do next goes by what they have written down.
+        _ if [Kind::Proof, Kind::MachineRestore].contains(&kind) => Duration::ZERO,
         _ if only_counts => PATIENCE_COUNTS,
         Standing::Settled | Standing::Resting => Duration::ZERO,
         Standing::Moving => PATIENCE_MOVING,
@@ -321,7 +322,9 @@ fn tell<K: Reports>(
     let tone = match (standing, kind) {
         (Standing::Troubled | Standing::Unseen, _) => Some(Tone::Warning),
         (Standing::Settled | Standing::Resting, Kind::Vm) => Some(Tone::Normal),
-        (Standing::Settled, Kind::Backup | Kind::Restore | Kind::Proof) => Some(Tone::Normal),
+        (Standing::Settled, Kind::Backup | Kind::Restore | Kind::MachineRestore | Kind::Proof) => {
+            Some(Tone::Normal)
+        }
         (Standing::Resting, Kind::Proof) => Some(Tone::Warning),
         (Standing::Settled | Standing::Resting | Standing::Moving, _) => None,
     };

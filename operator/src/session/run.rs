@@ -353,6 +353,7 @@ fn kind_name(kind: dc_types::plan::ItemKind) -> &'static str {
         ItemKind::Snapshot => "snapshot",
         ItemKind::Backup => "backup",
         ItemKind::Restore => "restore",
+        ItemKind::Manifest => "manifest",
         ItemKind::Grant => "grant",
         ItemKind::Network => "network",
         ItemKind::Endpoint => "endpoint",

@@ -24,6 +24,7 @@ pub enum Kind {
     BackupPolicy,
     Backup,
     Restore,
+    MachineRestore,
     Proof,
     /// The network of a department, by the department's name: not an object of its own.
     Network,
@@ -54,6 +55,7 @@ impl Kind {
             Kind::BackupPolicy => "BackupPolicy",
             Kind::Backup => "Backup",
             Kind::Restore => "Restore",
+            Kind::MachineRestore => "MachineRestore",
             Kind::Proof => "RestoreProof",
             Kind::Network => "Network",
             Kind::Showback => "Showback",

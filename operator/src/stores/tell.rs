@@ -6,7 +6,7 @@
 use dc_crds::condition::types::{READY, USUAL};
 use dc_crds::{
     Approval, Backup, BackupPolicy, BackupRepository, Condition, ConditionStatus, DEPARTMENT_LABEL,
-    Department, GRANT, Host, Image, InformationSystem, MachineClass, RequestPolicy,
+    Department, GRANT, Host, Image, InformationSystem, MachineClass, MachineRestore, RequestPolicy,
     ResourceRequest, Restore, RestoreProof, StoragePool, Subnet, VirtualMachine, Volume,
     VolumeSnapshot, Zone,
 };
@@ -77,6 +77,7 @@ tells_of_itself! {
     RequestPolicy => Kind::Policy,
     BackupRepository => Kind::Repository,
     BackupPolicy => Kind::BackupPolicy,
+    MachineRestore => Kind::MachineRestore,
 }
 
 impl Tells for Approval {
@@ -247,17 +248,27 @@ impl Tells for Backup {
 impl Tells for Restore {
     fn tells(old: Option<&Self>, new: Option<&Self>) -> Vec<Change> {
         let mut changes = object(Kind::Restore, old, new);
-        // How it ended, and what it says: the proof that it is for waits for that.
+        // How it ended, and what it says: what it is for waits for that.
         let told = |restore: Option<&Self>| {
             let status = restore.and_then(|restore| restore.status.as_ref());
-            status.map(|status| status.state.clone())
+            status.map(|status| (status.state.clone(), status.progress.clone()))
         };
-        if let Some(restore) = new.or(old)
-            && let Some((namespace, name)) = proof_of(&restore.metadata)
-            && (!changes.is_empty() || told(old) != told(new))
-        {
+        let Some(restore) = new.or(old) else {
+            return changes;
+        };
+        if changes.is_empty() && told(old) == told(new) {
+            return changes;
+        }
+        if let Some((namespace, name)) = proof_of(&restore.metadata) {
             changes.push(Change::Look(Key::new(Kind::Proof, &namespace, &name)));
         }
+        let namespace = restore.metadata.namespace.as_deref().unwrap_or_default();
+        let owners = restore.metadata.owner_references.iter().flatten();
+        let orders = owners.filter(|owner| owner.kind == Kind::MachineRestore.name());
+        changes.extend(
+            orders
+                .map(|owner| Change::Look(Key::new(Kind::MachineRestore, namespace, &owner.name))),
+        );
         changes
     }
 }

@@ -192,7 +192,7 @@ pub struct Item {
     /// which know different fields still agree on what is held.
     #[prost(fixed64, tag = "4")]
     pub hash: u64,
-    #[prost(oneof = "item::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "item::Body", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: ::core::option::Option<item::Body>,
 }
 /// Nested message and enum types in `Item`.
@@ -217,6 +217,8 @@ pub mod item {
         Backup(super::BackupItem),
         #[prost(message, tag = "13")]
         Restore(super::RestoreItem),
+        #[prost(message, tag = "14")]
+        Manifest(super::ManifestItem),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -353,6 +355,19 @@ pub struct RestoreItem {
     /// Read it back, and compare it with the backup.
     #[prost(bool, tag = "8")]
     pub verify: bool,
+    /// Of what is written.
+    #[prost(uint64, optional, tag = "9")]
+    pub limit_bytes_per_s: ::core::option::Option<u64>,
+}
+/// What stands beside the volumes of a backup, read and told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManifestItem {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub repository: ::core::option::Option<RepositoryAccess>,
+    #[prost(string, tag = "3")]
+    pub backup: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RepositoryAccess {
@@ -875,7 +890,7 @@ pub struct Observation {
     #[prost(oneof = "observation::State", tags = "4, 5, 6")]
     pub state: ::core::option::Option<observation::State>,
     /// Absent when nothing more is known.
-    #[prost(oneof = "observation::Detail", tags = "7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "observation::Detail", tags = "7, 8, 9, 10, 11, 12, 13")]
     pub detail: ::core::option::Option<observation::Detail>,
 }
 /// Nested message and enum types in `Observation`.
@@ -904,6 +919,8 @@ pub mod observation {
         Backup(super::BackupDetail),
         #[prost(message, tag = "12")]
         Restore(super::RestoreDetail),
+        #[prost(message, tag = "13")]
+        Manifest(super::ManifestDetail),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -952,6 +969,27 @@ pub struct RestoreDetail {
     pub progress: ::core::option::Option<Progress>,
     #[prost(message, optional, tag = "2")]
     pub done: ::core::option::Option<RestoreDone>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManifestDetail {
+    /// Once it is read.
+    #[prost(message, optional, tag = "1")]
+    pub read: ::core::option::Option<ManifestRead>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ManifestRead {
+    /// A JSON text.
+    #[prost(string, tag = "1")]
+    pub machine: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<ManifestFile>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManifestFile {
+    #[prost(string, tag = "1")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub size_bytes: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Progress {
@@ -1154,6 +1192,7 @@ pub enum ItemKind {
     Snapshot = 7,
     Backup = 8,
     Restore = 9,
+    Manifest = 10,
 }
 impl ItemKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1172,6 +1211,7 @@ impl ItemKind {
             Self::Snapshot => "ITEM_KIND_SNAPSHOT",
             Self::Backup => "ITEM_KIND_BACKUP",
             Self::Restore => "ITEM_KIND_RESTORE",
+            Self::Manifest => "ITEM_KIND_MANIFEST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1187,6 +1227,7 @@ impl ItemKind {
             "ITEM_KIND_SNAPSHOT" => Some(Self::Snapshot),
             "ITEM_KIND_BACKUP" => Some(Self::Backup),
             "ITEM_KIND_RESTORE" => Some(Self::Restore),
+            "ITEM_KIND_MANIFEST" => Some(Self::Manifest),
             _ => None,
         }
     }

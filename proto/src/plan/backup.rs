@@ -1,7 +1,9 @@
 //! Backups, restores, and the repositories they are in.
 
 use dc_types::Bytes;
-use dc_types::plan::{BackupItem, BackupVolume, RepositoryAccess, RepositoryPlace, RestoreItem};
+use dc_types::plan::{
+    BackupItem, BackupVolume, ManifestItem, RepositoryAccess, RepositoryPlace, RestoreItem,
+};
 
 use crate::field::{list, optional_text, required, text, to_list};
 use crate::{OnWire, WireError, wire};
@@ -102,6 +104,7 @@ impl OnWire for RestoreItem {
             pool,
             size,
             verify,
+            limit,
         } = self;
         wire::RestoreItem {
             run: run.to_string(),
@@ -112,6 +115,7 @@ impl OnWire for RestoreItem {
             pool: pool.to_string(),
             size_bytes: size.0,
             verify: *verify,
+            limit_bytes_per_s: limit.map(|limit| limit.0),
         }
     }
     fn from_wire(wire: wire::RestoreItem) -> Result<Self, WireError> {
@@ -124,6 +128,7 @@ impl OnWire for RestoreItem {
             pool,
             size_bytes,
             verify,
+            limit_bytes_per_s,
         } = wire;
         Ok(Self {
             run: text(&run, "run")?,
@@ -134,6 +139,35 @@ impl OnWire for RestoreItem {
             pool: text(&pool, "pool")?,
             size: Bytes(size_bytes),
             verify,
+            limit: limit_bytes_per_s.map(Bytes),
+        })
+    }
+}
+
+impl OnWire for ManifestItem {
+    type Wire = wire::ManifestItem;
+    fn to_wire(&self) -> wire::ManifestItem {
+        let Self {
+            run,
+            repository,
+            backup,
+        } = self;
+        wire::ManifestItem {
+            run: run.to_string(),
+            repository: Some(repository.to_wire()),
+            backup: backup.clone(),
+        }
+    }
+    fn from_wire(wire: wire::ManifestItem) -> Result<Self, WireError> {
+        let wire::ManifestItem {
+            run,
+            repository,
+            backup,
+        } = wire;
+        Ok(Self {
+            run: text(&run, "run")?,
+            repository: required(repository, "repository")?,
+            backup,
         })
     }
 }

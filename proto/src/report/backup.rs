@@ -1,7 +1,9 @@
 //! How far backups and restores are, and what they have done.
 
 use dc_types::Bytes;
-use dc_types::report::{BackupCounts, BackupDone, Progress, RestoreDone, VolumeBackedUp};
+use dc_types::report::{
+    BackupCounts, BackupDone, ManifestFile, ManifestRead, Progress, RestoreDone, VolumeBackedUp,
+};
 
 use crate::field::{list, optional, optional_text, to_list};
 use crate::{OnWire, WireError, wire};
@@ -151,6 +153,42 @@ impl OnWire for RestoreDone {
             began_at: began_at_unix_s,
             ended_at: ended_at_unix_s,
             verified: optional_text(verified_sha256.as_deref(), "verified_sha256")?,
+        })
+    }
+}
+
+impl OnWire for ManifestRead {
+    type Wire = wire::ManifestRead;
+    fn to_wire(&self) -> wire::ManifestRead {
+        let Self { machine, files } = self;
+        wire::ManifestRead {
+            machine: machine.clone(),
+            files: to_list(files),
+        }
+    }
+    fn from_wire(wire: wire::ManifestRead) -> Result<Self, WireError> {
+        let wire::ManifestRead { machine, files } = wire;
+        Ok(Self {
+            machine,
+            files: list(files, "files")?,
+        })
+    }
+}
+
+impl OnWire for ManifestFile {
+    type Wire = wire::ManifestFile;
+    fn to_wire(&self) -> wire::ManifestFile {
+        let Self { file, size } = self;
+        wire::ManifestFile {
+            file: file.clone(),
+            size_bytes: size.0,
+        }
+    }
+    fn from_wire(wire: wire::ManifestFile) -> Result<Self, WireError> {
+        let wire::ManifestFile { file, size_bytes } = wire;
+        Ok(Self {
+            file,
+            size: Bytes(size_bytes),
         })
     }
 }

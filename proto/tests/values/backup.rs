@@ -51,9 +51,9 @@ pub fn backup() -> impl Strategy<Value = ItemBody> {
 }
 
 pub fn restore() -> impl Strategy<Value = ItemBody> {
-    let texts = any::<(String, String, u64, bool)>();
+    let texts = any::<(String, String, u64, bool, Option<u64>)>();
     (uuid(), access(), texts, uuid(), pool()).prop_map(
-        |(run, repository, (backup, file, size, verify), volume, pool)| {
+        |(run, repository, (backup, file, size, verify, limit), volume, pool)| {
             ItemBody::Restore(Box::new(RestoreItem {
                 run: RunId(run),
                 repository,
@@ -63,6 +63,7 @@ pub fn restore() -> impl Strategy<Value = ItemBody> {
                 pool,
                 size: Bytes(size),
                 verify,
+                limit: limit.map(Bytes),
             }))
         },
     )
@@ -92,6 +93,24 @@ fn counts() -> impl Strategy<Value = BackupCounts> {
     })
 }
 
+pub fn manifest() -> impl Strategy<Value = ItemBody> {
+    (uuid(), access(), any::<String>()).prop_map(|(run, repository, backup)| {
+        ItemBody::Manifest(Box::new(ManifestItem {
+            run: RunId(run),
+            repository,
+            backup,
+        }))
+    })
+}
+
+fn manifest_read() -> impl Strategy<Value = ManifestRead> {
+    let file = any::<(String, u64)>().prop_map(|(file, size)| ManifestFile {
+        file,
+        size: Bytes(size),
+    });
+    (any::<String>(), vec(file, 0..3)).prop_map(|(machine, files)| ManifestRead { machine, files })
+}
+
 pub fn detail() -> impl Strategy<Value = Detail> {
     let done = (any::<(String, u64, i64, i64)>(), option::of(counts()));
     let done = done.prop_map(|((backup, size, began_at, ended_at), counts)| BackupDone {
@@ -115,5 +134,8 @@ pub fn detail() -> impl Strategy<Value = Detail> {
         }),
         (progress(), option::of(restored))
             .prop_map(|(progress, done)| Detail::Restore { progress, done }),
+        option::of(manifest_read()).prop_map(|read| Detail::Manifest {
+            read: read.map(Box::new)
+        }),
     ]
 }

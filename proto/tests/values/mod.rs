@@ -426,6 +426,7 @@ fn key_of(body: &ItemBody) -> ItemKey {
         ItemBody::Snapshot(b) => ItemKey::new(ItemKind::Snapshot, b.snapshot.0),
         ItemBody::Backup(b) => ItemKey::new(ItemKind::Backup, b.run.0),
         ItemBody::Restore(b) => ItemKey::new(ItemKind::Restore, b.run.0),
+        ItemBody::Manifest(b) => ItemKey::new(ItemKind::Manifest, b.run.0),
         ItemBody::Grant(b) => ItemKey::new(ItemKind::Grant, b.volume.0),
         ItemBody::Network(b) => ItemKey::network(&b.department),
         ItemBody::Endpoint(b) => ItemKey::endpoint(b.vm, b.card),
@@ -440,6 +441,7 @@ pub fn item() -> impl Strategy<Value = Item> {
         snapshot(),
         backup::backup(),
         backup::restore(),
+        backup::manifest(),
         grant(),
         network(),
         endpoint(),
@@ -456,7 +458,7 @@ pub fn item() -> impl Strategy<Value = Item> {
 pub fn key() -> impl Strategy<Value = ItemKey> {
     use ItemKind::*;
     let kinds = vec![
-        Image, Volume, Snapshot, Backup, Restore, Grant, Network, Endpoint, Vm,
+        Image, Volume, Snapshot, Backup, Restore, Manifest, Grant, Network, Endpoint, Vm,
     ];
     (prop::sample::select(kinds), uuid(), any::<u32>()).prop_map(|(kind, id, card)| ItemKey {
         kind,

@@ -11,7 +11,7 @@ use super::plan::{KINDS, PER_REPOSITORY, pause};
 use super::seen::{Phase, RunState, Seen};
 use super::step::{Order, Step};
 use super::trouble::BackupTrouble;
-use super::validate::{validate_backup, validate_restore};
+use super::validate::{validate_backup, validate_manifest, validate_restore};
 use crate::wanted::Wanted;
 
 /// What an item asks.
@@ -46,6 +46,7 @@ fn place_of(item: &Item) -> Option<&RepositoryPlace> {
     match &item.body {
         ItemBody::Backup(backup) => Some(&backup.repository.place),
         ItemBody::Restore(restore) => Some(&restore.repository.place),
+        ItemBody::Manifest(manifest) => Some(&manifest.repository.place),
         _ => None,
     }
 }
@@ -75,6 +76,11 @@ pub(super) fn judge_item<'a>(
             return Judged::Ready(Detail::Restore {
                 progress: None,
                 done: Some(*done),
+            });
+        }
+        Some(RunState::Read(read)) => {
+            return Judged::Ready(Detail::Manifest {
+                read: Some(read.clone()),
             });
         }
         Some(RunState::Running { phase, before }) => return running(item, *phase, before.as_ref()),
@@ -124,6 +130,7 @@ fn sensible(item: &Item) -> Result<(), BackupTrouble> {
     match &item.body {
         ItemBody::Backup(backup) => validate_backup(backup),
         ItemBody::Restore(restore) => validate_restore(restore),
+        ItemBody::Manifest(manifest) => validate_manifest(manifest),
         _ => Ok(()),
     }
 }
@@ -194,12 +201,13 @@ fn no_detail(item: &Item) -> Detail {
     detail(item, None)
 }
 
-fn detail(item: &Item, progress: Option<Progress>) -> Detail {
+pub(super) fn detail(item: &Item, progress: Option<Progress>) -> Detail {
     match item.key.kind {
         ItemKind::Restore => Detail::Restore {
             progress,
             done: None,
         },
+        ItemKind::Manifest => Detail::Manifest { read: None },
         _ => Detail::Backup {
             progress,
             done: None,

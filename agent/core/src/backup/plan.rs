@@ -10,7 +10,7 @@ use super::step::Step;
 use crate::wanted::Wanted;
 
 /// In the order in which they are brought up.
-pub(super) const KINDS: [ItemKind; 2] = [ItemKind::Backup, ItemKind::Restore];
+pub(super) const KINDS: [ItemKind; 3] = [ItemKind::Backup, ItemKind::Restore, ItemKind::Manifest];
 
 /// How many runs of one repository are begun at a time. One that is out of reach so never takes
 /// the place of another's, and one department's many backups leave the others theirs.

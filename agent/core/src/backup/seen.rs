@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dc_types::Epoch;
 use dc_types::plan::{ItemHash, ItemKey};
-use dc_types::report::{BackupDone, Progress, RestoreDone, Trouble};
+use dc_types::report::{BackupDone, ManifestRead, Progress, RestoreDone, Trouble};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -41,6 +41,8 @@ pub enum RunState {
     BackedUp(BackupDone),
     /// Also after its item is gone: it stands beside the volume.
     Restored(RestoreDone),
+    /// In memory, until its item is released.
+    Read(Box<ManifestRead>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

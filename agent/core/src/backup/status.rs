@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dc_types::plan::{Item, ItemKey, ItemKind};
+use dc_types::plan::{Item, ItemKey};
 use dc_types::report::{Detail, ItemState, Observation, Released, Trouble};
 
-use super::judge::{Judged, count_turns, end_of, judge_item};
+use super::judge::{Judged, count_turns, detail, end_of, judge_item};
 use super::plan::{KINDS, pause};
 use super::seen::{RunState, Seen};
 use super::trouble::BackupTrouble;
@@ -56,16 +56,7 @@ pub fn status(
 }
 
 fn begins(seen: &Seen, item: &Item, troubles: &BTreeMap<ItemKey, Trouble>) -> (ItemState, Detail) {
-    let detail = match item.key.kind {
-        ItemKind::Restore => Detail::Restore {
-            progress: None,
-            done: None,
-        },
-        _ => Detail::Backup {
-            progress: None,
-            done: None,
-        },
-    };
+    let detail = detail(item, None);
     let before = match seen.runs.get(&item.key).map(|run| &run.state) {
         Some(RunState::Failed { trouble, .. }) => Some(trouble),
         _ => troubles.get(&item.key),
@@ -85,7 +76,7 @@ pub fn next_look(wanted: &Wanted<'_>, seen: &Seen) -> Option<Duration> {
     let looks = runs.filter_map(|run| match &run.state {
         RunState::Running { .. } | RunState::Unknown(_) => Some(FOLLOW),
         RunState::Failed { times, ago, .. } => Some(pause(*times).saturating_sub(*ago)),
-        RunState::BackedUp(_) | RunState::Restored(_) => None,
+        RunState::BackedUp(_) | RunState::Restored(_) | RunState::Read(_) => None,
     });
     looks.min()
 }

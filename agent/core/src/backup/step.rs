@@ -1,7 +1,7 @@
 //! The steps of the backup vertical.
 
 use dc_types::Epoch;
-use dc_types::plan::{BackupItem, Item, ItemBody, ItemHash, ItemKey, RestoreItem};
+use dc_types::plan::{BackupItem, Item, ItemBody, ItemHash, ItemKey, ManifestItem, RestoreItem};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -22,6 +22,7 @@ pub enum Step {
 pub enum Order {
     Backup(Box<BackupItem>),
     Restore(Box<RestoreItem>),
+    Manifest(Box<ManifestItem>),
 }
 
 impl Order {
@@ -31,6 +32,7 @@ impl Order {
         match &item.body {
             ItemBody::Backup(backup) => Some(Self::Backup(backup.clone())),
             ItemBody::Restore(restore) => Some(Self::Restore(restore.clone())),
+            ItemBody::Manifest(manifest) => Some(Self::Manifest(manifest.clone())),
             _ => None,
         }
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use dc_types::plan::{
     BackupItem, BackupVolume, Disposition, Item, ItemBody, ItemHash, ItemKey, ItemKind, Items,
-    Release, RepositoryAccess, RepositoryPlace, RestoreItem, Secret,
+    ManifestItem, Release, RepositoryAccess, RepositoryPlace, RestoreItem, Secret,
 };
 use dc_types::report::{
-    BackupDone, Detail, ItemState, Observation, Progress, RestoreDone, Trouble,
+    BackupDone, Detail, ItemState, ManifestRead, Observation, Progress, RestoreDone, Trouble,
 };
 use dc_types::{Bytes, Epoch, InstanceId, ObjectRef, ObjectUid, PoolName, RunId, SnapshotId};
 use uuid::Uuid;
@@ -80,6 +80,7 @@ fn restore(n: u128) -> RestoreItem {
         pool: PoolName::new("p1").unwrap(),
         size: Bytes(1 << 30),
         verify: false,
+        limit: None,
     }
 }
 
@@ -120,6 +121,18 @@ impl Model {
             .insert(ItemKey::new(ItemKind::Volume, restore.volume.0));
         let body = ItemBody::Restore(Box::new(restore));
         self.items.insert(key, item(key, 3, body));
+        key
+    }
+
+    fn put_manifest(&mut self, n: u128) -> ItemKey {
+        let manifest = ManifestItem {
+            run: RunId(Uuid::from_u128(n)),
+            repository: access(folder(1)),
+            backup: "a".repeat(64),
+        };
+        let key = ItemKey::new(ItemKind::Manifest, manifest.run.0);
+        self.items
+            .insert(key, item(key, 3, ItemBody::Manifest(Box::new(manifest))));
         key
     }
 
@@ -455,6 +468,40 @@ fn items_that_make_no_sense_are_refused_before_anything_begins() {
     };
     let restored = model.put_restore(latest);
     assert_eq!(model.reason(restored), (true, "InvalidItem".into()));
+    let endless = RestoreItem {
+        limit: Some(Bytes(0)),
+        ..restore(3)
+    };
+    let restored = model.put_restore(endless);
+    assert_eq!(model.reason(restored), (true, "InvalidItem".into()));
+}
+
+#[test]
+fn a_manifest_waits_for_nothing_is_kept_until_it_is_released_and_then_forgotten() {
+    let mut model = Model::new();
+    let key = model.put_manifest(1);
+    assert_eq!(model.begun(), [key]);
+    assert_eq!(model.observed(key).detail, Detail::Manifest { read: None });
+    let read = Box::new(ManifestRead {
+        machine: "{}".into(),
+        files: Vec::new(),
+    });
+    model.see(key, RunState::Read(read.clone()));
+    assert_eq!(plan(&model.wanted(), &model.seen), []);
+    let observed = model.observed(key);
+    assert_eq!(observed.state, ItemState::Ready);
+    assert_eq!(observed.detail, Detail::Manifest { read: Some(read) });
+    assert_eq!(next_look(&model.wanted(), &model.seen), None);
+    model.items.clear();
+    model.release(key, 3);
+    let epoch = epoch(3);
+    assert_eq!(
+        plan(&model.wanted(), &model.seen),
+        [Step::End { key, epoch }]
+    );
+    assert_eq!(model.status().released, []);
+    model.seen.runs.clear();
+    assert_eq!(model.status().released.len(), 1);
 }
 
 #[test]

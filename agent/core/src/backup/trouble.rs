@@ -55,6 +55,8 @@ pub enum Cause {
     /// What was written does not read as the backup says.
     VolumeDiffers,
     BackupMissing,
+    /// What stands beside its volumes is of a version that is not understood.
+    ManifestUnknown,
     PoolUnusable,
     /// The host could not keep what it did.
     StateUnwritable,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use dc_types::Bytes;
-use dc_types::plan::{BackupItem, RepositoryAccess, RepositoryPlace, RestoreItem};
+use dc_types::plan::{BackupItem, ManifestItem, RepositoryAccess, RepositoryPlace, RestoreItem};
 
 use super::trouble::BackupTrouble;
 
@@ -56,9 +56,7 @@ pub fn validate_backup(item: &BackupItem) -> Result<(), BackupTrouble> {
             ));
         }
     }
-    if *limit == Some(Bytes(0)) {
-        return invalid("at 0 bytes a second it would never end".to_owned());
-    }
+    validate_limit(*limit)?;
     parent.as_deref().map_or(Ok(()), validate_id)
 }
 
@@ -72,10 +70,29 @@ pub fn validate_restore(item: &RestoreItem) -> Result<(), BackupTrouble> {
         pool: _,
         size: _,
         verify: _,
+        limit,
     } = item;
     validate_repository(repository)?;
     validate_id(backup)?;
+    validate_limit(*limit)?;
     validate_file(file)
+}
+
+pub fn validate_manifest(item: &ManifestItem) -> Result<(), BackupTrouble> {
+    let ManifestItem {
+        run: _,
+        repository,
+        backup,
+    } = item;
+    validate_repository(repository)?;
+    validate_id(backup)
+}
+
+fn validate_limit(limit: Option<Bytes>) -> Result<(), BackupTrouble> {
+    match limit {
+        Some(Bytes(0)) => invalid("at 0 bytes a second it would never end".to_owned()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn validate_id(id: &str) -> Result<(), BackupTrouble> {

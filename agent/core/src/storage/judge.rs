@@ -98,6 +98,7 @@ pub(super) fn judge_item(wanted: &Wanted<'_>, seen: &Known<'_>, item: &Item) -> 
         ItemBody::Grant(body) => grant::grant(wanted, seen, item, body),
         ItemBody::Backup(_)
         | ItemBody::Restore(_)
+        | ItemBody::Manifest(_)
         | ItemBody::Network(_)
         | ItemBody::Endpoint(_)
         | ItemBody::Vm(_) => {
@@ -119,6 +120,7 @@ pub(super) fn judge_release(
         ItemKind::Grant => grant_release(seen, release),
         ItemKind::Backup
         | ItemKind::Restore
+        | ItemKind::Manifest
         | ItemKind::Network
         | ItemKind::Endpoint
         | ItemKind::Vm => {

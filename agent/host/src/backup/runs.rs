@@ -10,7 +10,7 @@ use dc_agent_core::WantedOwned;
 use dc_agent_core::backup::{BackupTrouble, Cause, Order, Phase, RunSeen, RunState, Seen};
 use dc_backup::Control;
 use dc_types::plan::{ItemBody, ItemHash, ItemKey, ItemKind, RestoreItem};
-use dc_types::report::{Progress, Trouble};
+use dc_types::report::{ManifestRead, Progress, Trouble};
 use dc_types::{Bytes, Epoch, RunId};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::gate::Gate;
 use super::notes::Notes;
 use super::places::Places;
-use super::work::{Ended, Work};
+use super::work::{Done, Ended, Work};
 use crate::drivers::Drivers;
 
 /// How many runs of a host move data at a time: each reads with four threads and sends with two.
@@ -46,11 +46,13 @@ pub(super) struct Shared {
     changed: watch::Sender<u64>,
 }
 
-/// A run that is not done.
+/// A run that is not done, or what it has read.
 struct Run {
     epoch: Epoch,
     active: Option<Arc<Active>>,
     failure: Option<Failure>,
+    /// What was read, where that is all there is to do.
+    read: Option<Box<ManifestRead>>,
 }
 
 #[derive(Clone)]
@@ -93,6 +95,12 @@ impl Active {
 
 impl Run {
     fn seen(&self) -> Option<RunSeen> {
+        if let Some(read) = &self.read {
+            return Some(RunSeen {
+                epoch: self.epoch,
+                state: RunState::Read(read.clone()),
+            });
+        }
         let state = match (&self.active, &self.failure) {
             (Some(active), failure) => RunState::Running {
                 phase: active.phase(),
@@ -175,6 +183,7 @@ impl Runs {
             epoch,
             failure: before.and_then(|run| run.failure.clone()),
             active: Some(active.clone()),
+            read: None,
         };
         table.insert(key, run);
         drop(table);
@@ -284,11 +293,19 @@ impl Shared {
         self.gate.wake();
     }
 
-    fn ended(&self, key: ItemKey, asked: ItemHash, done: Result<(), Ended>) {
+    fn ended(&self, key: ItemKey, asked: ItemHash, done: Result<Done, Ended>) {
         {
             let mut table = self.table();
             let failure = match done {
-                Ok(()) | Err(Ended::Stopped) => None,
+                Ok(Done::Read(read)) => {
+                    if let Some(run) = table.get_mut(&key) {
+                        (run.active, run.failure, run.read) = (None, None, Some(read));
+                    }
+                    drop(table);
+                    self.changed.send_modify(|count| *count += 1);
+                    return;
+                }
+                Ok(Done::Noted) | Err(Ended::Stopped) => None,
                 Err(Ended::Trouble(trouble)) => {
                     let before = table.get(&key).and_then(|run| run.failure.as_ref());
                     let before = before.filter(|failure| failure.asked == asked);

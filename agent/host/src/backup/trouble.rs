@@ -59,6 +59,7 @@ pub(super) fn of_run(error: BackupError) -> Ended {
         BackupError::Target { .. } => Cause::VolumeUnwritable,
         BackupError::Impossible { .. } => Cause::VolumeTooSmall,
         BackupError::NotInBackup { .. } => Cause::BackupMissing,
+        BackupError::OtherFormat { .. } => Cause::ManifestUnknown,
         BackupError::Library { .. } => Cause::RepositoryFailed,
     };
     failed(cause, in_full(&error))

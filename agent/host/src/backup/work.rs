@@ -8,9 +8,13 @@ use dc_agent_core::backup::{BackupTrouble, Cause, Order};
 use dc_agent_core::storage::{Contents, Filled, Note as VolumeNote};
 use dc_backup::archive::{self, Archived, Job, Limits, Outcome, Volume};
 use dc_backup::manifest::Origin;
+use dc_backup::target::Writing;
 use dc_backup::{Access, Password, Repository, SnapshotId as BackupId};
-use dc_types::plan::{BackupItem, BackupVolume, RepositoryAccess, RestoreItem};
-use dc_types::report::{BackupCounts, BackupDone, RestoreDone, Sha256, Trouble, VolumeBackedUp};
+use dc_types::plan::{BackupItem, BackupVolume, ManifestItem, RepositoryAccess, RestoreItem};
+use dc_types::report::{
+    BackupCounts, BackupDone, ManifestFile, ManifestRead, RestoreDone, Sha256, Trouble,
+    VolumeBackedUp,
+};
 use dc_types::{Bytes, Epoch, PoolName};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -30,6 +34,14 @@ pub(super) struct Work {
     pub active: Arc<Active>,
 }
 
+/// What came of a run.
+pub(super) enum Done {
+    /// It is written down that it is done.
+    Noted,
+    /// There is nothing to write down.
+    Read(Box<ManifestRead>),
+}
+
 /// Why a run is not done.
 pub(super) enum Ended {
     /// As was asked.
@@ -38,11 +50,12 @@ pub(super) enum Ended {
 }
 
 impl Work {
-    /// When this returns well, it is written down that the run is done.
-    pub fn carry_out(&self, order: &Order) -> Result<(), Ended> {
+    /// When this returns well, what is done is written down, if anything is.
+    pub fn carry_out(&self, order: &Order) -> Result<Done, Ended> {
         match order {
-            Order::Backup(item) => self.back_up(item),
-            Order::Restore(item) => self.restore(item),
+            Order::Backup(item) => self.back_up(item).map(|()| Done::Noted),
+            Order::Restore(item) => self.restore(item).map(|()| Done::Noted),
+            Order::Manifest(item) => self.read_manifest(item).map(Done::Read),
         }
     }
 
@@ -184,12 +197,7 @@ impl Work {
             return Ok(());
         }
         let repository = self.open(&item.repository, false)?;
-        let backup = parse(&item.backup)?;
-        if !repository.holds(backup).map_err(of_run)? {
-            let said =
-                format!("the repository has no backup {backup}: it was forgotten, or is another's");
-            return Err(failed(Cause::BackupMissing, said));
-        }
+        let backup = find(&repository, &item.backup)?;
         let control = &self.active.control;
         self.active.enter(Stage::Waiting);
         let _turn = self.shared.gate.wait_to_move(control).map_err(of_run)?;
@@ -199,8 +207,12 @@ impl Work {
             .block_on(VolumeTarget::open(&**driver, item.volume));
         let target = target.map_err(|error| of_driver_at(Cause::VolumeUnwritable, error))?;
         let file = &item.file;
+        let how = Writing {
+            writers: WRITERS,
+            bytes_per_second: item.limit.and_then(|Bytes(limit)| NonZeroU64::new(limit)),
+        };
         let written =
-            repository.restore_volume(Access::Locked, backup, file, &target, WRITERS, control);
+            repository.restore_volume(Access::Locked, backup, file, &target, how, control);
         let written = written.map_err(of_run)?;
         let verified = match item.verify {
             true => {
@@ -225,6 +237,22 @@ impl Work {
             .runtime
             .block_on(driver.note_volume(item.volume, &note));
         noted.map_err(|error| of_driver_at(Cause::StateUnwritable, error))
+    }
+
+    /// Takes no turn: it is little, and somebody waits for it before anything is moved.
+    fn read_manifest(&self, item: &ManifestItem) -> Result<Box<ManifestRead>, Ended> {
+        let repository = self.open(&item.repository, false)?;
+        let backup = find(&repository, &item.backup)?;
+        let manifest = repository.manifest(Access::Locked, backup);
+        let manifest = manifest.map_err(of_run)?;
+        let files = manifest.volumes.into_iter().map(|volume| ManifestFile {
+            file: volume.file,
+            size: Bytes(volume.size),
+        });
+        Ok(Box::new(ManifestRead {
+            machine: manifest.machine.to_string(),
+            files: files.collect(),
+        }))
     }
 
     /// Opens a repository, or makes it where that is allowed: then nobody else of this host makes
@@ -296,6 +324,19 @@ fn parse(backup: &str) -> Result<BackupId, Ended> {
         );
         failed(Cause::BackupMissing, said)
     })
+}
+
+/// A backup that is there.
+fn find(repository: &Repository, backup: &str) -> Result<BackupId, Ended> {
+    let backup = parse(backup)?;
+    match repository.holds(backup).map_err(of_run)? {
+        true => Ok(backup),
+        false => {
+            let said =
+                format!("the repository has no backup {backup}: it was forgotten, or is another's");
+            Err(failed(Cause::BackupMissing, said))
+        }
+    }
 }
 
 fn now() -> i64 {

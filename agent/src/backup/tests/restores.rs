@@ -4,7 +4,7 @@ use dc_agent_core::storage::{Expose, Watermark};
 use dc_host::Rule;
 use dc_types::plan::{Chap, GrantAccess, GrantItem};
 
-use dc_types::report::Sha256;
+use dc_types::report::{ManifestFile, ManifestRead, Sha256};
 use sha2::Digest;
 
 use super::*;
@@ -164,4 +164,29 @@ async fn a_release_stops_a_restore_between_two_blocks() {
     assert_eq!(bench.count(Kind::Lock), 0);
     let record = bench.driver().read_record(volume(2)).await.unwrap();
     assert_eq!(record.unwrap().filled, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_beside_the_volumes_is_read_by_each_process_until_it_is_released() {
+    let (mut bench, done) = Bench::with_backup().await;
+    let key = bench.put_manifest(1, &done.backup);
+    let read = ManifestRead {
+        machine: r#"{"name":"db-1"}"#.into(),
+        files: vec![ManifestFile {
+            file: "root.raw".into(),
+            size: Bytes(SIZE),
+        }],
+    };
+    let read = Detail::Manifest {
+        read: Some(Box::new(read)),
+    };
+    assert_eq!(bench.until_ready(key).await, read);
+    bench.restart();
+    assert_eq!(bench.until_ready(key).await, read);
+    bench.release(key);
+    bench.until_released(key).await;
+    assert!(!bench.seen().await.runs.contains_key(&key));
+    let absent = bench.put_manifest(2, &"a".repeat(64));
+    assert_eq!(bench.until_failed(absent).await.reason, "BackupMissing");
+    assert_eq!(bench.count(Kind::Lock), 0);
 }

@@ -25,7 +25,12 @@ pub struct RestoreView {
     pub backup: Option<String>,
     pub snapshot: Option<RepositorySnapshot>,
     pub to: RestoreTo,
-    /// Pending, Writing, Done, Stopped or Releasing. Done and Stopped are for good.
+    /// Whether it writes over a volume that was there, with the system and the pool that has; `to` then
+    /// has its name. Such a restore is ordered by manifest.
+    pub in_place: bool,
+    /// The snapshot of what was there before it was written over.
+    pub before: Option<String>,
+    /// Pending, Waiting, Writing, Done, Stopped or Releasing. Done and Stopped are for good.
     pub state: String,
     /// How much of it is done, such as `3.4 GiB of 20.0 GiB`; only while it runs.
     pub progress: Option<String>,
@@ -119,6 +124,7 @@ impl Kind for Restores {
             verify,
             department: _,
             to,
+            in_place,
         } = object.spec.clone();
         let status = object.status.clone().unwrap_or_default();
         RestoreView {
@@ -139,6 +145,8 @@ impl Kind for Restores {
                     verify,
                 },
             },
+            in_place: in_place.is_some(),
+            before: status.before,
             state: status.state,
             progress: status.progress,
             written: status.written,
@@ -205,7 +213,9 @@ impl Create for Restores {
                 size,
                 reclaim,
                 erase_method,
+                qos: None,
             },
+            in_place: None,
         };
         let mut restore = Restore::new("", spec);
         restore.metadata = named(department, name);

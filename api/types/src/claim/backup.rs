@@ -74,6 +74,20 @@ pub struct BackedUp {
     pub done: BackupDone,
 }
 
+/// A storage host that is asked what stands beside the volumes of a backup, for as long as somebody
+/// needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestClaim {
+    /// The MachineRestore.
+    pub owner: ObjectRef,
+    /// The storage host.
+    pub host: HostName,
+    /// The BackupRepository's name.
+    pub repository: String,
+    /// restic's id of the snapshot in the department's repository.
+    pub snapshot_id: String,
+}
+
 /// A volume that is being written from a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreClaim {
@@ -101,6 +115,8 @@ pub struct RestoreClaim {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestoreState {
+    /// In place: its machine lets go of the volume, and what is there is snapshotted.
+    Waits,
     Running,
     Done(RestoreDone),
     /// Its volume is being deleted.

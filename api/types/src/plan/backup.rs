@@ -64,6 +64,20 @@ pub struct RestoreItem {
     /// of it: the answer has the digest of what was read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verify: bool,
+    /// How much is written to the storage in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Bytes>,
+}
+
+/// On a storage host: what stands beside the volumes of a backup, read and told. Key: the run's id.
+///
+/// It changes nothing anywhere, and is kept in memory: a host that was started again reads it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestItem {
+    pub run: RunId,
+    pub repository: RepositoryAccess,
+    /// As restic names it: 64 hexadecimal digits.
+    pub backup: String,
 }
 
 /// A repository, and what opens it.

@@ -64,6 +64,22 @@ pub struct RestoreDone {
     pub verified: Option<Sha256>,
 }
 
+/// What stands beside the volumes of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRead {
+    /// All that is needed to build the machine anew, in JSON, as it was written.
+    pub machine: String,
+    pub files: Vec<ManifestFile>,
+}
+
+/// One volume of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Such as `root.raw`.
+    pub file: String,
+    pub size: Bytes,
+}
+
 /// A SHA-256; written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -37,6 +37,7 @@ const NAMESPACED_KINDS: &[&str] = &[
     "approvals",
     "backups",
     "restores",
+    "machinerestores",
     "restoreproofs",
 ];
 /// What everybody who signs in may look up before asking for something.
@@ -102,9 +103,11 @@ fn operator() -> Vec<Value> {
         rule(DC, &["usagerecords/status"], &["patch"]),
         // Volumes from a machine's templates, and for restores.
         rule(DC, &["volumes"], &["create", "delete"]),
-        // What is due by a policy.
-        rule(DC, &["backups", "restoreproofs"], &["create"]),
-        // What was granted.
+        // What is due by a policy, and the volumes of a machine that is restored.
+        rule(DC, &["backups", "restores", "restoreproofs"], &["create"]),
+        // What was there before a restore in place.
+        rule(DC, &["volumesnapshots"], &["create"]),
+        // What was granted, and machines that are restored.
         rule(
             DC,
             &["informationsystems", "subnets", "virtualmachines"],

@@ -123,7 +123,10 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
         let restores = seen.claims.restores.values();
         let restores = restores.filter(|claim| claim.value.repository == name);
         let restores = restores.map(|claim| format!("restore {}", claim.value.owner));
-        let by: Vec<String> = running.chain(restores).collect();
+        let manifests = seen.claims.manifests.values();
+        let manifests = manifests.filter(|claim| claim.value.repository == name);
+        let manifests = manifests.map(|claim| format!("machine restore {}", claim.value.owner));
+        let by: Vec<String> = running.chain(restores).chain(manifests).collect();
         return match by.is_empty() {
             true => Plan::let_go(),
             false => Plan::found(Fact::Backup(BackupFact::RepositoryUsed { by })),

@@ -94,6 +94,7 @@ pub(super) fn release_of_key(key: &str, rest: &str) -> Result<(HostName, ItemKey
         "Snapshot" => ItemKind::Snapshot,
         "Backup" => ItemKind::Backup,
         "Restore" => ItemKind::Restore,
+        "Manifest" => ItemKind::Manifest,
         "Grant" => ItemKind::Grant,
         "Network" => ItemKind::Network,
         "Endpoint" => ItemKind::Endpoint,

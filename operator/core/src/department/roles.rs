@@ -59,7 +59,7 @@ impl Tenant {
             "volumesnapshots",
         ];
         // Made, never changed; what is done is the platform's to remove.
-        const BACKUPS: [&str; 2] = ["backups", "restores"];
+        const BACKUPS: [&str; 3] = ["backups", "machinerestores", "restores"];
         // The platform's to make: what they tell is evidence.
         const PROOFS: [&str; 1] = ["restoreproofs"];
         const REQUESTS: [&str; 2] = ["approvals", "resourcerequests"];

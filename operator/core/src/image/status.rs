@@ -20,6 +20,7 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> ImageStatus 
         | Detail::Snapshot { .. }
         | Detail::Backup { .. }
         | Detail::Restore { .. }
+        | Detail::Manifest { .. }
         | Detail::Vm { .. } => None,
     });
     ImageStatus {

@@ -6,7 +6,7 @@ use dc_crds::proof::{Probes, Trial, TriedVolume};
 use dc_crds::restore::{RepositorySnapshot, RestoreSpec, RestoreTarget};
 use dc_crds::vm::{Disk, OnGuestStop, PowerState, VirtualMachineSpec};
 use dc_crds::volume::Reclaim;
-use dc_crds::{PROBES, PROOF, Restore, VirtualMachine};
+use dc_crds::{PROBES, PROOF, Restore, VirtualMachine, VolumeSnapshot, VolumeSnapshotSpec};
 use dc_types::ObjectRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -20,6 +20,7 @@ pub const SYSTEM: &str = "proofs";
 pub enum NewObject {
     Restore(Box<New<RestoreSpec>>),
     Machine(Box<New<VirtualMachineSpec>>),
+    Snapshot(Box<New<VolumeSnapshotSpec>>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,17 @@ impl New<VirtualMachineSpec> {
     #[must_use]
     pub fn object(&self) -> VirtualMachine {
         VirtualMachine {
+            metadata: self.meta.clone(),
+            spec: self.spec.clone(),
+            status: None,
+        }
+    }
+}
+
+impl New<VolumeSnapshotSpec> {
+    #[must_use]
+    pub fn object(&self) -> VolumeSnapshot {
+        VolumeSnapshot {
             metadata: self.meta.clone(),
             spec: self.spec.clone(),
             status: None,
@@ -107,7 +119,9 @@ pub(super) fn restore(
             size: Some(size.clone()),
             reclaim: Reclaim::Erase,
             erase_method: *erase_method,
+            qos: None,
         },
+        in_place: None,
     };
     let meta = meta(namespace, &name, proof);
     NewObject::Restore(Box::new(New { meta, spec }))

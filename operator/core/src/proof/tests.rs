@@ -207,6 +207,7 @@ impl Bench {
                     machine.metadata.uid = Some(Uuid::from_u128(52).to_string());
                     self.machine = Some(machine);
                 }
+                NewObject::Snapshot(new) => panic!("a proof takes no snapshot: {new:?}"),
             }
         }
         for old in &plan.remove {

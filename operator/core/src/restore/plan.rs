@@ -5,7 +5,8 @@ use dc_types::plan::{Disposition, Release};
 use dc_types::report::{Detail, RestoreDone};
 
 use super::validate::{Next, validate};
-use super::{Seen, item, key, status};
+use super::{Seen, in_place, item, key, status};
+use crate::backup::repository;
 use crate::claims::{Claimed, Rebuilt};
 use crate::object::{self, Life};
 use crate::place::Presence;
@@ -30,6 +31,7 @@ pub fn plan(seen: &Seen<'_>) -> Plan {
         };
     };
     match &claim.value.state {
+        RestoreState::Waits => in_place::waits(seen, claim),
         RestoreState::Running => running(seen, claim),
         RestoreState::Done(_) | RestoreState::Stopped => match status::recorded(seen.restore) {
             Some(_) => Plan::claim(let_go(seen, claim)),
@@ -71,16 +73,18 @@ fn running(seen: &Seen<'_>, claim: &Claimed<RestoreClaim>) -> Plan {
     let Some(volume) = volume.filter(|_| !volume_goes(seen, claim)) else {
         return stop(seen, claim);
     };
-    let access = match seen.repository.map(|found| found.access) {
-        Some(Ok(access)) => access,
-        Some(Err(fact)) => return Plan::found(Fact::Backup(fact.clone())),
+    let (access, limit) = match seen.repository {
+        Some(found) => match found.access {
+            Ok(access) => (access, repository::limit(found.object)),
+            Err(fact) => return Plan::found(Fact::Backup(fact.clone())),
+        },
         None => {
             return Plan::found(Fact::Backup(BackupFact::RepositoryMissing {
                 repository: claim.value.repository.clone(),
             }));
         }
     };
-    let Some(item) = item(claim, access) else {
+    let Some(item) = item(claim, access, limit) else {
         return Plan::default();
     };
     let host = &claim.value.host;
@@ -115,7 +119,7 @@ fn writing(detail: &Detail) -> Fact {
 }
 
 /// The volume that it writes is not there any more, or is being deleted.
-fn volume_goes(seen: &Seen<'_>, claim: &Claimed<RestoreClaim>) -> bool {
+pub(super) fn volume_goes(seen: &Seen<'_>, claim: &Claimed<RestoreClaim>) -> bool {
     let uid = seen.volume.and_then(|volume| object::uid(&volume.metadata));
     let there = uid.is_some_and(|uid| uid.0 == claim.value.volume.0);
     let life = seen.volume.map(|volume| object::life(&volume.metadata));
@@ -151,7 +155,7 @@ fn finish(
 }
 
 /// Written again under the epoch that the host knows it by.
-fn put_again(txn: Txn, claim: &Claimed<RestoreClaim>, state: RestoreState) -> Txn {
+pub(super) fn put_again(txn: Txn, claim: &Claimed<RestoreClaim>, state: RestoreState) -> Txn {
     let value = RestoreClaim {
         state,
         ..claim.value.clone()

@@ -5,6 +5,7 @@ use dc_types::claim::{RestoreClaim, RestoreState};
 use dc_types::report::{Detail, RestoreDone};
 
 use super::Seen;
+use super::in_place::snapshot_name;
 use crate::backup::status::time;
 use crate::claims::Claimed;
 use crate::conditions::{Draft, Judged, merge};
@@ -35,6 +36,9 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> RestoreStatu
     };
     if let Some(claim) = claim {
         status.volume_id = Some(claim.value.volume.to_string());
+        if seen.before.is_some() {
+            status.before = Some(snapshot_name(seen.me));
+        }
         if let RestoreState::Done(RestoreDone {
             written,
             began_at,
@@ -93,6 +97,7 @@ fn state(seen: &Seen<'_>, claim: Option<&Claimed<RestoreClaim>>) -> &'static str
         return "Releasing";
     }
     match claim.map(|claim| &claim.value.state) {
+        Some(RestoreState::Waits) => "Waiting",
         Some(RestoreState::Running) => "Writing",
         Some(RestoreState::Done(_)) => DONE,
         Some(RestoreState::Stopped) => STOPPED,

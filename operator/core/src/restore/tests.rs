@@ -6,6 +6,8 @@ use crate::quota::Limits;
 use crate::sim::{STORAGE, Sim, delete, disk, host};
 use crate::words::{BackupFact, Fact};
 
+mod in_place;
+
 /// A machine with a backup `one`.
 fn with_backup() -> Sim {
     let mut sim = Sim::new();
@@ -44,6 +46,11 @@ fn a_volume_is_made_for_nobody_and_is_its_owners_when_all_of_it_is_written() {
     assert_eq!(state(&sim, "back"), "Writing");
     let item = carried(&sim).unwrap();
     assert_eq!(item.file, "web-root.raw");
+    assert_eq!(
+        item.limit,
+        Some(dc_types::Bytes(100 << 20)),
+        "as the repository says"
+    );
     let recorded = sim.backups["one"].status.clone().unwrap().snapshot_id;
     assert_eq!(Some(item.backup), recorded);
     assert_eq!(contents(&sim, "copy"), Contents::AwaitRestore);

@@ -2,12 +2,12 @@
 
 use dc_crds::VolumeSpec;
 use dc_crds::condition::types;
-use dc_crds::restore::{RepositorySnapshot, RestoreSpec, RestoreTarget};
+use dc_crds::restore::{InPlace, RepositorySnapshot, RestoreSpec, RestoreTarget};
 use dc_crds::volume::{Access, SourceSpec};
 use dc_types::claim::{RestoreClaim, RestoreState, VolumeClaim};
 use dc_types::{Bytes, InstanceId};
 
-use super::Seen;
+use super::{Seen, in_place};
 use crate::backup::file;
 use crate::claims::Claimed;
 use crate::conditions::find;
@@ -23,10 +23,10 @@ pub(super) enum Next<'a> {
 }
 
 /// A volume of a backup.
-struct Source {
-    repository: String,
-    snapshot_id: String,
-    size: Bytes,
+pub(super) struct Source {
+    pub repository: String,
+    pub snapshot_id: String,
+    pub size: Bytes,
 }
 
 pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
@@ -40,6 +40,7 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
         size,
         reclaim,
         erase_method,
+        qos,
     } = &seen.restore.spec.to;
     let size = match size {
         None => source.size,
@@ -65,6 +66,9 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
             found.access.map_err(|fact| one(fact.clone()))?;
         }
     }
+    if let Some(InPlace { stop_machine }) = &seen.restore.spec.in_place {
+        return in_place::validate(seen, source, *stop_machine);
+    }
     let Some(volume) = seen.volume else {
         return match seen.refused {
             Some(fact) => Err(vec![fact.clone()]),
@@ -79,7 +83,7 @@ pub(super) fn validate<'a>(seen: &Seen<'a>) -> Result<Next<'a>, Vec<Fact>> {
                 access: Access::default(),
                 reclaim: *reclaim,
                 erase_method: *erase_method,
-                qos: None,
+                qos: qos.clone(),
                 restore: None,
                 encrypted: false,
             }))),
@@ -156,6 +160,7 @@ fn source(seen: &Seen<'_>) -> Result<Source, BackupFact> {
         verify: _,
         department: _,
         to,
+        in_place: _,
     } = &seen.restore.spec;
     if let Some(RepositorySnapshot { repository, id }) = snapshot {
         // How large the file is, the host finds out.

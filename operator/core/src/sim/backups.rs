@@ -69,14 +69,16 @@ impl Sim {
                 size: None,
                 reclaim: dc_crds::volume::Reclaim::default(),
                 erase_method: dc_crds::volume::EraseMethod::default(),
+                qos: None,
             },
+            in_place: None,
         };
         let mut restore = Restore::new(name, spec);
         restore.metadata = self.meta(name);
         self.restores.insert(name.into(), restore);
     }
 
-    fn access(&self) -> Result<RepositoryAccess, BackupFact> {
+    pub(super) fn access(&self) -> Result<RepositoryAccess, BackupFact> {
         let keys = BTreeMap::from([("first".to_owned(), RecoveryKey::new([7; 32]))]);
         let found = self.repositories.get(REPOSITORY);
         let found = found.cloned().unwrap_or_else(repository);
@@ -171,6 +173,10 @@ impl Sim {
             let on: HostName = host(STORAGE);
             self.said(&on, &self.key_of(&of))
         });
+        let id = volume.and_then(|v| object::uid(&v.metadata));
+        let attached = id.and_then(|id| claims.attachment_of(dc_types::InstanceId(id.0)));
+        let holder = attached.and_then(|attached| claims.vms.get(&attached.value.vm));
+        let holder = holder.map(|holder| holder.value.owner.name.clone());
         look(&restore::Seen {
             restore: object,
             me: &me,
@@ -181,6 +187,8 @@ impl Sim {
             }),
             volume,
             volume_said: volume_said.as_ref(),
+            holder: holder.and_then(|name| self.vms.get(&name)),
+            before: self.snapshots.get(&restore::in_place::snapshot_name(&me)),
             presence: match self.presence(&on) {
                 Presence::Connected => Presence::Connected,
                 other => other,
@@ -202,7 +210,9 @@ impl Sim {
             let status = restore::status(seen, &plan, &JUDGED);
             (plan, status)
         });
+        let made = self.make_objects(&plan);
         let (mut changed, hold) = self.carry_out(&format!("restore {name}"), plan);
+        changed |= made;
         if hold == Hold::LetGo {
             self.restores.remove(name);
             return true;

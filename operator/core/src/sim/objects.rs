@@ -100,6 +100,7 @@ pub fn observe(item: &Item) -> Observation {
                 verified: restore.verify.then_some(Sha256([7; 32])),
             }),
         },
+        ItemBody::Manifest(_) => Detail::Manifest { read: None },
         ItemBody::Image(_) | ItemBody::Grant(_) | ItemBody::Network(_) | ItemBody::Endpoint(_) => {
             Detail::None
         }

@@ -158,7 +158,8 @@ fn held_of(detail: Option<&Detail>) -> Option<HoldSeen> {
         | Detail::Volume { .. }
         | Detail::Snapshot { .. }
         | Detail::Backup { .. }
-        | Detail::Restore { .. } => None,
+        | Detail::Restore { .. }
+        | Detail::Manifest { .. } => None,
     }
 }
 

@@ -163,13 +163,17 @@ pub fn amend(
         }
         (claim.vcpus, claim.memory) = (valid.vcpus, valid.memory);
     }
-    let added: Vec<InstanceId> = volumes
-        .iter()
-        .filter(|volume| !claim.volumes.contains(volume))
-        .copied()
-        .collect();
-    claim.volumes.extend(&added);
-    if claim == old.value {
+    // One that it has and cannot open was rebuilt from what its host holds, while it was nobody's.
+    let is_missing = |volume: &&InstanceId| {
+        !old.value.volumes.contains(volume) || seen.claims.attachment_of(**volume).is_none()
+    };
+    let added: Vec<InstanceId> = volumes.iter().filter(is_missing).copied().collect();
+    for volume in &added {
+        if !claim.volumes.contains(volume) {
+            claim.volumes.push(*volume);
+        }
+    }
+    if claim == old.value && added.is_empty() {
         return Amend::Nothing;
     }
     let mut txn = Txn::new(format!("vm {}: amend", seen.me))

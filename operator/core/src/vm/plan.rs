@@ -9,7 +9,7 @@ use dc_types::{HostName, InstanceId};
 use super::claim::{Amend, amend, claim, dropped};
 use super::items::{self, Held};
 use super::validate::{DiskVolume, validate};
-use super::{DiskSeen, Seen, ValidVm, deletion, home, moving};
+use super::{DiskSeen, Seen, ValidVm, deletion, home, moving, returns};
 use crate::claims::Claimed;
 use crate::lease::Term;
 use crate::object::{self, Life};
@@ -64,6 +64,11 @@ fn there(valid: &ValidVm) -> Vec<InstanceId> {
 }
 
 fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
+    let volumes = there(valid);
+    if let Some(returning) = returns::find(seen, valid, &volumes) {
+        let old = seen.claims.vms.get(&valid.id);
+        return returns::plan(seen, valid, old, &volumes, returning);
+    }
     let make = volumes_to_make(seen, valid);
     let unclaimed = volumes_unclaimed(seen, valid);
     if let Err(fact) = allowed_whole(seen, valid, &make) {
@@ -76,7 +81,6 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVm) -> Plan {
             ..Plan::found(waiting_for(seen, valid, &unclaimed))
         };
     }
-    let volumes = there(valid);
     let Some(old) = seen.claims.vms.get(&valid.id) else {
         return match claim(seen, valid, &volumes) {
             Ok(txn) => Plan::claim(txn),
@@ -172,7 +176,7 @@ fn waiting_for(seen: &Seen<'_>, valid: &ValidVm, names: &[String]) -> Fact {
     }
 }
 
-fn carry(
+pub(super) fn carry(
     seen: &Seen<'_>,
     valid: &ValidVm,
     old: &Claimed<VmClaim>,
@@ -302,7 +306,11 @@ fn volume_trouble(host: &HostName, disk: &DiskSeen<'_>) -> Option<Fact> {
 }
 
 /// Gives back volumes that the object no longer names, once the host is as asked without them.
-fn let_go_of(seen: &Seen<'_>, old: &Claimed<VmClaim>, dropped: &[InstanceId]) -> Option<Plan> {
+pub(super) fn let_go_of(
+    seen: &Seen<'_>,
+    old: &Claimed<VmClaim>,
+    dropped: &[InstanceId],
+) -> Option<Plan> {
     if dropped.is_empty() {
         return None;
     }

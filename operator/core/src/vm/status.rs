@@ -103,7 +103,8 @@ impl GuestSeen {
                 | Detail::Volume { .. }
                 | Detail::Snapshot { .. }
                 | Detail::Backup { .. }
-                | Detail::Restore { .. },
+                | Detail::Restore { .. }
+                | Detail::Manifest { .. },
             )
             | None => Self {
                 guest: None,

@@ -46,6 +46,9 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
     if let Some(txn) = old.and_then(|old| grown(seen, valid, old)) {
         return Plan::claim(txn);
     }
+    if let Some(txn) = old.and_then(|old| restore::taken_back(seen, old)) {
+        return Plan::claim(txn);
+    }
     let claim = VolumeClaim {
         volume: valid.id,
         owner: seen.me.clone(),
@@ -118,9 +121,19 @@ fn plan_valid(seen: &Seen<'_>, valid: &ValidVolume) -> Plan {
 fn awaited(seen: &Seen<'_>, claim: &VolumeClaim) -> Option<Fact> {
     match claim.contents {
         Contents::Whole => None,
-        Contents::AwaitRestore => Some(Fact::Backup(BackupFact::AwaitsRestore {
-            restore: seen.volume.spec.source.restore.clone().unwrap_or_default(),
-        })),
+        // As it is brought back it says so itself.
+        Contents::TakesBack => None,
+        Contents::AwaitRestore => {
+            let mut writes = seen.claims.restores_of(claim.volume);
+            let by = writes
+                .next()
+                .map(|restore| restore.value.owner.name.clone());
+            let by = by.or_else(|| seen.volume.spec.source.restore.clone());
+            Some(Fact::Backup(match by {
+                Some(restore) => BackupFact::AwaitsRestore { restore },
+                None => BackupFact::HalfRestored,
+            }))
+        }
     }
 }
 

@@ -3,16 +3,16 @@
 use dc_crds::VolumeSnapshot;
 use dc_crds::condition::types;
 use dc_crds::snapshot::SnapshotVolume;
-use dc_types::claim::{SnapshotClaim, SnapshotState, VolumeClaim, keys};
+use dc_types::claim::{Contents, SnapshotClaim, SnapshotState, VolumeClaim, keys};
 use dc_types::plan::RestoreOrder;
 
-use super::{Seen, id, moving};
-use crate::claims::Claimed;
+use super::{Seen, id, moving, pending_restore};
+use crate::claims::{Claimed, Rebuilt};
 use crate::conditions::find;
 use crate::object;
 use crate::sight::Removal;
 use crate::txn::Txn;
-use crate::words::Fact;
+use crate::words::{BackupFact, Fact};
 
 /// The one snapshot of a VolumeSnapshot that is meant, if it stands and is what was taken.
 pub(super) fn find_snapshot<'a>(
@@ -68,6 +68,12 @@ pub(super) fn order(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Result<Optio
     }
     moving::may_change(seen)?;
     let me = id(seen.me);
+    if let Some(other) = seen.claims.restores_of(me).next() {
+        return Err(Fact::Backup(BackupFact::RestoreRuns {
+            volume: seen.me.name.clone(),
+            by: other.value.owner.name.clone(),
+        }));
+    }
     let found = find_snapshot(seen, seen.restore, &asked.snapshot, |of| {
         of.instance_id == me.to_string()
     })?;
@@ -87,6 +93,10 @@ pub(super) fn order(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Result<Optio
             snapshot: found.snapshot,
             order: asked.order.clone(),
         }),
+        contents: match old.value.contents {
+            Contents::Whole => Contents::Whole,
+            Contents::AwaitRestore | Contents::TakesBack => Contents::TakesBack,
+        },
         ..old.value.clone()
     };
     Ok(Some(
@@ -95,4 +105,25 @@ pub(super) fn order(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Result<Optio
             .absent(keys::attach(old.value.place()))
             .put(keys::volume(me), &claim),
     ))
+}
+
+/// What was half written from a backup is whole once it is as its snapshot again.
+pub(super) fn taken_back(seen: &Seen<'_>, old: &Claimed<VolumeClaim>) -> Option<Txn> {
+    let is_done = pending_restore(&old.value, seen.said).is_none();
+    (old.value.contents == Contents::TakesBack && is_done).then(|| {
+        let key = keys::volume(old.value.volume);
+        let whole = VolumeClaim {
+            contents: Contents::Whole,
+            ..old.value.clone()
+        };
+        Txn::new(format!("volume {}: taken back", seen.me))
+            .unchanged(key.clone(), old.revision)
+            .put(
+                key,
+                &Rebuilt {
+                    value: whole,
+                    kept_epoch: old.epoch,
+                },
+            )
+    })
 }

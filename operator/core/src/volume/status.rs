@@ -60,6 +60,7 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
         | Detail::Snapshot { .. }
         | Detail::Backup { .. }
         | Detail::Restore { .. }
+        | Detail::Manifest { .. }
         | Detail::Vm { .. } => None,
     });
     let qos = validate_qos(seen.volume.spec.qos.as_ref()).ok();
@@ -73,6 +74,7 @@ pub fn status(seen: &Seen<'_>, plan: &Plan, judged: &Judged<'_>) -> VolumeStatus
         | Detail::Snapshot { .. }
         | Detail::Backup { .. }
         | Detail::Restore { .. }
+        | Detail::Manifest { .. }
         | Detail::Vm { .. } => None,
     });
     let conditions = old.map_or(&[][..], |old| &old.conditions);

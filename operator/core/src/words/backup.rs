@@ -3,7 +3,7 @@
 use super::Standing::{Moving, Resting, Settled, Troubled};
 use super::platform::list;
 use super::size::human;
-use super::{Fact, WatchFact, Words};
+use super::{Fact, WatchFact, Words, in_place};
 
 /// What is found of backups, repositories, policies and restores. Named after its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +95,39 @@ pub enum BackupFact {
     Stopped {
         volume: String,
     },
+    // In place.
+    InPlaceMissing {
+        volume: String,
+    },
+    InPlaceOther {
+        volume: String,
+        system: String,
+        pool: String,
+    },
+    InPlaceEncrypted {
+        volume: String,
+    },
+    RestoreRuns {
+        volume: String,
+        by: String,
+    },
+    MachineRuns {
+        vm: String,
+    },
+    MachineLetsGo {
+        vm: String,
+    },
+    SnapshotFirst {
+        snapshot: String,
+        says: Option<String>,
+    },
+    /// Of a machine: one of its volumes is restored in place.
+    VolumeReturns {
+        volume: String,
+        restore: String,
+    },
+    /// Of a Volume: what was written over it was given up in the middle.
+    HalfRestored,
     /// Of a Volume: its Restore has not written all of it.
     AwaitsRestore {
         restore: String,
@@ -137,6 +170,7 @@ pub(super) fn words(fact: &Fact) -> Option<Words> {
     repository(fact)
         .or_else(|| run(fact))
         .or_else(|| restore(fact))
+        .or_else(|| in_place::words(fact))
         .or_else(|| policy(fact))
 }
 

@@ -67,13 +67,13 @@ pub enum Fact {
         by: Vec<String>,
     },
     NothingOwned,
-
     // Machines.
     Home(HomeFact),
     Backup(BackupFact),
     Encryption(EncryptionFact),
     Move(MoveFact),
     Proof(ProofFact),
+    MachineRestore(super::MachineRestoreFact),
     Running {
         host: String,
     },

@@ -29,6 +29,7 @@ fn restore_item(n: u128) -> Item {
         pool: pool(),
         size: Bytes(GIB),
         verify: false,
+        limit: None,
     };
     Item {
         key: ItemKey::new(ItemKind::Restore, run.0),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dc_agent_core::storage::Extent;
 use dc_types::{Bytes, ImageUid, InstanceId};
 
 use super::FakeDriver;
@@ -28,6 +29,23 @@ impl FakeDriver {
     pub fn lose_bytes(&self, volume: InstanceId) {
         if let Some(volume) = self.state().volumes.get_mut(&volume) {
             volume.disk = None;
+        }
+    }
+
+    /// What lies there, whoever has it; `None` when nothing does.
+    #[must_use]
+    pub fn bytes_of(&self, volume: InstanceId) -> Option<Vec<u8>> {
+        let state = self.state();
+        let disk = state.volumes.get(&volume)?.disk.as_ref()?;
+        Some(disk.read(Extent::new(0, disk.size)))
+    }
+
+    /// As the guest that has it writes.
+    pub fn put_bytes(&self, volume: InstanceId, start: u64, bytes: &[u8]) {
+        if let Some(volume) = self.state().volumes.get_mut(&volume)
+            && let Some(disk) = &mut volume.disk
+        {
+            disk.write(start, bytes);
         }
     }
 

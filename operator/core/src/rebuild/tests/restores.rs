@@ -21,6 +21,7 @@ fn restore(n: u128) -> Item {
         pool: dc_types::PoolName::new("san").unwrap(),
         size: Bytes(1 << 30),
         verify: false,
+        limit: None,
     };
     Item {
         key: ItemKey::new(ItemKind::Restore, body.run.0),
@@ -52,10 +53,17 @@ fn told(n: u128, reason: &str) -> Volume {
 
 #[test]
 fn a_volume_that_is_not_all_written_is_still_nobodys() {
-    let items = vec![volume(101, 4), volume(102, 4), volume(103, 4), restore(101)];
+    let items = (101..=104)
+        .map(|n| volume(n, 4))
+        .chain([restore(101)])
+        .collect();
     let storage = inventory("s1", items);
     let objects = Objects {
-        volumes: vec![told(102, "AwaitsRestore"), told(103, "Ready")],
+        volumes: vec![
+            told(102, "AwaitsRestore"),
+            told(103, "Ready"),
+            told(104, "HalfRestored"),
+        ],
         ..objects()
     };
     let claims = read(&rebuild(&[storage], &objects));
@@ -63,6 +71,11 @@ fn a_volume_that_is_not_all_written_is_still_nobodys() {
     assert_eq!(contents(101), Contents::AwaitRestore, "its host writes it");
     assert_eq!(contents(102), Contents::AwaitRestore, "people were told so");
     assert_eq!(contents(103), Contents::Whole);
+    assert_eq!(
+        contents(104),
+        Contents::AwaitRestore,
+        "and nobody writes it"
+    );
 }
 
 #[test]
