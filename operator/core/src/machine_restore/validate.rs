@@ -14,7 +14,8 @@ use super::design::Design;
 use super::{Around, Seen, objects};
 use crate::claims::Claimed;
 use crate::object;
-use crate::quota::{Amounts, Asker, Thing};
+use crate::quota::Asker;
+use crate::quota::wish::{Exposed, MachineSize, of_machine};
 use crate::volume::Named;
 use crate::words::{BackupFact, Fact, MachineRestoreFact};
 
@@ -197,11 +198,12 @@ fn addresses_taken(seen: &Seen<'_>, interface: &Interface, around: &Around<'_>) 
 fn over_quota(seen: &Seen<'_>, design: &Design, around: &Around<'_>) -> Option<Fact> {
     let class = &around.class?.spec;
     let memory = class.memory.parse::<Bytes>().unwrap_or_default();
-    let mut asks = Amounts::of([
-        (Thing::VirtualMachines, 1),
-        (Thing::Vcpus, u64::from(class.vcpus)),
-        (Thing::Memory, memory.0),
-    ]);
+    let size = MachineSize {
+        vcpus: class.vcpus,
+        memory: memory.to_mib(),
+        exposed: Exposed::of(&design.spec.interfaces),
+    };
+    let mut asks = of_machine(size, None);
     for volume in &design.volumes {
         if let Some(thing) = seen.allowance.storage(&volume.to.pool) {
             asks.add(thing, volume.size.0);
