@@ -5,6 +5,8 @@
 //! - What counts as its last backup holds this volume, not an older one of its name.
 //! - A policy that is suspended, or whose schedule does not read, protects nothing.
 
+use std::collections::HashMap;
+
 use dc_crds::{Backup, BackupPolicy, InformationSystem, VirtualMachine, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -57,7 +59,9 @@ pub struct Last {
 pub fn lines(seen: &Seen<'_>) -> Vec<Line> {
     let present = seen.volumes.iter();
     let present = present.filter(|volume| object::life(&volume.metadata) == Life::Wanted);
-    let mut lines: Vec<Line> = present.map(|volume| line(seen, volume)).collect();
+    let (machines, backups) = (machines(seen), holding(seen.backups));
+    let lines = present.map(|volume| line(volume, &machines, &backups));
+    let mut lines: Vec<Line> = lines.collect();
     lines.sort_by(|a, b| a.volume.cmp(&b.volume));
     lines
 }
@@ -69,30 +73,47 @@ pub fn bare(seen: &Seen<'_>) -> usize {
     lines.iter().filter(|line| line.bare.is_some()).count()
 }
 
-fn line(seen: &Seen<'_>, volume: &Volume) -> Line {
+/// The machine that each volume is backed up with, by the volume's name; of several that name it, the
+/// one that is backed up.
+fn machines(seen: &Seen<'_>) -> HashMap<String, Selected> {
+    let mut machines: HashMap<String, Selected> = HashMap::new();
+    for (vm, system) in seen.machines {
+        if object::life(&vm.metadata) != Life::Wanted {
+            continue;
+        }
+        let found = Selected::new(seen.policies, vm, *system);
+        for disk in &vm.spec.disks {
+            let name = volume_name(&found.vm, disk);
+            let other = machines.get(&name);
+            if other.is_none_or(|other| other.rank() <= found.rank()) {
+                machines.insert(name, found.clone());
+            }
+        }
+    }
+    machines
+}
+
+fn line(
+    volume: &Volume,
+    machines: &HashMap<String, Selected>,
+    backups: &HashMap<&str, Vec<Holding<'_>>>,
+) -> Line {
     let name = volume.metadata.name.clone().unwrap_or_default();
-    let machines = seen.machines.iter().filter(|(vm, _)| {
-        let of = vm.metadata.name.as_deref().unwrap_or_default();
-        let mut disks = vm.spec.disks.iter();
-        object::life(&vm.metadata) == Life::Wanted
-            && disks.any(|disk| volume_name(of, disk) == name)
-    });
-    // Of several that share it, the one that is backed up.
-    let found = machines.map(|(vm, system)| Selected::new(seen.policies, vm, *system));
-    let found = found.max_by_key(|found| (!found.working.is_empty(), !found.idle.is_empty()));
-    let bare = bare_fact(&name, found.as_ref());
+    let found = machines.get(&name);
+    let holding = backups.get(name.as_str()).map_or(&[][..], Vec::as_slice);
     Line {
-        last: last(seen.backups, volume, &name),
+        last: last(holding, volume),
         system: volume.spec.system.clone(),
         size: volume.spec.size.clone(),
+        machine: found.map(|found| found.vm.clone()),
+        policies: found.map(|found| found.working.clone()).unwrap_or_default(),
+        bare: bare_fact(&name, found),
         volume: name,
-        machine: found.as_ref().map(|found| found.vm.clone()),
-        policies: found.map(|found| found.working).unwrap_or_default(),
-        bare,
     }
 }
 
 /// A machine, and the policies that are for it.
+#[derive(Clone)]
 struct Selected {
     vm: String,
     working: Vec<String>,
@@ -120,6 +141,11 @@ impl Selected {
             idle: names(idle),
         }
     }
+
+    /// How well it is backed up, compared with others.
+    fn rank(&self) -> (bool, bool) {
+        (!self.working.is_empty(), !self.idle.is_empty())
+    }
 }
 
 fn bare_fact(volume: &str, found: Option<&Selected>) -> Option<Fact> {
@@ -138,20 +164,40 @@ fn bare_fact(volume: &str, found: Option<&Selected>) -> Option<Fact> {
     }))
 }
 
-fn last(backups: &[&Backup], volume: &Volume, name: &str) -> Option<Last> {
+/// A backup that is done, and when it was taken.
+struct Holding<'a> {
+    at: Timestamp,
+    backup: &'a Backup,
+}
+
+/// By the names of the volumes that they hold.
+fn holding<'a>(backups: &[&'a Backup]) -> HashMap<&'a str, Vec<Holding<'a>>> {
+    let mut holding: HashMap<&str, Vec<Holding<'_>>> = HashMap::new();
+    for &backup in backups {
+        let Some(status) = backup.status.as_ref() else {
+            continue;
+        };
+        let taken = status.taken_at.as_ref();
+        let taken = taken.filter(|_| status.snapshot_id.is_some());
+        let Some(at) = taken.and_then(|at| at.parse::<Timestamp>().ok()) else {
+            continue;
+        };
+        for volume in &status.volumes {
+            let all = holding.entry(&volume.volume).or_default();
+            all.push(Holding { at, backup });
+        }
+    }
+    holding
+}
+
+fn last(holding: &[Holding<'_>], volume: &Volume) -> Option<Last> {
     let since = created(&volume.metadata);
-    let holding = backups.iter().filter_map(|backup| {
-        let status = backup.status.as_ref()?;
-        status.snapshot_id.as_ref()?;
-        let taken = status.taken_at.as_ref()?;
-        let at = taken.parse::<Timestamp>().ok()?;
-        let holds = status.volumes.iter().any(|one| one.volume == name);
-        (holds && at.as_second() >= since).then_some((at, backup, taken, status))
-    });
-    let (_, backup, taken, status) = holding.max_by_key(|(at, ..)| *at)?;
+    let holding = holding.iter().filter(|one| one.at.as_second() >= since);
+    let Holding { backup, .. } = holding.max_by_key(|one| one.at)?;
+    let status = backup.status.as_ref()?;
     Some(Last {
         backup: backup.metadata.name.clone().unwrap_or_default(),
-        taken_at: taken.clone(),
+        taken_at: status.taken_at.clone()?,
         proven_at: status.proven_at.clone(),
     })
 }

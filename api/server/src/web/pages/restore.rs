@@ -84,10 +84,17 @@ fn facts(language: Language, of: &Of, view: &RestoreView) -> Markup {
                 }
             }
             dt { (language.pick("Ổ đĩa trong bản đó", "Volume of it")) } dd { (to.of) }
-            dt { (language.pick("Ổ đĩa mới", "New volume")) }
+            dt { (match view.in_place {
+                true => language.pick("Ghi đè lên ổ đĩa", "Written over the volume"),
+                false => language.pick("Ổ đĩa mới", "New volume"),
+            }) }
             dd { a href=(of.path(&format!("/volumes/{}", to.name))) { (to.name) } }
             dt { (language.pick("Hệ thống", "System")) } dd { (to.system) }
             dt { (language.pick("Vùng lưu trữ", "Pool")) } dd { (to.pool) }
+            @if let Some(before) = &view.before {
+                dt { (language.pick("Bản chụp trước khi ghi đè", "Snapshot of what was there before")) }
+                dd { a href=(of.path(&format!("/snapshots/{before}"))) { (before) } }
+            }
             @if let Some(written) = &view.written {
                 dt { (language.pick("Đã ghi", "Written")) } dd { (written) }
             }
@@ -112,15 +119,27 @@ fn stop(visit: &Visit, of: &Of, view: &RestoreView) -> Markup {
         section {
             details {
                 summary { (language.pick("Dừng khôi phục…", "Stop the restore…")) }
-                p { (language.pick(
-                    "Phần đã ghi không dùng được: ổ đĩa mới không máy nào gắn được, hãy xóa nó, hoặc khôi phục lại với cùng tên. Bản sao lưu vẫn giữ nguyên.",
-                    "What is written is of no use: no machine gets the new volume; delete it, or make the restore again by the same name. The backup stays as it is.")) }
+                p { (what_stays(language, view)) }
                 form method="post" action=(at) data-once="" {
                     (token(visit))
                     button.danger type="submit" { (language.pick("Dừng khôi phục", "Stop the restore")) }
                 }
             }
         }
+    }
+}
+
+/// When it is stopped before it is done.
+fn what_stays(language: Language, view: &RestoreView) -> &'static str {
+    match view.in_place {
+        false => language.pick(
+            "Phần đã ghi không dùng được: ổ đĩa mới không máy nào gắn được, hãy xóa nó, hoặc khôi phục lại với cùng tên. Bản sao lưu vẫn giữ nguyên.",
+            "What is written is of no use: no machine gets the new volume; delete it, or make the restore again by the same name. The backup stays as it is.",
+        ),
+        true => language.pick(
+            "Nếu chưa bắt đầu ghi thì ổ đĩa vẫn như cũ. Nếu đã ghi dở thì không máy nào gắn được ổ đĩa cho đến khi được đưa về bản chụp trước khi ghi đè, hoặc được khôi phục đè lần nữa. Đừng xóa ổ đĩa. Bản sao lưu vẫn giữ nguyên.",
+            "If nothing is written yet the volume is as it was. If it is half written no machine gets it until it is brought back to the snapshot of what was there before, or is restored over once more. Do not delete it. The backup stays as it is.",
+        ),
     }
 }
 
