@@ -128,8 +128,8 @@ pub enum Amend {
     Refused(Fact),
 }
 
-/// Another class, services that are published or no longer, or disks that were added. Disks that were taken away wait until the host has
-/// let go of them: see `dropped`.
+/// Another class, services that are published or no longer, or disks that were added. Disks that were
+/// taken away wait until the host has let go of them: see `dropped`.
 #[must_use]
 pub fn amend(
     seen: &Seen<'_>,
