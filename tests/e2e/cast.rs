@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use dc_lab::progress;
+use dc_lab::wait::Look;
 
 use crate::centre::{Centre, DEADLINE};
 use crate::guest::{Boot, Guest};
@@ -60,11 +61,11 @@ pub fn ensure(centre: &Centre) -> Result<()> {
             let of = format!("department {department}");
             dc_lab::wait::until(&of, DEADLINE, async || {
                 // The operator makes the namespace; what goes into it can be applied from then on.
-                dc_lab::wait::Look::from_attempt(centre.kubectl.run(&[
-                    "get",
-                    "namespace",
-                    department,
-                ]))
+                match centre.reader.has_namespace(department) {
+                    Ok(true) => Look::Holds(()),
+                    Ok(false) => Look::NotYet("it has no namespace".to_owned()),
+                    Err(error) => Look::NotYet(format!("{error:#}")),
+                }
             })
             .await?;
         }

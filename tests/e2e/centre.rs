@@ -34,7 +34,7 @@ pub struct Centre {
     pub programs: Programs,
     pub machines: Vec<Machine>,
     pub kubectl: Kubectl,
-    reader: Reader,
+    pub reader: Reader,
     pub outside: Outside,
 }
 

@@ -19,13 +19,16 @@ const BOOT: Duration = Duration::from_secs(400);
 
 const USER_DATA: &str = r#"#cloud-config
 hostname: y-app-debian
+users:
+  - name: admin
+    shell: /bin/bash
 write_files:
   - path: /srv/index.html
     content: |
       <written by "cloud-init" & read from outside>
 runcmd:
   - [sh, -c, "systemd-run --working-directory=/srv python3 -m http.server --bind :: 8080"]
-  - [sh, -c, "echo e2e: $(hostname) has $(ls /srv) > /dev/ttyS0"]
+  - [sh, -c, "echo e2e: $(id -un admin) of $(hostname) has $(ls /srv) > /dev/ttyS0"]
 "#;
 
 /// Asks for it and does not wait: it boots while others are looked at.
@@ -47,7 +50,7 @@ pub fn user_data_is_applied(centre: &Arc<Centre>) -> Result<()> {
     ask(centre)?;
     centre.block_on(async {
         let vm = ripe::ready(centre, "vm", HEALTH, NAME, DEADLINE).await?;
-        let said = format!("e2e: {NAME} has index.html");
+        let said = format!("e2e: admin of {NAME} has index.html");
         wait_for_line(centre, &vm, &said).await?;
         let mut addresses = Vec::new();
         for family in ["ipv4", "ipv6"] {

@@ -52,7 +52,7 @@ pub fn every_part(centre: &Arc<Centre>) -> Result<()> {
         let mut writer = Guest::open(centre, HEALTH, WRITER).await?;
         writer
             .run(&format!(
-                "counter write {STORE_DEVICE} {RECORDS} >/tmp/counter 2>&1 & echo $! >/tmp/writer"
+                "counter write {STORE_DEVICE} {RECORDS} 20000 >/tmp/counter 2>&1 & echo $! >/tmp/writer"
             ))
             .await?;
         for part in Part::ALL {
@@ -153,17 +153,16 @@ async fn all_works(centre: &Centre, part: Part) -> Result<()> {
     made.with_context(|| format!("after {part:?} was killed"))?;
     centre.delete("volume", HEALTH, name)?;
     ripe::gone(centre, "volume", HEALTH, name, DEADLINE).await?;
-    for kind in ["hosts", "virtualmachines", "volumes", "subnets"] {
-        let what = format!("all {kind} to be ready after {part:?} was killed");
-        wait::until(
-            &what,
-            DEADLINE,
-            async || match dc_lab::status::read_unready(&centre.kubectl, kind) {
+    for kind in ["host", "vm", "volume", "subnet"] {
+        let what = format!("every {kind} to be ready after {part:?} was killed");
+        wait::until(&what, DEADLINE, async || {
+            let unready = centre.reader.list_all(kind);
+            match unready.map(|objects| dc_lab::status::unready(kind, &objects)) {
                 Ok(unready) if unready.is_empty() => Look::Holds(()),
                 Ok(unready) => Look::NotYet(unready.join("\n")),
                 Err(error) => Look::NotYet(format!("{error:#}")),
-            },
-        )
+            }
+        })
         .await?;
     }
     Ok(())

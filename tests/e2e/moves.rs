@@ -36,7 +36,7 @@ pub fn there_and_back(centre: &Arc<Centre>) -> Result<()> {
         let boot = guest.boot().await?.id;
         guest
             .run(&format!(
-                "counter write /dev/vdb {RECORDS} >/tmp/counter 2>&1 & echo $! >/tmp/writer"
+                "counter write /dev/vdb {RECORDS} 20000 >/tmp/counter 2>&1 & echo $! >/tmp/writer"
             ))
             .await?;
         for pool in [FOLDER, SAN] {

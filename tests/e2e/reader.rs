@@ -44,18 +44,22 @@ impl Reader {
         found.into_iter().map(to_json).collect()
     }
 
+    /// Those of all namespaces, or of a kind that has none.
+    pub fn list_all(&self, kind: &str) -> Result<Vec<Value>> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind)?);
+        let found = self.wait(async move { api.list(&Default::default()).await })?;
+        found.into_iter().map(to_json).collect()
+    }
+
+    pub fn has_namespace(&self, name: &str) -> Result<bool> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource("namespace")?);
+        let name = name.to_owned();
+        let found = self.wait(async move { api.get_opt(&name).await })?;
+        Ok(found.is_some())
+    }
+
     fn api(&self, kind: &str, namespace: &str) -> Result<Api<DynamicObject>> {
-        let (group, version, kind) = match kind {
-            "vm" => (dc_crds::GROUP, dc_crds::VERSION, "VirtualMachine"),
-            "volume" => (dc_crds::GROUP, dc_crds::VERSION, "Volume"),
-            "volumesnapshot" => (dc_crds::GROUP, dc_crds::VERSION, "VolumeSnapshot"),
-            "backup" => (dc_crds::GROUP, dc_crds::VERSION, "Backup"),
-            "restoreproof" => (dc_crds::GROUP, dc_crds::VERSION, "RestoreProof"),
-            "configmap" => ("", "v1", "ConfigMap"),
-            "event" => ("events.k8s.io", "v1", "Event"),
-            other => bail!("no test has read a {other} yet: name its kind here"),
-        };
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let kind = resource(kind)?;
         Ok(Api::namespaced_with(self.client.clone(), namespace, &kind))
     }
 
@@ -72,4 +76,23 @@ impl Reader {
 
 fn to_json(object: DynamicObject) -> Result<Value> {
     Ok(serde_json::to_value(object)?)
+}
+
+fn resource(kind: &str) -> Result<ApiResource> {
+    let (group, version, kind) = match kind {
+        "vm" => (dc_crds::GROUP, dc_crds::VERSION, "VirtualMachine"),
+        "volume" => (dc_crds::GROUP, dc_crds::VERSION, "Volume"),
+        "volumesnapshot" => (dc_crds::GROUP, dc_crds::VERSION, "VolumeSnapshot"),
+        "backup" => (dc_crds::GROUP, dc_crds::VERSION, "Backup"),
+        "restoreproof" => (dc_crds::GROUP, dc_crds::VERSION, "RestoreProof"),
+        "configmap" => ("", "v1", "ConfigMap"),
+        "event" => ("events.k8s.io", "v1", "Event"),
+        "host" => (dc_crds::GROUP, dc_crds::VERSION, "Host"),
+        "subnet" => (dc_crds::GROUP, dc_crds::VERSION, "Subnet"),
+        "namespace" => ("", "v1", "Namespace"),
+        other => bail!("no test has read a {other} yet: name its kind here"),
+    };
+    Ok(ApiResource::from_gvk(&GroupVersionKind::gvk(
+        group, version, kind,
+    )))
 }

@@ -193,13 +193,18 @@ fn mount_disk() {
     fs::remove_file(&file).unwrap();
 }
 
-/// The driver, as another process of the agent has it.
-pub fn attach() -> Arc<dyn Driver> {
-    let place = RbdPlace {
+/// Its pool, as the agent reaches it.
+pub fn place() -> RbdPlace {
+    RbdPlace {
         conf: Path::new(FOLDER).join("ceph.conf"),
         user: AGENT_USER.to_owned(),
         pool: POOL.to_owned(),
-    };
+    }
+}
+
+/// The driver, as another process of the agent has it.
+pub fn attach() -> Arc<dyn Driver> {
+    let place = place();
     let fetcher = Arc::new(Fetcher::new("/mnt/images".into()));
     let state = Path::new("/mnt/state");
     let remembered = Remembered::new(state);

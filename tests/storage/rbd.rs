@@ -4,6 +4,7 @@
 mod bytes;
 mod faults;
 mod fences;
+mod looks;
 mod reach;
 
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -6,11 +6,13 @@
 //! so that hosts without a Ceph pool need not have it. No maintained binding of it is known that can
 //! ask a single monitor or OSD; what is used here are some twenty functions of it.
 //!
-//! It also keeps short texts under keys in objects of a pool: see [`Cluster::open_objects`].
+//! It also keeps short texts under keys in objects of a pool: see [`Cluster::open_objects`]; and it
+//! looks at images of RBD, by `librbd.so.1` in the same way: see [`Objects::open_image`].
 //!
 //! Every call blocks, and every call has an end: what nobody answers gives up by the limits that the
 //! connection was made with.
 
+mod images;
 mod library;
 mod objects;
 
@@ -21,6 +23,7 @@ use std::ptr;
 use nix::errno::Errno;
 use thiserror::Error;
 
+pub use images::{Image, Locker, Parent, Snapshot};
 use library::{Answer, Handle, Library};
 pub use objects::Objects;
 
@@ -49,8 +52,12 @@ pub struct Place {
 
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("librados.so.2 cannot be opened: is the package librados2 installed?")]
-    NoLibrary(#[source] libloading::Error),
+    #[error("{library} cannot be opened: is the package {package} installed?")]
+    NoLibrary {
+        library: &'static str,
+        package: &'static str,
+        source: libloading::Error,
+    },
     #[error("{what} has a zero byte in it")]
     ZeroByte {
         what: &'static str,

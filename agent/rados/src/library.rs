@@ -127,7 +127,11 @@ impl Library {
         if let Some(library) = OPENED.get() {
             return Ok(library);
         }
-        let library = Self::open().map_err(Error::NoLibrary)?;
+        let library = Self::open().map_err(|source| Error::NoLibrary {
+            library: "librados.so.2",
+            package: "librados2",
+            source,
+        })?;
         Ok(OPENED.get_or_init(|| library))
     }
 

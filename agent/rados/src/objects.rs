@@ -11,7 +11,7 @@ use super::{Cluster, Error, check, text};
 /// Pairs that are asked for at once. OSDs give no more by themselves.
 const AT_ONCE: u64 = 1024;
 
-const MISSING: c_int = -(nix::errno::Errno::ENOENT as c_int);
+pub(crate) const MISSING: c_int = -(nix::errno::Errno::ENOENT as c_int);
 
 /// A namespace of a pool. It follows the pool when it gets another name.
 pub struct Objects<'a> {
@@ -52,6 +52,10 @@ impl Drop for Objects<'_> {
 }
 
 impl Objects<'_> {
+    pub(crate) fn pool(&self) -> Pool {
+        self.pool
+    }
+
     pub fn exists(&self, object: &str) -> Result<bool, Error> {
         let name = text("an object's name", object)?;
         let (mut size, mut time) = (0, 0);

@@ -122,12 +122,18 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
 /// What is not ready, one line each, for the message about a wait in vain.
 pub fn read_unready(kubectl: &Kubectl, kind: &str) -> Result<Vec<String>> {
     let objects = kubectl.list(&format!("{kind}.dc.sonla.gov.vn"))?;
+    Ok(unready(kind, &objects))
+}
+
+/// The same of objects that were read already.
+#[must_use]
+pub fn unready(kind: &str, objects: &[Value]) -> Vec<String> {
     let unready = objects
         .iter()
         .filter(|object| is_wanted(object) && condition(object, "Ready") != Some("True"));
-    Ok(unready
+    unready
         .map(|object| format!("{kind} {}", describe(object)))
-        .collect())
+        .collect()
 }
 
 fn describe(object: &Value) -> String {

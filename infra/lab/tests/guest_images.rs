@@ -1,6 +1,6 @@
 //! Boots the images that we build, with plain QEMU: needs root (the build) and the packages of a
 //! lab. No machine, no libvirt: what fails here fails because of the image. All boot from BIOS; from
-//! UEFI a machine of the end-to-end tests boots Debian.
+//! UEFI a machine of the end-to-end tests boots Debian, and its cloud-init is looked at there.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -222,23 +222,13 @@ async fn the_tiny_image_without_a_seed_asks_by_dhcp() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_debian_image_applies_its_user_data() -> Result<()> {
+async fn the_debian_image_boots_from_bios() -> Result<()> {
     let image = built(GuestImage::Debian)?;
-    let user_data = "#cloud-config
-users:
-- name: admin
-  shell: /bin/bash
-write_files:
-- path: /etc/dc-test
-  content: written
-runcmd:
-- [sh, -c, 'echo dc-test $(cat /etc/dc-test) $(id -un admin) $(hostname) $(ip -br a show eth0) . > /dev/ttyS0']
-";
-    let mut guest = Guest::boot(&image, Some(&seed(user_data)), 512).await?;
-    let seen = guest.console.line_after("dc-test ", BOOT).await?;
-    assert!(seen.starts_with("written admin web-1 eth0 "), "{seen}");
-    for wanted in ["10.9.1.2/24", "fd00:9:1::2/64"] {
-        assert!(seen.contains(wanted), "{wanted} is missing in {seen}");
+    let mut guest = Guest::boot(&image, None, 512).await?;
+    // Boot loader, kernel, initramfs and the root file system have been found; all that comes after
+    // is the same from UEFI.
+    for line in ["Linux version", "Welcome to"] {
+        guest.console.wait_for(line, BOOT).await?;
     }
-    guest.power_off().await
+    Ok(())
 }

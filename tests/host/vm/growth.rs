@@ -17,7 +17,7 @@ use super::stalls::Watch;
 
 /// Writes for as long as it runs, and says how large its disk is.
 pub const WRITER: &str = "#!/bin/sh
-counter write /dev/vdb >/dev/console 2>&1 &
+counter write /dev/vdb - 20000 >/dev/console 2>&1 &
 while :; do echo \"vdb has $(blockdev --getsize64 /dev/vdb)\" >/dev/console; sleep 1; done &
 ";
 

@@ -18,7 +18,7 @@ use crate::carrier::Carrier;
 pub const DATA: usize = 1;
 /// Writes for as long as it runs.
 const WRITER: &str = "#!/bin/sh
-counter write /dev/vdb >/dev/console 2>&1 &
+counter write /dev/vdb - 20000 >/dev/console 2>&1 &
 ";
 /// Says what is there of it.
 const READER: &str = "#!/bin/sh

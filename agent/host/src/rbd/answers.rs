@@ -5,49 +5,43 @@ use std::net::SocketAddr;
 
 use dc_types::Bytes;
 use dc_types::plan::Secret;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::{
-    ClientAddress, Difference, ImageInfo, ImageName, Lock, Parent, ParentPlace, Session, Snapshot,
-    Space, SpaceState, Trashed, Usage, User,
+    ClientAddress, Difference, ImageName, Lock, Parent, ParentPlace, Session, Snapshot, Space,
+    SpaceState, Trashed, Usage, User,
 };
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Info {
-    id: String,
-    size: u64,
-    #[serde(default)]
-    modify_timestamp: Option<String>,
-    #[serde(default)]
-    parent: Option<InfoParent>,
-}
-
-#[derive(Debug, Deserialize)]
-struct InfoParent {
-    #[serde(default)]
-    pool_namespace: String,
-    image: String,
-    id: String,
-    /// Of the image or of the snapshot: either way the objects stay where they are.
-    trash: bool,
-}
-
-impl From<Info> for ImageInfo {
-    fn from(info: Info) -> Self {
+impl From<dc_rados::Parent> for Parent {
+    fn from(parent: dc_rados::Parent) -> Self {
         Self {
-            id: info.id,
-            size: Bytes(info.size),
-            changed_at: info.modify_timestamp.as_deref().and_then(seconds),
-            parent: info.parent.map(|parent| Parent {
-                image: ImageName::new(parent.pool_namespace, parent.image),
-                id: parent.id,
-                place: match parent.trash {
-                    true => ParentPlace::Trash,
-                    false => ParentPlace::Listed,
-                },
-            }),
+            image: ImageName::new(parent.namespace, parent.image),
+            id: parent.id,
+            place: match parent.in_trash {
+                true => ParentPlace::Trash,
+                false => ParentPlace::Listed,
+            },
+        }
+    }
+}
+
+impl From<dc_rados::Snapshot> for Snapshot {
+    fn from(snapshot: dc_rados::Snapshot) -> Self {
+        Self {
+            order: snapshot.id,
+            name: snapshot.name,
+            size: Bytes(snapshot.size),
+            taken_at: snapshot.taken_at,
+        }
+    }
+}
+
+impl From<dc_rados::Locker> for Lock {
+    fn from(locker: dc_rados::Locker) -> Self {
+        Self {
+            id: locker.cookie,
+            locker: locker.client,
+            address: ClientAddress(locker.address),
         }
     }
 }
@@ -102,51 +96,6 @@ impl Listed {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct SnapshotListed {
-    id: u64,
-    name: String,
-    size: u64,
-    timestamp: String,
-    #[serde(default)]
-    namespace: Option<SnapshotNamespace>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SnapshotNamespace {
-    r#type: String,
-}
-
-/// Those that people know, oldest first; `None` when a time cannot be read.
-pub(super) fn snapshots(mut listed: Vec<SnapshotListed>) -> Option<Vec<Snapshot>> {
-    listed.sort_by_key(|snapshot| snapshot.id);
-    let ours = listed.into_iter().filter(|snapshot| {
-        let namespace = snapshot.namespace.as_ref();
-        namespace.is_none_or(|namespace| namespace.r#type == "user")
-    });
-    ours.map(|snapshot| {
-        Some(Snapshot {
-            order: snapshot.id,
-            taken_at: seconds(&snapshot.timestamp)?,
-            name: snapshot.name,
-            size: Bytes(snapshot.size),
-        })
-    })
-    .collect()
-}
-
-/// A time as `ctime` writes it, in the zone that the program ran in: we run it in UTC.
-fn seconds(text: &str) -> Option<i64> {
-    let time = DateTime::strptime("%a %b %d %H:%M:%S %Y", squeeze(text)).ok()?;
-    let zoned = time.to_zoned(TimeZone::UTC).ok()?;
-    Some(zoned.timestamp().as_second())
-}
-
-/// Days before the tenth have two spaces before them.
-fn squeeze(text: &str) -> String {
-    text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[derive(Debug, Deserialize)]
 pub(super) struct DiffExtent {
     offset: u64,
     length: u64,
@@ -189,33 +138,6 @@ pub(super) struct Child {
 impl From<Child> for ImageName {
     fn from(child: Child) -> Self {
         Self::new(child.pool_namespace, child.image)
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Status {
-    pub watchers: Vec<Watcher>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Watcher {
-    pub address: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct LockListed {
-    id: String,
-    locker: String,
-    address: String,
-}
-
-impl From<LockListed> for Lock {
-    fn from(listed: LockListed) -> Self {
-        Self {
-            id: listed.id,
-            locker: listed.locker,
-            address: ClientAddress(listed.address),
-        }
     }
 }
 

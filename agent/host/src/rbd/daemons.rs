@@ -186,8 +186,10 @@ fn told(error: Error, what: String) -> RbdError {
             errno,
             said,
         },
-        Error::NoLibrary(source) => RbdError::NotStarted {
-            program: "librados.so.2",
+        Error::NoLibrary {
+            library, source, ..
+        } => RbdError::NotStarted {
+            program: library,
             source: std::io::Error::other(source),
         },
         Error::ZeroByte { .. } => RbdError::Refused {

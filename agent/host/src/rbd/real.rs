@@ -1,5 +1,5 @@
-//! The cluster that a configuration file names: images by the program `rbd`, all else by its
-//! daemons.
+//! The cluster that a configuration file names: images are changed by the program `rbd`; they are
+//! looked at, and all else is done, over a connection that is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dc_rados::Target;
+use dc_rados::{Image, Target};
 use dc_types::Bytes;
 
 use super::answers::{
-    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, Monitor, MonitorDump, OsdStat,
-    OsdStatus, OsdTree, PoolListed, SessionListed, SnapshotListed, Status, TrashListed, blocked,
-    keyring, snapshots, space, users,
+    AuthDump, Child, Df, DiffExtent, DiskUsage, Monitor, MonitorDump, OsdStat, OsdStatus, OsdTree,
+    PoolListed, SessionListed, TrashListed, blocked, keyring, space, users,
 };
 use super::daemons::{Daemons, Order};
 use super::program::{Call, Client};
@@ -166,14 +165,15 @@ impl Rbd for RealCeph {
     }
 
     async fn read_image(&self, image: &ImageName) -> Result<Option<ImageInfo>, RbdError> {
-        if !self.has_image(image).await? {
-            return Ok(None);
-        }
-        match self.ask::<Info>("rbd", &["info", &self.spec(image)]).await {
-            Ok(info) => Ok(Some(info.into())),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let look = |opened: &Image<'_>| {
+            Ok(ImageInfo {
+                id: opened.id()?,
+                size: Bytes(opened.size()?),
+                changed_at: Some(opened.changed_at()?),
+                parent: opened.parent()?.map(Into::into),
+            })
+        };
+        self.look(image, look).await
     }
 
     async fn create_image(&self, image: &ImageName, size: Bytes) -> Result<(), RbdError> {
@@ -281,12 +281,9 @@ impl Rbd for RealCeph {
     }
 
     async fn list_snapshots(&self, image: &ImageName) -> Result<Vec<Snapshot>, RbdError> {
-        if !self.has_image(image).await? {
-            return Err(no_image("snap ls", image));
-        }
-        let spec = self.spec(image);
-        let listed: Vec<SnapshotListed> = self.ask("rbd", &["snap", "ls", "--all", &spec]).await?;
-        snapshots(listed).ok_or_else(|| nonsense("rbd", "snap ls", "a time cannot be read"))
+        let look = self.look(image, |opened| opened.snapshots()).await?;
+        let snapshots = look.ok_or_else(|| no_image("listing snapshots of", image))?;
+        Ok(all(snapshots))
     }
 
     async fn create_snapshot(&self, image: &ImageName, snapshot: &str) -> Result<(), RbdError> {
@@ -329,14 +326,15 @@ impl Rbd for RealCeph {
     }
 
     async fn list_watchers(&self, image: &ImageName) -> Result<Vec<ClientAddress>, RbdError> {
-        let status: Status = self.ask("rbd", &["status", &self.spec(image)]).await?;
-        let watchers = status.watchers.into_iter();
-        Ok(watchers.map(|one| ClientAddress(one.address)).collect())
+        let look = self.look(image, |opened| opened.watchers()).await?;
+        let watchers = look.ok_or_else(|| no_image("listing watchers of", image))?;
+        Ok(watchers.into_iter().map(ClientAddress).collect())
     }
 
     async fn list_locks(&self, image: &ImageName) -> Result<Vec<Lock>, RbdError> {
-        let args = ["lock", "ls", &self.spec(image)];
-        Ok(all::<LockListed, _>(self.ask("rbd", &args).await?))
+        let look = self.look(image, |opened| opened.lockers()).await?;
+        let lockers = look.ok_or_else(|| no_image("listing locks of", image))?;
+        Ok(all(lockers))
     }
 
     async fn remove_lock(&self, image: &ImageName, lock: &Lock) -> Result<(), RbdError> {

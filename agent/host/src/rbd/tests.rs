@@ -5,35 +5,13 @@ use dc_types::plan::Secret;
 use nix::errno::Errno;
 
 use super::answers::{
-    AuthDump, Child, Df, DiffExtent, DiskUsage, Info, LockListed, MonitorDump, PoolListed,
-    SessionListed, SnapshotListed, Status, blocked, keyring, snapshots, space, users,
+    AuthDump, Child, Df, DiffExtent, DiskUsage, MonitorDump, PoolListed, SessionListed, blocked,
+    keyring, space, users,
 };
-use super::{
-    ClientAddress, Difference, ImageInfo, ImageName, Lock, Parent, ParentPlace, RbdError, Session,
-    Snapshot, SpaceState, Usage, User,
-};
+use super::{ClientAddress, Difference, ImageName, RbdError, Session, SpaceState, Usage, User};
 
 fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> T {
     serde_json::from_str(text).expect("this is what Ceph answered")
-}
-
-#[test]
-fn an_image_is_read_with_what_it_was_cloned_from() {
-    let text = r#"{"name":"v1","id":"1024b7c1acc7","size":67108864,"objects":16,"order":22,
-        "object_size":4194304,"snapshot_count":0,"block_name_prefix":"rbd_data.1024b7c1acc7",
-        "format":2,"features":["layering","exclusive-lock"],"op_features":["clone-child"],
-        "flags":[],"modify_timestamp":"Wed Nov 25 23:04:42 2026","parent":{"pool":"vms","pool_namespace":"images","image":"img",
-        "id":"101eed2d080","snapshot":"base","trash":false,"overlap":67108864}}"#;
-    let info = ImageInfo::from(read::<Info>(text));
-    let parent = Parent {
-        image: ImageName::new("images", "img"),
-        id: "101eed2d080".into(),
-        place: ParentPlace::Listed,
-    };
-    assert_eq!(info.id, "1024b7c1acc7");
-    assert_eq!(info.size, Bytes(64 << 20));
-    assert_eq!(info.changed_at, Some(1_795_647_882));
-    assert_eq!(info.parent, Some(parent));
 }
 
 #[test]
@@ -49,28 +27,6 @@ fn usage_tells_images_and_snapshots_apart() {
 }
 
 #[test]
-fn snapshots_come_in_order_without_those_that_only_clones_need() {
-    let text = r#"[{"id":6,"name":"x","size":512,"protected":"false",
-        "timestamp":"Wed Nov 25 23:04:42 2026","namespace":{"type":"user"}},
-        {"id":5,"name":"42179cd1-608f","size":67108864,"protected":"false",
-        "timestamp":"Wed Nov 25 23:04:40 2026","namespace":{"type":"trash","original_name":"s1"}},
-        {"id":4,"name":"a","size":67108864,"protected":"false",
-        "timestamp":"Sat Nov  7 01:02:03 2026","namespace":{"type":"user"}}]"#;
-    let taken = snapshots(read::<Vec<SnapshotListed>>(text)).unwrap();
-    let expected = [
-        (4, "a", 64 << 20, 1_794_013_323),
-        (6, "x", 512, 1_795_647_882),
-    ];
-    let expected = expected.map(|(order, name, size, taken_at)| Snapshot {
-        order,
-        name: name.into(),
-        size: Bytes(size),
-        taken_at,
-    });
-    assert_eq!(taken, expected);
-}
-
-#[test]
 fn a_run_that_holds_nothing_now_differs_too() {
     let text = r#"[{"offset":0,"length":4194304,"exists":"true"},
         {"offset":8388608,"length":512,"exists":"false"}]"#;
@@ -83,15 +39,7 @@ fn a_run_that_holds_nothing_now_differs_too() {
 }
 
 #[test]
-fn who_has_an_image_open_is_found() {
-    let text = r#"{"watchers":[{"address":"127.0.0.1:0/932060287","client":4223,"cookie":140}]}"#;
-    assert_eq!(
-        read::<Status>(text).watchers[0].address,
-        "127.0.0.1:0/932060287"
-    );
-    let text = r#"[{"id":"auto 140690713558912","locker":"client.4223","address":"127.0.0.1:0/932060287"}]"#;
-    let lock = Lock::from(read::<Vec<LockListed>>(text).remove(0));
-    assert_eq!(lock.address, ClientAddress("127.0.0.1:0/932060287".into()));
+fn the_clones_of_an_image_are_named() {
     let text = r#"[{"pool":"vms","pool_namespace":"a","image":"c1","id":"10dd","trash":false}]"#;
     let clone = ImageName::from(read::<Vec<Child>>(text).remove(0));
     assert_eq!(clone, ImageName::new("a", "c1"));

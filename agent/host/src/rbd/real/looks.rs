@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
-use dc_rados::Objects;
+use dc_rados::{Image, Objects};
 use nix::errno::Errno;
 
 use super::super::answers::{DiskUsage, Listed};
@@ -31,12 +31,19 @@ impl RealCeph {
 /// What a question answers that `rbd` itself would begin with, from the objects that it would look
 /// at: starting the program takes twenty times as long, and most of what is asked for is not there.
 impl RealCeph {
-    /// Whether there is an image of that name, and it could be opened.
-    pub(super) async fn has_image(&self, image: &ImageName) -> Result<bool, RbdError> {
-        let id = format!("rbd_id.{}", image.name);
-        let what = format!("looking for image {image}");
-        self.objects(&image.namespace, what, move |objects| objects.exists(&id))
-            .await
+    /// What an image that is opened for it says; `None` when there is none of that name.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        image: &ImageName,
+        work: impl FnOnce(&Image<'_>) -> Result<T, dc_rados::Error> + Send + 'static,
+    ) -> Result<Option<T>, RbdError> {
+        let name = image.name.clone();
+        let what = format!("looking at image {image}");
+        let look = move |objects: &Objects<'_>| {
+            let opened = objects.open_image(&name)?;
+            opened.as_ref().map(work).transpose()
+        };
+        self.objects(&image.namespace, what, look).await
     }
 
     /// Whether anything bears that name, also what a removal that was cut off has left of it.
