@@ -52,7 +52,7 @@ impl Cluster {
             true => (POOL, "away"),
             false => ("away", POOL),
         };
-        self.ask(&["osd", "pool", "rename", from, to]);
+        self.order(json!({ "prefix": "osd pool rename", "srcpool": from, "destpool": to }));
     }
 
     /// Forbids the agent's user to change anything, or allows it again. A connection that it has
@@ -63,7 +63,8 @@ impl Cluster {
             true => ("allow r", "allow rx"),
             false => ("allow *", "allow *"),
         };
-        self.ask(&["auth", "caps", &user, "mon", monitor, "osd", osd]);
+        let caps = ["mon", monitor, "osd", osd];
+        self.order(json!({ "prefix": "auth caps", "entity": user, "caps": caps }));
     }
 
     /// An image that somebody makes by hand, in the namespace that is in its name.
@@ -77,6 +78,13 @@ impl Cluster {
         }
         let made = rbd(&["create", &format!("{POOL}/{name}"), "--size", size]);
         assert!(made.status.success(), "{made:?}");
+    }
+
+    /// An order over a connection: the `ceph` program takes a third of a second of a processor to
+    /// start, and some cases take the pool away between any two steps.
+    fn order(&self, order: Value) {
+        let daemons = Daemons::connect(&self.ceph).unwrap();
+        daemons.ask(order).unwrap();
     }
 
     /// An order by Ceph's own tools.
