@@ -11,7 +11,7 @@ use dc_agent_core::wanted::{
     Folders, HostAddresses, HostView, PoolConfig, Releases, Status, WantedOwned,
 };
 use dc_backup::store::{Kind, Store};
-use dc_backup::{Password, Repository};
+use dc_backup::{Id, Password, Repository};
 use dc_host::drivers::Driver;
 use dc_host::{Fakes, Tools};
 use dc_types::plan::{
@@ -24,6 +24,7 @@ use dc_types::report::{
 use dc_types::{
     Bytes, Epoch, HostName, InstanceId, ObjectRef, ObjectUid, PoolName, RunId, SnapshotId,
 };
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::apply;
@@ -35,7 +36,11 @@ mod restores;
 const MIB: u64 = 1 << 20;
 /// Three blocks of the archiver's grid, the last one short.
 const SIZE: u64 = 10 * MIB;
-const PASSWORD: &str = "mật khẩu của Sở";
+/// It opens [`CHEAP_KEY`].
+const PASSWORD: &str = "mật khẩu $(reboot) '";
+
+/// The key of a repository to be, whose password takes a thousandth of the usual time to try.
+const CHEAP_KEY: &[u8] = include_bytes!("../../backup/fixtures/cheap-key.json");
 
 /// Generous: scrypt takes its time by intent, and the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -108,6 +113,9 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let fakes = Fakes::new(&host());
+        let store = fakes.repositories.store(&place(1));
+        let key = Id::new(Sha256::digest(CHEAP_KEY).into());
+        store.write(Kind::Key, key, CHEAP_KEY).unwrap();
         Self {
             tools: fakes.tools(),
             fakes,
