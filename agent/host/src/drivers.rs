@@ -35,6 +35,7 @@ use dc_types::report::{Erasure, PoolFacts};
 use dc_types::{Bytes, Epoch, ImageUid, InstanceId, PoolName, SnapshotId};
 use tokio::sync::Notify;
 
+mod compare;
 pub mod cutoff;
 mod error;
 mod fake;

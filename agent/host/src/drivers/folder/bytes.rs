@@ -12,6 +12,7 @@ use nix::unistd::{Whence, lseek};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::drivers::compare::first_difference;
 use crate::drivers::cutoff::effect;
 
 /// Read and written at once.
@@ -169,7 +170,7 @@ pub fn erase(file: &File, overwrite: Overwrite) -> Result<Erased, EraseError> {
         over(&extents, &mut StdRng::from_seed(seed), |at, noise| {
             let found = &mut found[..noise.len()];
             file.read_exact_at(found, at)?;
-            match found.iter().zip(noise).position(|(is, was)| is != was) {
+            match first_difference(found, noise) {
                 None => Ok(()),
                 Some(offset) => Err(EraseError::Left {
                     at: at + offset as u64,
@@ -252,12 +253,12 @@ fn write_zeros(file: &File, (start, end): (u64, u64)) -> io::Result<()> {
 }
 
 fn read_zeros(file: &File, (start, end): (u64, u64)) -> Result<(), EraseError> {
-    let mut buffer = vec![0; CHUNK];
+    let (mut buffer, zeros) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut at = start;
     while at < end {
         let take = chunk(end - at);
         file.read_exact_at(&mut buffer[..take], at)?;
-        if let Some(offset) = buffer[..take].iter().position(|&byte| byte != 0) {
+        if let Some(offset) = first_difference(&buffer[..take], &zeros[..take]) {
             let at = at + offset as u64;
             return Err(EraseError::Left { at });
         }

@@ -26,6 +26,7 @@ use super::names::Moment;
 use super::pool::Pool;
 use super::{names, records};
 use crate::drivers::DriverError;
+use crate::drivers::compare::first_difference;
 use crate::drivers::cutoff::effect;
 use crate::rbd::{Blocks, ImageName, Opening, Shrink};
 
@@ -287,8 +288,7 @@ async fn see(
     let found = open.read(piece.start, length).await;
     let found = found.map_err(|error| pool.told(error))?;
     let expected = pattern.bytes(piece);
-    let mut pairs = found.iter().zip(&expected);
-    let differs = pairs.position(|(is, was)| is != was);
+    let differs = first_difference(&found, &expected);
     Ok(differs.map(|offset| piece.start + offset as u64))
 }
 
