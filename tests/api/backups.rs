@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Make;
 use super::browser::{Browser, Screen};
 use super::desk::{
-    ADMINISTRATOR, AUDITOR, Desk, LEADER, OPERATOR, OURS, THEIRS, list, object, send,
+    ADMINISTRATOR, AUDITOR, Desk, LEADER, OPERATOR, OURS, THEIRS, list, new_volume, object, send,
 };
 use super::protection;
 
@@ -23,6 +23,10 @@ pub fn trials(trial: Make<'_>) -> Vec<Trial> {
         trial(
             "a_restore_is_ordered_followed_and_stopped_by_administrators_alone",
             restores,
+        ),
+        trial(
+            "a_volume_is_restored_over_and_a_machine_built_anew_by_administrators_alone",
+            anew,
         ),
         trial(
             "a_proof_is_read_by_the_department_and_asked_for_by_whom_rbac_lets",
@@ -259,6 +263,106 @@ fn restores(desk: &Desk) -> Result<()> {
     })
 }
 
+/// What the operator is given to do, as it reads it.
+fn spec(desk: &Desk, kind: &str, name: &str) -> Result<Value> {
+    let args = ["get", kind, name, "--namespace", OURS];
+    Ok(desk.kubectl()?.json(&args)?["spec"].clone())
+}
+
+fn anew(desk: &Desk) -> Result<()> {
+    let (volumes, restores) = (format!("{OURS}/volumes"), format!("{OURS}/restores"));
+    let machines = format!("{OURS}/machinerestores");
+    let over = |name: &str, volume: &str| {
+        json!({"name": name, "backup": "before-upgrade", "to": {"inPlace": {
+            "of": "web-1-root", "volume": volume, "stopMachine": true, "verify": true}}})
+    };
+    let copy = json!({"name": "web-9", "backup": "before-upgrade", "virtualMachine": "web-9",
+        "pool": "san-1", "subnets": [{"was": "internal", "subnet": "internal-2"}]});
+    desk.run(async {
+        let mut kept = new_volume("kept");
+        kept["size"] = json!("21Gi");
+        desk.post(ADMINISTRATOR, &volumes, &kept)
+            .await?
+            .expect(201)?;
+        let made = desk
+            .post(ADMINISTRATOR, &restores, &over("over-kept", "kept"))
+            .await?;
+        let to = &made.expect(201)?["to"];
+        ensure!(
+            to["newVolume"].is_null() && to["inPlace"]["volume"] == "kept",
+            "{made:?}"
+        );
+        let mut both = over("both", "kept");
+        both["to"]["newVolume"] = new_restore("both", "x")["to"]["newVolume"].clone();
+        // Where the volume lies is the volume's to say.
+        let mut told = over("told", "kept");
+        told["to"]["inPlace"]["pool"] = json!("san-2");
+        for wrong in [both, told, over("none", "not-there")] {
+            let refused = desk.post(ADMINISTRATOR, &restores, &wrong).await?;
+            refused.expect_problem(422, "invalid")?;
+        }
+
+        let made = desk.post(ADMINISTRATOR, &machines, &copy).await?;
+        let body = made.expect(201)?;
+        ensure!(
+            body["identity"] == "Copy" && body["start"] == false,
+            "{made:?}"
+        );
+        ensure!(body["virtualMachine"] == "web-9", "{made:?}");
+        let mut nameless = copy.clone();
+        nameless["name"] = json!("nameless");
+        nameless["virtualMachine"] = Value::Null;
+        let mut renamed = copy.clone();
+        (renamed["name"], renamed["identity"]) = (json!("renamed"), json!("Same"));
+        for wrong in [nameless, renamed] {
+            let refused = desk.post(ADMINISTRATOR, &machines, &wrong).await?;
+            refused.expect_problem(422, "invalid")?;
+        }
+        let one = format!("{machines}/web-9");
+        for login in [OPERATOR, LEADER, AUDITOR] {
+            desk.get(login, &one).await?.expect(200)?;
+            let mut mine = copy.clone();
+            mine["name"] = json!("mine");
+            let made = desk.post(login, &machines, &mine).await?;
+            made.expect_problem(403, "forbidden")?;
+            let made = desk.post(login, &restores, &over("mine", "kept")).await?;
+            made.expect_problem(403, "forbidden")?;
+            desk.delete(login, &one)
+                .await?
+                .expect_problem(403, "forbidden")?;
+        }
+        let theirs = format!("{THEIRS}/machinerestores");
+        let made = desk.post(ADMINISTRATOR, &theirs, &copy).await?;
+        made.expect(404)?;
+        anyhow::Ok(())
+    })?;
+    let order = spec(desk, "restore", "over-kept")?;
+    ensure!(
+        order["inPlace"]["stopMachine"] == true && order["verify"] == true,
+        "{order}"
+    );
+    let to = &order["to"];
+    ensure!(
+        to["system"] == "a01" && to["pool"] == "san-1" && to["size"] == "21Gi",
+        "what the volume says of itself: {order}"
+    );
+    let order = spec(desk, "machinerestore", "web-9")?;
+    ensure!(
+        order["powerState"] == "Stopped" && order["name"] == "web-9",
+        "{order}"
+    );
+    ensure!(order["subnets"][0]["subnet"] == "internal-2", "{order}");
+    desk.run(async {
+        for one in [format!("{restores}/over-kept"), format!("{machines}/web-9")] {
+            desk.delete(ADMINISTRATOR, &one).await?.expect(202)?;
+        }
+        desk.delete(ADMINISTRATOR, &format!("{volumes}/kept"))
+            .await?
+            .expect(202)?;
+        Ok(())
+    })
+}
+
 /// Somebody may ask for trials in the department, by RBAC and nothing else.
 fn prover(desk: &Desk) -> Result<()> {
     let user = desk.dex.login(LEADER)?.email.clone();
@@ -378,7 +482,73 @@ fn clicks(desk: &Desk) -> Result<()> {
         );
         anyhow::Ok(browser)
     })
+    .and_then(|browser| rebuilt(desk, browser))
     .and_then(|browser| others(desk, browser))
+}
+
+/// A volume is written over only by whoever writes its name; a machine comes back as a copy.
+fn rebuilt(desk: &Desk, browser: Browser) -> Result<Browser> {
+    let backup = format!("/departments/{OURS}/backups/proven");
+    desk.run(async {
+        browser.go(&backup).await?;
+        browser.click("main details summary").await?;
+        browser.fill("#over", "not-there").await?;
+        browser.click("#over-stop").await?;
+        browser
+            .click_away("main details button[type=submit]")
+            .await?;
+        browser.inspect("restore-over-refused").await?;
+        browser.fill("#over", "data").await?;
+        browser
+            .click_away("main details button[type=submit]")
+            .await?;
+        let at = browser.path().await?;
+        ensure!(
+            at.starts_with(&format!("/departments/{OURS}/restores/over-")),
+            "{at}"
+        );
+        browser.inspect("restore-over").await?;
+        let name = at.rsplit('/').next().unwrap_or_default().to_owned();
+        let there = desk
+            .get(ADMINISTRATOR, &format!("{OURS}/restores/{name}"))
+            .await?;
+        let over = &there.expect(200)?["to"]["inPlace"];
+        ensure!(
+            over["volume"] == "data" && over["stopMachine"] == true,
+            "{there:?}"
+        );
+        browser.click("main details summary").await?;
+        browser
+            .click_away("main details button[type=submit]")
+            .await?;
+
+        browser.go(&backup).await?;
+        browser.fill("#machine", "web-1-again").await?;
+        browser.choose("#machine-pool", "san-1").await?;
+        browser.inspect("backup-with-orders").await?;
+        browser
+            .click_away("form[action$='/machine'] button[type=submit]")
+            .await?;
+        let at = format!("/departments/{OURS}/machine-restores/web-1-again");
+        ensure!(browser.path().await? == at, "{}", browser.path().await?);
+        browser.inspect("machine-restore").await?;
+        let there = desk.get(
+            ADMINISTRATOR,
+            &format!("{OURS}/machinerestores/web-1-again"),
+        );
+        let there = there.await?;
+        let body = there.expect(200)?;
+        ensure!(
+            body["identity"] == "Copy" && body["start"] == false,
+            "{body}"
+        );
+        browser.click("main details summary").await?;
+        browser
+            .click_away("main details button[type=submit]")
+            .await?;
+        ensure!(browser.path().await? == format!("/departments/{OURS}/backups"));
+        anyhow::Ok(browser)
+    })
 }
 
 /// The restore is stopped and a proof looked at; then all of it on a phone, in English.

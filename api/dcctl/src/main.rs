@@ -70,7 +70,7 @@ enum Command {
         #[arg(long)]
         machine: Option<String>,
     },
-    /// Makes, shows, grows and deletes volumes.
+    /// Makes, shows, grows, moves and deletes volumes.
     #[command(subcommand, visible_alias = "vol")]
     Volume(things::Volume),
     /// Takes, shows and deletes snapshots.
@@ -165,6 +165,8 @@ enum Kind {
     Backups,
     #[value(alias = "restore", alias = "rest")]
     Restores,
+    #[value(alias = "machinerestore", alias = "mrest")]
+    MachineRestores,
     #[value(alias = "proof")]
     Proofs,
     #[value(alias = "policy", alias = "bpol")]
@@ -187,6 +189,7 @@ impl Kind {
             Self::Events => "events",
             Self::Backups => "backups",
             Self::Restores => "restores",
+            Self::MachineRestores => "machinerestores",
             Self::Proofs => "restoreproofs",
             Self::Policies => "backuppolicies",
             Self::Protection => "protection",

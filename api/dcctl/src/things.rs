@@ -37,9 +37,18 @@ pub enum Volume {
         /// Such as 20Gi.
         #[arg(long)]
         size: String,
-        /// From an image of the catalogue; blank when absent.
-        #[arg(long)]
+        /// From an image of the catalogue; blank when nothing is named.
+        #[arg(long, group = "from")]
         image: Option<String>,
+        /// From another volume of the same pool.
+        #[arg(long, group = "from")]
+        volume: Option<String>,
+        /// From a snapshot of the same pool; SNAPSHOT/VOLUME when it is of several volumes.
+        #[arg(long, group = "from")]
+        snapshot: Option<String>,
+        /// Encrypts its bytes at rest, by a key of its own. Of a blank volume alone, and for good.
+        #[arg(long, conflicts_with = "from")]
+        encrypted: bool,
     },
     /// Makes it larger.
     Grow {
@@ -47,6 +56,12 @@ pub enum Volume {
         /// The larger size, such as 40Gi.
         #[arg(long)]
         size: String,
+    },
+    /// Moves it to another pool; its guest goes on. Moving it back takes the move back.
+    Move {
+        name: String,
+        #[arg(long)]
+        pool: String,
     },
     /// Deletes it. It is gone once hosts have given it back.
     Delete { name: String },
@@ -119,8 +134,120 @@ pub enum Restore {
     Get { name: String },
     /// Restores a volume of a backup into a new one.
     Create(NewRestore),
+    /// Restores a volume of a backup over one that is there, whose state is snapshotted first.
+    Over(RestoreOver),
     /// Stops one that still writes. What it has written is of no use.
     Cancel { name: String },
+    /// Builds a machine of a backup anew, with all its volumes.
+    Machine(RestoreMachine),
+    /// Shows the machines that are built anew, and how far each is; or one of them.
+    Machines { name: Option<String> },
+    /// Stops one whose volumes are still written. Volumes that are whole stay.
+    CancelMachine { name: String },
+}
+
+#[derive(Args)]
+pub struct RestoreOver {
+    /// The volume that is written over.
+    volume: String,
+    #[arg(long)]
+    backup: String,
+    /// Which volume of the backup, by the name it had; the same when absent.
+    #[arg(long)]
+    of: Option<String>,
+    /// What the restore is called; as the volume, when absent.
+    #[arg(long)]
+    name: Option<String>,
+    /// Stops the guest of the machine that has it, and starts it again afterwards.
+    #[arg(long)]
+    stop_machine: bool,
+    /// Reads it back when it is written, and compares it with the backup.
+    #[arg(long)]
+    verify: bool,
+}
+
+impl RestoreOver {
+    fn body(self) -> Value {
+        let Self {
+            volume,
+            backup,
+            of,
+            name,
+            stop_machine,
+            verify,
+        } = self;
+        let name = name.unwrap_or_else(|| volume.clone());
+        let of = of.unwrap_or_else(|| volume.clone());
+        json!({"name": name, "backup": backup, "to": {"inPlace": {"of": of, "volume": volume,
+               "stopMachine": stop_machine, "verify": verify}}})
+    }
+}
+
+#[derive(Args)]
+pub struct RestoreMachine {
+    /// What the copy is called; with --same what the restore is called.
+    name: String,
+    #[arg(long)]
+    backup: String,
+    /// The machine itself, with its name, MACs and addresses, in place of a copy. It must be gone.
+    #[arg(long)]
+    same: bool,
+    /// Starts its guest once it is built.
+    #[arg(long)]
+    start: bool,
+    /// What it belongs to; as it did, when absent. So with class and pool.
+    #[arg(long)]
+    system: Option<String>,
+    #[arg(long)]
+    class: Option<String>,
+    /// Where all its volumes are put.
+    #[arg(long)]
+    pool: Option<String>,
+    /// A subnet in the place of one that it was in: WAS=SUBNET. As often as there are such.
+    #[arg(long = "subnet", value_name = "WAS=SUBNET", value_parser = instead)]
+    subnets: Vec<(String, String)>,
+    /// Reads each volume back when it is written, and compares it with the backup.
+    #[arg(long)]
+    verify: bool,
+}
+
+fn instead(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=');
+    let (was, subnet) = parts.ok_or("WAS=SUBNET, such as internal=internal-2")?;
+    Ok((was.to_owned(), subnet.to_owned()))
+}
+
+impl RestoreMachine {
+    fn body(self) -> Value {
+        let Self {
+            name,
+            backup,
+            same,
+            start,
+            system,
+            class,
+            pool,
+            subnets,
+            verify,
+        } = self;
+        let (identity, machine) = match same {
+            true => ("Same", None),
+            false => ("Copy", Some(name.clone())),
+        };
+        let subnets = subnets.into_iter();
+        let subnets = subnets.map(|(was, subnet)| json!({"was": was, "subnet": subnet}));
+        named(json!({"name": name, "backup": backup, "identity": identity,
+                     "virtualMachine": machine, "start": start, "system": system, "class": class,
+                     "pool": pool, "subnets": subnets.collect::<Vec<_>>(), "verify": verify}))
+    }
+}
+
+/// One volume of a snapshot.
+fn of_snapshot(text: &str) -> Value {
+    match text.split_once('/') {
+        Some((name, volume)) => json!({"name": name, "volume": volume}),
+        None => json!({ "name": text }),
+    }
 }
 
 #[derive(Args)]
@@ -187,17 +314,18 @@ impl Desk {
                 pool,
                 size,
                 image,
+                volume,
+                snapshot,
+                encrypted,
             } => {
-                let source = named(json!({ "image": image }));
+                let snapshot = snapshot.map(|text| of_snapshot(&text));
+                let source = named(json!({"image": image, "volume": volume, "snapshot": snapshot}));
                 let new = json!({"name": name, "system": system, "pool": pool, "size": size,
-                                 "source": source});
+                                 "source": source, "encrypted": encrypted});
                 self.make(KIND, new).await
             }
-            Volume::Grow { name, size } => {
-                let path = self.path(KIND, Some(&name))?;
-                let changed = self.api.patch(&path, &json!({ "size": size })).await?;
-                self.show(KIND, changed)
-            }
+            Volume::Grow { name, size } => self.change(KIND, &name, json!({ "size": size })).await,
+            Volume::Move { name, pool } => self.change(KIND, &name, json!({ "pool": pool })).await,
             Volume::Delete { name } => self.take_away(KIND, &name).await,
             Volume::Protection {
                 unprotected,
@@ -280,7 +408,11 @@ impl Desk {
             Restore::List(meant) => self.list(KIND, meant).await,
             Restore::Get { name } => self.one(KIND, &name).await,
             Restore::Create(new) => self.make(KIND, new.body()).await,
+            Restore::Over(over) => self.make(KIND, over.body()).await,
             Restore::Cancel { name } => self.take_away(KIND, &name).await,
+            Restore::Machine(machine) => self.make(Kind::MachineRestores, machine.body()).await,
+            Restore::Machines { name } => self.get(Kind::MachineRestores, name, &[]).await,
+            Restore::CancelMachine { name } => self.take_away(Kind::MachineRestores, &name).await,
         }
     }
 
@@ -302,6 +434,11 @@ impl Desk {
         self.get(kind, Some(name.to_owned()), &[]).await
     }
 
+    async fn change(&self, kind: Kind, name: &str, change: Value) -> Result<()> {
+        let path = self.path(kind, Some(name))?;
+        self.show(kind, self.api.patch(&path, &change).await?)
+    }
+
     async fn make(&self, kind: Kind, new: Value) -> Result<()> {
         let path = self.path(kind, None)?;
         self.show(kind, self.api.post(&path, &new).await?)
@@ -319,6 +456,24 @@ mod tests {
 
     #[test]
     fn what_nobody_has_named_is_not_sent() {
+        let machine = RestoreMachine {
+            name: "web-2".to_owned(),
+            backup: "nightly".to_owned(),
+            same: false,
+            start: true,
+            system: None,
+            class: None,
+            pool: None,
+            subnets: vec![instead("internal=internal-2").unwrap()],
+            verify: false,
+        };
+        assert_eq!(
+            machine.body(),
+            json!({"name": "web-2", "backup": "nightly", "identity": "Copy",
+                   "virtualMachine": "web-2", "start": true,
+                   "subnets": [{"was": "internal", "subnet": "internal-2"}], "verify": false})
+        );
+        assert!(instead("internal").is_err());
         let new = NewRestore {
             name: "old".to_owned(),
             backup: "nightly".to_owned(),

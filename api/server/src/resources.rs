@@ -9,6 +9,7 @@ pub mod backups;
 pub mod catalogue;
 pub mod departments;
 pub mod events;
+pub mod machine_restores;
 pub mod machines;
 pub mod policies;
 pub mod proofs;
@@ -80,6 +81,11 @@ pub trait Create: Kind {
         None
     }
 
+    /// With what it leaves to be found out: what is there says the rest.
+    fn completed(new: Self::New, _app: &App, _department: &str) -> Self::New {
+        new
+    }
+
     /// What can be said against it without asking the API server, which has the last word.
     fn judge(_new: &Self::New, _app: &App, _caller: &Caller, _at: &str) -> Result<(), Problem> {
         Ok(())
@@ -143,6 +149,9 @@ pub fn all(table: &mut impl Table) {
     table.read::<restores::Restores>();
     table.create::<restores::Restores>();
     table.delete::<restores::Restores>();
+    table.read::<machine_restores::MachineRestores>();
+    table.create::<machine_restores::MachineRestores>();
+    table.delete::<machine_restores::MachineRestores>();
     table.read::<proofs::Proofs>();
     table.create::<proofs::Proofs>();
     table.read::<requests::Requests>();

@@ -76,7 +76,7 @@ impl Web {
 /// All pages behind their door.
 pub fn routes(web: &Web) -> Router {
     use pages::{approvals, backup, backups, department, home, machine, proof, request, requests};
-    use pages::{restore, snapshot, usage, volume};
+    use pages::{machine_restore, restore, snapshot, usage, volume};
     let under = |rest: &str| format!("/departments/{{department}}{rest}");
     Router::new()
         .route("/", get(home::page))
@@ -95,6 +95,7 @@ pub fn routes(web: &Web) -> Router {
         )
         .route(&under("/volumes/{name}"), get(volume::page))
         .route(&under("/volumes/{name}/size"), post(volume::acts::grow))
+        .route(&under("/volumes/{name}/pool"), post(volume::moving::go))
         .route(&under("/volumes/{name}/delete"), post(volume::acts::remove))
         .route(
             &under("/volumes/{name}/snapshots"),
@@ -105,8 +106,21 @@ pub fn routes(web: &Web) -> Router {
         .route(&under("/backups"), get(backups::list).post(backups::create))
         .route(&under("/backups/{name}"), get(backup::page))
         .route(&under("/backups/{name}/restores"), post(backup::restore))
+        .route(&under("/backups/{name}/over"), post(backup::over))
+        .route(
+            &under("/backups/{name}/machine"),
+            post(backup::order_machine),
+        )
         .route(&under("/restores/{name}"), get(restore::page))
         .route(&under("/restores/{name}/stop"), post(restore::remove))
+        .route(
+            &under("/machine-restores/{name}"),
+            get(machine_restore::page),
+        )
+        .route(
+            &under("/machine-restores/{name}/stop"),
+            post(machine_restore::remove),
+        )
         .route(&under("/proofs/{name}"), get(proof::page))
         .route(
             &under("/requests"),

@@ -138,6 +138,9 @@ pub struct NewDiskTemplate {
     pub source: NewSource,
     #[serde(default)]
     pub reclaim: ReclaimRule,
+    /// Encrypt its bytes at rest, by a key of its own. Of a blank volume alone, and for good.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -318,6 +321,7 @@ fn disk(new: NewDisk) -> Disk {
                 size,
                 source,
                 reclaim,
+                encrypted,
             } = template;
             let (reclaim, erase_method) = reclaim.parts();
             VolumeTemplate {
@@ -327,7 +331,7 @@ fn disk(new: NewDisk) -> Disk {
                 reclaim,
                 erase_method,
                 qos: None,
-                encrypted: false,
+                encrypted,
             }
         }),
     }

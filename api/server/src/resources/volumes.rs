@@ -1,6 +1,7 @@
-//! Volumes: made blank, from an image or from another volume; grown; deleted.
+//! Volumes: made blank, from an image, from another volume or from a snapshot; grown; moved to another
+//! pool; deleted.
 
-use dc_crds::volume::{Access, EraseMethod, Reclaim, SourceSpec};
+use dc_crds::volume::{Access, EraseMethod, Reclaim, SnapshotSource, SourceSpec};
 use dc_crds::{Volume, VolumeSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,10 +27,27 @@ pub struct VolumeView {
     pub actual_size: Option<String>,
     pub source: SourceView,
     pub reclaim: ReclaimRule,
+    /// Whether its bytes are encrypted at rest, by a key of its own.
+    pub encrypted: bool,
+    /// On its way to another pool, which `pool` names already.
+    pub moving: Option<MovingView>,
     /// Pending, Creating, Available, Attached or Releasing.
     pub state: String,
     /// The machine that holds it.
     pub attached_to: Option<String>,
+}
+
+/// How far a volume is on its way to another pool. Its guest goes on meanwhile.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = VolumeMove)]
+pub struct MovingView {
+    /// The other pool: the one that it goes to, or what is left of it lies in.
+    pub other: String,
+    /// Reserved, Copying, Switching, Recalled, Ending or Leaving.
+    pub phase: String,
+    /// How much is copied, in steps of 5.
+    pub percent: Option<u32>,
 }
 
 /// What it was made from; blank when all are absent.
@@ -82,7 +100,7 @@ impl ReclaimRule {
     }
 }
 
-/// At most one of the two; blank when both are absent.
+/// At most one of them; blank when all are absent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewVolumeSource)]
@@ -95,16 +113,38 @@ pub struct NewSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
     pub volume: Option<String>,
+    /// A snapshot of the same department and pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotOf>,
+}
+
+/// One volume of a snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapshotOf {
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub name: String,
+    /// Which of its volumes, by the name it had; not needed when it has only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub volume: Option<String>,
 }
 
 impl NewSource {
     #[must_use]
     pub fn spec(self) -> SourceSpec {
-        let Self { image, volume } = self;
+        let Self {
+            image,
+            volume,
+            snapshot,
+        } = self;
         SourceSpec {
             image,
             volume,
-            snapshot: None,
+            snapshot: snapshot.map(|of| SnapshotSource {
+                name: of.name,
+                volume: of.volume,
+            }),
             restore: None,
         }
     }
@@ -131,18 +171,27 @@ pub struct NewVolume {
     pub source: NewSource,
     #[serde(default)]
     pub reclaim: ReclaimRule,
+    /// Encrypt its bytes at rest, by a key of its own. Of a blank volume alone, and for good.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
-/// What may change.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+/// What may change; what is absent stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeChange {
     /// The larger size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(
         pattern = "^[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$",
         max_length = 18
     )]
-    pub size: String,
+    pub size: Option<String>,
+    /// The pool that it moves to while its guest goes on. Until it has gone over, naming the pool that
+    /// it was in takes the move back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length = 63)]
+    pub pool: Option<String>,
 }
 
 impl Kind for Volumes {
@@ -168,6 +217,12 @@ impl Kind for Volumes {
                 snapshot: spec.source.snapshot.as_ref().map(|from| from.name.clone()),
             },
             reclaim: ReclaimRule::of(spec.reclaim, spec.erase_method),
+            encrypted: spec.encrypted,
+            moving: status.moving.map(|of| MovingView {
+                other: of.other,
+                phase: of.phase,
+                percent: of.percent,
+            }),
             state: status.state,
             attached_to: status.attached_to,
         }
@@ -208,6 +263,7 @@ impl Create for Volumes {
             size,
             source,
             reclaim,
+            encrypted,
         } = new;
         let (reclaim, erase_method) = reclaim.parts();
         let spec = VolumeSpec {
@@ -220,7 +276,7 @@ impl Create for Volumes {
             erase_method,
             qos: None,
             restore: None,
-            encrypted: false,
+            encrypted,
         };
         let mut volume = Volume::new("", spec);
         volume.metadata = named(department, name);
@@ -236,9 +292,8 @@ impl Change for Volumes {
     type Change = VolumeChange;
 
     fn patch(change: VolumeChange) -> Patch {
-        let VolumeChange { size } = change;
         Patch {
-            spec: json!({ "size": size }),
+            spec: json!(change),
             needs: None,
         }
     }

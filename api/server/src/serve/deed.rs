@@ -129,7 +129,9 @@ impl<'a> Deed<'a> {
         new: K::New,
         mark: Option<&Mark>,
     ) -> Result<K::Object, Problem> {
-        let mut object = K::object(&self.place.department, &self.name, new);
+        let department = &self.place.department;
+        let new = K::completed(new, self.app, department);
+        let mut object = K::object(department, &self.name, new);
         if let Some(mark) = mark {
             let annotations = object.annotations_mut();
             annotations.insert(MARK.to_owned(), mark.text());

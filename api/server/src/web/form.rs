@@ -41,6 +41,12 @@ impl Form {
         let found = self.fields.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value.trim())
     }
+
+    /// Whether a box was ticked.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        !self.get(name).is_empty()
+    }
 }
 
 /// The form that a visitor sends.

@@ -6,6 +6,7 @@ pub mod backups;
 pub mod department;
 pub mod home;
 pub mod machine;
+pub mod machine_restore;
 pub mod proof;
 pub mod request;
 pub mod requests;

@@ -187,6 +187,7 @@ const SERVED_KINDS: &[&str] = &[
     "zones",
     "backups",
     "restores",
+    "machinerestores",
     "restoreproofs",
     "backuppolicies",
     "backuprepositories",
@@ -203,7 +204,10 @@ const WRITTEN_KINDS: &[(&[&str], &[&str])] = &[
     (&["resourcerequests"], &["create", "get", "patch"]),
     // A restore is stopped by deleting it; what is done is the platform's to remove.
     (&["backups", "restoreproofs"], &["create", "get"]),
-    (&["restores"], &["create", "delete", "get"]),
+    (
+        &["restores", "machinerestores"],
+        &["create", "delete", "get"],
+    ),
     // An answer is never changed.
     (&["approvals"], &["create", "get"]),
 ];

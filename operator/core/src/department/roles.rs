@@ -87,7 +87,11 @@ impl Tenant {
                     &["get", "list", "watch", "create"],
                 ),
                 // What still writes is stopped by it.
-                rule(dc_crds::GROUP, &["restores"], &["delete"]),
+                rule(
+                    dc_crds::GROUP,
+                    &["machinerestores", "restores"],
+                    &["delete"],
+                ),
                 rule(dc_crds::GROUP, &PROOFS, &READ),
                 rule(dc_crds::GROUP, &["resourcerequests"], &ALL),
                 rule("", &["secrets"], &ALL),

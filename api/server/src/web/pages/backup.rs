@@ -1,5 +1,7 @@
-//! One backup: whether it was shown to come back, what is in it, and the form that restores a volume of
-//! it.
+//! One backup: whether it was shown to come back, what is in it, and the forms that restore a volume of
+//! it, beside or over one that is there, and the whole machine.
+
+mod orders;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -24,6 +26,7 @@ use crate::problem::{Fault, Problem};
 use crate::resources::Kind;
 use crate::resources::backups::{BackupView, Backups};
 use crate::resources::catalogue;
+use crate::resources::machine_restores::MachineRestores;
 use crate::resources::restores::{NewRestore, NewRestoredVolume, RestoreTo, Restores};
 use crate::resources::systems::Systems;
 use crate::resources::view::{Phase, Verdict};
@@ -33,6 +36,7 @@ use crate::serve::deed::Deed;
 use crate::serve::once::{digest, once_for};
 use crate::serve::read::{Filter, Nothing, get};
 use crate::serve::{Answered, Place};
+pub use orders::{machine as order_machine, over};
 
 /// The fields of a restore: which volume, what the new one is called, where it is, and whether it is
 /// read back.
@@ -68,9 +72,18 @@ async fn shown(
     let here = Place::list(place.department.clone())?;
     let restorable = view.snapshot_id.is_some() && view.meta.phase == Phase::Present;
     let restores = restorable && offers::<Restores>(web, caller, Verb::Create, &here).await?;
-    let form = match restores {
-        true => restore_form(web, visit, &of, &view, refused).await?,
-        false => html! {},
+    let rebuilds =
+        restorable && offers::<MachineRestores>(web, caller, Verb::Create, &here).await?;
+    let choices = match restores || rebuilds {
+        true => Choices::read(web, visit, &of).await?,
+        false => Choices::default(),
+    };
+    let forms = html! {
+        @if restores {
+            (restore_form(visit, &of, &view, &choices, refused)?)
+            (orders::over_form(visit, &of, &view, refused)?)
+        }
+        @if rebuilds { (orders::machine_form(visit, &of, &view, &choices.pools, refused)?) }
     };
     let content = html! {
         @if let Some(refused) = refused { (frame::refusal(language, refused.problem)) }
@@ -87,7 +100,7 @@ async fn shown(
             (evidence(language, &of, &view))
             (volumes(language, &view))
         }
-        (form)
+        (forms)
         div.live {
             (machine::conditions_table(language, conditions.map_or(&[], Vec::as_slice)))
         }
@@ -188,7 +201,8 @@ fn volumes(language: Language, view: &BackupView) -> Markup {
     }
 }
 
-/// What may be chosen for the new volume.
+/// What may be chosen for what is new.
+#[derive(Default)]
 struct Choices {
     systems: Vec<String>,
     pools: Vec<String>,
@@ -207,15 +221,15 @@ impl Choices {
     }
 }
 
-async fn restore_form(
-    web: &Web,
+fn restore_form(
     visit: &Visit,
     of: &Of,
     view: &BackupView,
+    choices: &Choices,
     refused: Option<&Refused<'_>>,
 ) -> Result<Markup, Problem> {
     let language = visit.language();
-    let Choices { systems, pools } = Choices::read(web, visit, of).await?;
+    let Choices { systems, pools } = choices;
     let at = of.path(&format!("/backups/{}/restores", view.meta.name));
     let entered = |field| refused.map(|refused| refused.form.get(field).to_owned());
     let first = view.volumes.first().map(|one| one.volume.as_str());
@@ -251,8 +265,8 @@ async fn restore_form(
                     label for=(NAME) { (language.pick("Tên ổ đĩa mới", "Name of the new volume")) }
                     input id=(NAME) name=(NAME) type="text" maxlength="63" required value=(name);
                 }
-                (choice(SYSTEM, language.pick("Thuộc hệ thống", "System"), &systems))
-                (choice(POOL, language.pick("Vùng lưu trữ", "Pool"), &pools))
+                (choice(SYSTEM, language.pick("Thuộc hệ thống", "System"), systems))
+                (choice(POOL, language.pick("Vùng lưu trữ", "Pool"), pools))
                 div.field.check {
                     input id=(VERIFY) name=(VERIFY) type="checkbox" value="yes" checked[verify];
                     label for=(VERIFY) { (language.pick(
@@ -324,15 +338,16 @@ fn read(language: Language, place: &Place, form: &Form) -> Result<NewRestore, Pr
         backup: place.name.clone(),
         snapshot: None,
         to: RestoreTo {
-            new_volume: NewRestoredVolume {
+            new_volume: Some(NewRestoredVolume {
                 of: entered(VOLUME),
                 name: entered(NAME),
                 system: entered(SYSTEM),
                 pool: entered(POOL),
                 size: None,
                 reclaim: ReclaimRule::default(),
-                verify: !form.get(VERIFY).is_empty(),
-            },
+                verify: form.is_set(VERIFY),
+            }),
+            in_place: None,
         },
     })
 }
@@ -347,7 +362,7 @@ mod tests {
         let text = b"volume=web-root&name=web-root-old&system=a01&pool=san-1&verify=yes";
         let new = read(Language::English, &place, &Form::parse(text)).unwrap();
         assert_eq!(new.backup.as_deref(), Some("nightly"));
-        let volume = &new.to.new_volume;
+        let volume = new.to.new_volume.unwrap();
         assert_eq!(
             (new.name.as_str(), volume.of.as_str()),
             ("web-root-old", "web-root")

@@ -2,6 +2,7 @@
 //! restored; and all backups of one machine, with the form that makes one now.
 
 mod parts;
+mod restored;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::identity::code::random;
 use crate::problem::{Fault, Problem};
 use crate::resources::Kind;
 use crate::resources::backups::{Backups, NewBackup};
+use crate::resources::machine_restores::MachineRestores;
 use crate::resources::machines::Machines;
 use crate::resources::restores::Restores;
 use crate::resources::{catalogue, policies, protection};
@@ -93,12 +95,9 @@ async fn overview(web: &Web, visit: &Visit, place: &Place) -> Result<Page, Probl
         Err(Problem::NotFound) => Vec::new(),
         Err(other) => return Err(other),
     };
-    let mut restores = all::<Restores>(web, visit, place).await?;
-    restores.sort_by(|a, b| {
-        let made = |one: &dc_crds::Restore| one.metadata.creation_timestamp.as_ref().map(|at| at.0);
-        made(b).cmp(&made(a))
-    });
-    restores.truncate(RESTORES);
+    let restores = all::<Restores>(web, visit, place).await?;
+    let rebuilt = all::<MachineRestores>(web, visit, place).await?;
+    let restored = restored::rows(language, &restores, &rebuilt, RESTORES);
     let title = language.pick("Sao lưu", "Backups");
     let content = html! {
         h1 { (title) }
@@ -106,7 +105,7 @@ async fn overview(web: &Web, visit: &Visit, place: &Place) -> Result<Page, Probl
             (parts::unprotected(language, &of, &volumes))
             (parts::machines(language, &of, &machines, &backups, &policies))
             (parts::policies(language, &policies))
-            (parts::restores(language, &of, &restores))
+            (restored::table(language, &of, &restored))
         }
     };
     Ok(frame::page(visit, title, Some(&of), &content))

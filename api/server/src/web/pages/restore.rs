@@ -72,7 +72,11 @@ fn standing(language: Language, view: &RestoreView) -> Markup {
 }
 
 fn facts(language: Language, of: &Of, view: &RestoreView) -> Markup {
-    let to = &view.to.new_volume;
+    let (of_backup, volume) = match (&view.to.new_volume, &view.to.in_place) {
+        (Some(new), _) => (new.of.as_str(), new.name.as_str()),
+        (None, Some(over)) => (over.of.as_str(), over.volume.as_str()),
+        (None, None) => ("–", "–"),
+    };
     html! {
         dl.facts {
             dt { (language.pick("Từ bản sao lưu", "From the backup")) }
@@ -83,14 +87,16 @@ fn facts(language: Language, of: &Of, view: &RestoreView) -> Markup {
                     (None, None) => "–",
                 }
             }
-            dt { (language.pick("Ổ đĩa trong bản đó", "Volume of it")) } dd { (to.of) }
-            dt { (match view.in_place {
+            dt { (language.pick("Ổ đĩa trong bản đó", "Volume of it")) } dd { (of_backup) }
+            dt { (match view.to.in_place.is_some() {
                 true => language.pick("Ghi đè lên ổ đĩa", "Written over the volume"),
                 false => language.pick("Ổ đĩa mới", "New volume"),
             }) }
-            dd { a href=(of.path(&format!("/volumes/{}", to.name))) { (to.name) } }
-            dt { (language.pick("Hệ thống", "System")) } dd { (to.system) }
-            dt { (language.pick("Vùng lưu trữ", "Pool")) } dd { (to.pool) }
+            dd { a href=(of.path(&format!("/volumes/{volume}"))) { (volume) } }
+            @if let Some(new) = &view.to.new_volume {
+                dt { (language.pick("Hệ thống", "System")) } dd { (new.system) }
+                dt { (language.pick("Vùng lưu trữ", "Pool")) } dd { (new.pool) }
+            }
             @if let Some(before) = &view.before {
                 dt { (language.pick("Bản chụp trước khi ghi đè", "Snapshot of what was there before")) }
                 dd { a href=(of.path(&format!("/snapshots/{before}"))) { (before) } }
@@ -131,7 +137,7 @@ fn stop(visit: &Visit, of: &Of, view: &RestoreView) -> Markup {
 
 /// When it is stopped before it is done.
 fn what_stays(language: Language, view: &RestoreView) -> &'static str {
-    match view.in_place {
+    match view.to.in_place.is_some() {
         false => language.pick(
             "Phần đã ghi không dùng được: ổ đĩa mới không máy nào gắn được, hãy xóa nó, hoặc khôi phục lại với cùng tên. Bản sao lưu vẫn giữ nguyên.",
             "What is written is of no use: no machine gets the new volume; delete it, or make the restore again by the same name. The backup stays as it is.",

@@ -1,6 +1,7 @@
 //! Volumes: the list, and one of them with its snapshots. What is done to it is in [`acts`].
 
 pub mod acts;
+pub mod moving;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::language::Language;
 use crate::page::LARGEST_LIMIT;
 use crate::problem::Problem;
 use crate::resources::Kind;
+use crate::resources::catalogue;
 use crate::resources::snapshots::Snapshots;
 use crate::resources::view::Phase;
 use crate::resources::volumes::{ReclaimRule, VolumeView, Volumes};
@@ -136,6 +138,11 @@ pub async fn shown(
     let takes = present && offers::<Snapshots>(web, caller, Verb::Create, &here).await?;
     let changes = present && offers::<Volumes>(web, caller, Verb::Patch, place).await?;
     let deletes = present && offers::<Volumes>(web, caller, Verb::Delete, place).await?;
+    let pools = match changes {
+        true => catalogue::see(&web.app, caller).await?.pools,
+        false => Vec::new(),
+    };
+    let pools: Vec<String> = pools.into_iter().map(|pool| pool.name).collect();
     let hint = language.pick(
         "Ổ đĩa như đang có lúc này. Máy đang dùng nó dừng ghi trong chốc lát.",
         "The volume as it stands now. The machine that uses it writes nothing for a moment.",
@@ -151,6 +158,7 @@ pub async fn shown(
         }
         @if takes { (snapshot::take_form(visit, &at, hint, refused)?) }
         @if changes { (acts::growth(visit, &of, &view, refused)) }
+        @if changes { (moving::form(visit, &of, &view, &pools)) }
         @if deletes { (acts::deletion(visit, &of, &view, taken.len(), refused)) }
         div.live {
             (machine::conditions_table(language, conditions.map_or(&[], Vec::as_slice)))
@@ -192,12 +200,20 @@ fn facts(language: Language, of: &Of, view: &VolumeView) -> Markup {
         dl.facts {
             dt { (language.pick("Hệ thống", "System")) } dd { (view.system) }
             dt { (language.pick("Vùng lưu trữ", "Pool")) } dd { (view.pool) }
+            @if let Some(moving) = &view.moving {
+                dt { (language.pick("Chuyển vùng lưu trữ", "Move")) }
+                dd { (moving::standing(language, moving)) }
+            }
             dt { (language.pick("Dung lượng mong muốn", "Size wanted")) } dd { (view.size) }
             dt { (language.pick("Dung lượng hiện có", "Size there")) }
             dd { (view.actual_size.as_deref().unwrap_or("–")) }
             dt { (language.pick("Máy đang dùng", "Used by")) } dd { (holder(of, view)) }
             @if let Some(from) = from {
                 dt { (language.pick("Tạo từ", "Made from")) } dd { (from) }
+            }
+            @if view.encrypted {
+                dt { (language.pick("Mã hóa", "Encryption")) }
+                dd { (language.pick("mã hóa khi lưu, khóa riêng", "encrypted at rest, by a key of its own")) }
             }
             dt { (language.pick("Khi xóa", "When deleted")) } dd { (kept) }
             @if let Some(at) = &view.meta.created {

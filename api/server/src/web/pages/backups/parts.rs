@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dc_crds::{Backup, Restore, VirtualMachine};
+use dc_crds::{Backup, VirtualMachine};
 use kube::ResourceExt;
 use maud::{Markup, html};
 
@@ -13,7 +13,6 @@ use crate::resources::Kind;
 use crate::resources::backups::{BackupView, Backups};
 use crate::resources::policies::PolicyView;
 use crate::resources::protection::ProtectionView;
-use crate::resources::restores::Restores;
 use crate::resources::view::{Phase, Verdict};
 
 pub fn standing(language: Language, view: &BackupView) -> Markup {
@@ -348,47 +347,4 @@ fn kept(language: Language, policy: &PolicyView) -> String {
         .map(|(count, vi, en)| format!("{count} {}", language.pick(vi, en)))
         .collect();
     parts.join(", ")
-}
-
-pub fn restores(language: Language, of: &Of, restores: &[Arc<Restore>]) -> Markup {
-    let (state, from) = (
-        language.pick("Trạng thái", "State"),
-        language.pick("Từ bản", "From"),
-    );
-    let (to, made) = (
-        language.pick("Ổ đĩa mới", "New volume"),
-        language.pick("Yêu cầu lúc", "Asked for"),
-    );
-    html! {
-        section {
-            h2 { (language.pick("Khôi phục", "Restores")) }
-            @if restores.is_empty() {
-                p.quiet { (language.pick(
-                    "Chưa khôi phục gì. Mở một bản sao lưu để khôi phục từ đó.",
-                    "Nothing was restored. Open a backup to restore from it.")) }
-            } @else {
-                table.cards {
-                    thead { tr {
-                        th scope="col" { (language.pick("Khôi phục", "Restore")) }
-                        th scope="col" { (state) } th scope="col" { (from) }
-                        th scope="col" { (to) } th scope="col" { (made) }
-                    } }
-                    tbody { @for one in restores {
-                        @let view = Restores::view(one);
-                        tr {
-                            th scope="row" {
-                                a href=(of.path(&format!("/restores/{}", view.meta.name))) { (view.meta.name) }
-                            }
-                            td data-label=(state) { (mark(language, &view.state)) }
-                            td data-label=(from) { (view.backup.as_deref().unwrap_or("–")) }
-                            td data-label=(to) { (view.to.new_volume.name) }
-                            td data-label=(made) {
-                                @match &view.meta.created { Some(at) => (time(language, at)), None => "–" }
-                            }
-                        }
-                    } }
-                }
-            }
-        }
-    }
 }

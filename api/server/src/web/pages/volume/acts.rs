@@ -90,7 +90,11 @@ pub async fn grow(
         let deed = Deed::change::<Volumes>(&web.app, &visit.caller, &place).await?;
         let now = get::<Volumes>(&web.app, &visit.caller, &place).await?;
         let size = grown(visit.language(), &form, &now.spec.size)?;
-        let deed = deed.of_change::<Volumes>(VolumeChange { size }).await?;
+        let change = VolumeChange {
+            size: Some(size),
+            pool: None,
+        };
+        let deed = deed.of_change::<Volumes>(change).await?;
         deed.patch::<Volumes>(None).await
     };
     match tried.await {
@@ -179,7 +183,7 @@ pub async fn remove(
 }
 
 /// The volume's page, or their list.
-fn back_to(place: &Place, itself: bool) -> Redirect {
+pub fn back_to(place: &Place, itself: bool) -> Redirect {
     let rest = match (itself, &place.name) {
         (true, Some(name)) => format!("/volumes/{name}"),
         _ => "/volumes".to_owned(),
@@ -188,7 +192,13 @@ fn back_to(place: &Place, itself: bool) -> Redirect {
 }
 
 /// The page once more, with what is wrong and what was entered.
-async fn again(web: &Web, visit: &Visit, place: &Place, form: &Form, problem: Problem) -> Answered {
+pub async fn again(
+    web: &Web,
+    visit: &Visit,
+    place: &Place,
+    form: &Form,
+    problem: Problem,
+) -> Answered {
     if !problem.is_of_form() {
         return Err(problem);
     }
