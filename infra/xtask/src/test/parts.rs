@@ -205,10 +205,6 @@ fn unit(heading: &str) -> Result<Tally> {
 /// The crate whose test targets are the parts that need the machine.
 const SUITES: &str = "dc-tests";
 
-/// Tests of storage mostly wait for Ceph: with one for each of two processors it is the last part to
-/// end, while the processors are idle.
-const STORAGE_THREADS: usize = 3;
-
 fn suite(part: Part, heading: &str) -> Result<Tally> {
     let suites = packages()?
         .into_iter()
@@ -219,9 +215,6 @@ fn suite(part: Part, heading: &str) -> Result<Tally> {
     }
     let mut command = tests();
     command.args(["--test", part.name()]);
-    if part == Part::Storage {
-        command.args(["--", &format!("--test-threads={STORAGE_THREADS}")]);
-    }
     tally::run_tests(&mut command, heading)
 }
 
