@@ -498,6 +498,8 @@ fn rebuilt(desk: &Desk, browser: Browser) -> Result<Browser> {
             .click_away("main details button[type=submit]")
             .await?;
         browser.inspect("restore-over-refused").await?;
+        let text = browser.text("main").await?;
+        ensure!(text.contains("đơn vị không có ổ đĩa tên này"), "{text}");
         browser.fill("#over", "data").await?;
         browser
             .click_away("main details button[type=submit]")

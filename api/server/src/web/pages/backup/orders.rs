@@ -24,6 +24,7 @@ use crate::resources::Create;
 use crate::resources::backups::BackupView;
 use crate::resources::machine_restores::{MachineIdentity, MachineRestores, NewMachineRestore};
 use crate::resources::restores::{NewRestore, RestoreTo, RestoredInPlace, Restores};
+use crate::resources::volumes::Volumes;
 use crate::serve::deed::Deed;
 use crate::serve::once::{digest, once_for};
 use crate::serve::{Answered, Place};
@@ -190,6 +191,7 @@ pub async fn over(
     let place = object_place(path)?;
     let form = form::read(&web, &visit, &headers, body).await?;
     let new = read_over(visit.language(), &place, &form);
+    let new = new.and_then(|new| of_volume_there(&web, &visit, &place, new));
     let order = order::<Restores>(&web, &visit, &place, &form, "restores", new).await;
     again(&web, &visit, &place, &form, order).await
 }
@@ -289,6 +291,28 @@ fn read_over(language: Language, place: &Place, form: &Form) -> Result<NewRestor
             in_place: Some(RestoredInPlace::new(of, volume, stop, verify)),
         },
     })
+}
+
+/// As the API says it of any order, in the reader's language.
+fn of_volume_there(
+    web: &Web,
+    visit: &Visit,
+    place: &Place,
+    new: NewRestore,
+) -> Result<NewRestore, Problem> {
+    let volumes = web.app.kinds.of::<Volumes>();
+    let is_there = |over: &RestoredInPlace| volumes.get(&place.department, &over.volume).is_some();
+    if new.to.in_place.as_ref().is_some_and(is_there) {
+        return Ok(new);
+    }
+    let language = visit.language();
+    Err(Problem::Invalid(vec![Fault::new(
+        language.pick("Ổ đĩa bị ghi đè", "Volume that is written over"),
+        language.pick(
+            "đơn vị không có ổ đĩa tên này",
+            "the department has no volume of this name",
+        ),
+    )]))
 }
 
 fn read_machine(
